@@ -1,1 +1,5 @@
-//! placeholder
+//! Egret's intermediate representation.
+
+pub mod dtype;
+
+pub use dtype::{Class, DType};
