@@ -1,1 +1,19 @@
-//! placeholder
+//! Native kernels: from descriptions of computations to machine code of this processor.
+//!
+//! Code map:
+//! - [`builder`]: the language in which kernels are written once for any vector width, recorded as [`builder::KernelFn`];
+//! - [`emit`]: recorded kernels to machine code (Cranelift, 128-bit vectors, x86-64 and aarch64);
+//! - [`jit`]: many kernels to callable code in this process; [`isa`]: the processor that code is made for.
+//!
+//! Invariant: `unsafe` is confined to the mapping of code and the calls into it.
+//! Invariant: generated code holds no absolute address and never touches memory outside the buffers of its description.
+
+pub mod builder;
+pub mod emit;
+pub mod error;
+pub mod isa;
+pub mod jit;
+#[cfg(test)]
+mod testing;
+
+pub use error::CodegenError;

@@ -1,0 +1,53 @@
+//! Support for the tests of this crate: run one kernel on vectors, pseudo-random data, a compile check for aarch64.
+
+use crate::builder::KernelFn;
+use crate::isa::{Effort, Isa};
+use crate::jit::CompiledKernels;
+
+/// A small deterministic generator (xorshift), so that failures repeat.
+pub(crate) struct Rng(u64);
+
+impl Rng {
+    pub(crate) fn new(seed: u64) -> Rng {
+        Rng(seed.wrapping_mul(0x9E37_79B9_7F4A_7C15) | 1)
+    }
+
+    pub(crate) fn next(&mut self) -> u64 {
+        self.0 ^= self.0 << 13;
+        self.0 ^= self.0 >> 7;
+        self.0 ^= self.0 << 17;
+        self.0
+    }
+
+    /// In -1..1, a multiple of 1/64, so that short sums are exact in any order.
+    pub(crate) fn coarse(&mut self) -> f32 {
+        ((self.next() >> 40) % 129) as f32 / 64.0 - 1.0
+    }
+
+    pub(crate) fn floats(&mut self, n: usize) -> Vec<f32> {
+        (0..n).map(|_| self.coarse()).collect()
+    }
+}
+
+/// Compiles for this machine, and for aarch64 as a check that the portable emitter covers it.
+pub(crate) fn compile(kernels: &[KernelFn]) -> CompiledKernels {
+    let arm = Isa::cross("aarch64-unknown-linux-gnu", &[], Effort::Quick).unwrap();
+    let refs: Vec<&KernelFn> = kernels.iter().collect();
+    crate::jit::compile_all(&refs, &arm, 1).unwrap();
+    CompiledKernels::compile(kernels, &Isa::native(Effort::Speed).unwrap(), 1).unwrap()
+}
+
+/// Runs `kernel` over `0..extent` on byte views of the buffers.
+pub(crate) fn run(kernel: &KernelFn, bufs: &mut [&mut [u8]], extent: i64) {
+    let code = compile(std::slice::from_ref(kernel));
+    let table: Vec<*mut u8> = bufs.iter_mut().map(|b| b.as_mut_ptr()).collect();
+    // SAFETY: every test passes the buffers that its kernel names, of the sizes it uses.
+    unsafe { code.entry(0).call(table.as_ptr(), 0, extent) };
+}
+
+/// Byte view of plain numbers.
+pub(crate) fn bytes<T: Copy>(v: &mut [T]) -> &mut [u8] {
+    let len = std::mem::size_of_val(v);
+    // SAFETY: used with plain number types only, which have no padding and accept any bits.
+    unsafe { std::slice::from_raw_parts_mut(v.as_mut_ptr().cast(), len) }
+}
