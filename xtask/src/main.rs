@@ -1,1 +1,64 @@
-fn main() {}
+//! Set-up and test orchestration: the only room that installs things and the only one that starts other programs on its own.
+//!
+//! | module | what |
+//! |---|---|
+//! | [`command`] | a program with arguments, shown as a shell line, run with or without reading its output |
+//! | [`report`] | steps: name, duration, tests passed and failed, the table at the end |
+//! | [`paths`] | where the workspace, its `target` folder and its Python are |
+//! | [`setup`] | `.venv` with the pinned packages of `requirements.txt` |
+//! | [`cases`] | ONNX's backend test cases as files under `target/onnx-cases` |
+//! | [`test`] | every test |
+//! | [`ci`] | format, lints, documentation, then every test |
+//!
+//! Invariant: nothing outside the workspace is written, except the caches of cargo and pip.
+//! Invariant: a missing program is a failure that names it; only data beside the repository (`../shared`) may be absent.
+//!
+//! It is a Rust program and not a shell script so that it runs wherever cargo does; it needs only `anyhow`, so that
+//! `cargo xtask` on a fresh checkout starts in seconds.
+
+mod cases;
+mod ci;
+mod command;
+mod paths;
+mod report;
+mod setup;
+mod test;
+
+use std::process::ExitCode;
+
+use crate::report::Report;
+
+const USAGE: &str = "\
+usage: cargo xtask COMMAND
+
+  setup   make .venv with the packages of requirements.txt (nothing is done when it is up to date)
+  cases   write ONNX's backend test cases to target/onnx-cases (nothing is done when they are up to date)
+  test    set up if needed, then run every test
+  ci      check format, lints and documentation, then the same as `test`
+
+Every step prints the command that repeats it alone. Exit code: 0 if all went well, 1 if a step failed, 2 for wrong usage.";
+
+fn main() -> ExitCode {
+    let args: Vec<String> = std::env::args().skip(1).collect();
+    let run: fn(&mut Report) -> anyhow::Result<()> = match args.iter().map(String::as_str).collect::<Vec<_>>()[..] {
+        ["setup"] => setup::run,
+        ["cases"] => cases::run,
+        ["test"] => test::run,
+        ["ci"] => ci::run,
+        ["help" | "--help" | "-h"] => {
+            println!("{USAGE}");
+            return ExitCode::SUCCESS;
+        }
+        _ => {
+            eprintln!("{USAGE}");
+            return ExitCode::from(2);
+        }
+    };
+    let mut report = Report::default();
+    let outcome = run(&mut report);
+    if let Err(error) = &outcome {
+        eprintln!("error: {error:#}");
+    }
+    print!("{}", report.table());
+    if outcome.is_ok() { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+}

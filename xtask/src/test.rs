@@ -1,0 +1,22 @@
+//! Every test, narrow ones first: what cargo runs, then the built `egret` on ONNX's conformance cases and the networks.
+//!
+//! All of it uses the cargo profile `ci` (see `Cargo.toml`), so one build serves the tests and the program under test.
+
+use anyhow::Result;
+
+use crate::cases;
+use crate::command::Cmd;
+use crate::report::{Count, Outcome, Report};
+
+/// The cargo profile of every build for tests.
+pub(crate) const PROFILE: &str = "ci";
+
+/// `cargo xtask test`.
+pub(crate) fn run(report: &mut Report) -> Result<()> {
+    cases::run(report)?;
+    let cmd = Cmd::cargo().args(["test", "--workspace", "--no-fail-fast", "--profile", PROFILE]);
+    report.tests("cargo test", &cmd.to_string(), || {
+        let (count, outcome) = cmd.run_counting(Count::from_cargo_test);
+        (Outcome::Tested(count), outcome)
+    })
+}
