@@ -25,6 +25,8 @@ pub enum Effort {
 #[derive(Clone)]
 pub struct Isa {
     pub(crate) target_isa: Arc<dyn TargetIsa>,
+    /// The same processor without the optimiser, for kernels that are recorded in the order they are to run.
+    pub(crate) in_order_isa: Arc<dyn TargetIsa>,
     /// Whether `fma` rounds once.
     pub has_fma: bool,
     /// What kernel generators must know: lanes and registers of the 128-bit level.
@@ -34,44 +36,42 @@ pub struct Isa {
 impl Isa {
     /// The processor that this program runs on, with every feature that Cranelift knows.
     pub fn native(effort: Effort) -> Result<Isa, CodegenError> {
-        let builder = cranelift_native::builder().map_err(|e| CodegenError::Target(e.to_string()))?;
-        Isa::finish(builder, effort, false)
+        Isa::finish(native_builder, effort, false)
     }
 
     /// A processor by target triple (`aarch64-unknown-linux-gnu`) and Cranelift feature names (`has_avx`), for
     /// position-independent code that is not run here.
     pub fn cross(triple: &str, features: &[&str], effort: Effort) -> Result<Isa, CodegenError> {
-        let mut builder = isa::lookup_by_name(triple).map_err(|e| CodegenError::Target(format!("{triple}: {e}")))?;
-        for feature in features {
-            builder.enable(feature).map_err(|e| CodegenError::Target(format!("{triple}, {feature}: {e}")))?;
-        }
+        let builder = || {
+            let mut builder =
+                isa::lookup_by_name(triple).map_err(|e| CodegenError::Target(format!("{triple}: {e}")))?;
+            for feature in features {
+                builder.enable(feature).map_err(|e| CodegenError::Target(format!("{triple}, {feature}: {e}")))?;
+            }
+            Ok(builder)
+        };
         Isa::finish(builder, effort, true)
     }
 
     /// The processor that this program runs on, for object files.
     pub fn native_object(effort: Effort) -> Result<Isa, CodegenError> {
-        let builder = cranelift_native::builder().map_err(|e| CodegenError::Target(e.to_string()))?;
-        Isa::finish(builder, effort, true)
+        Isa::finish(native_builder, effort, true)
     }
 
-    fn finish(builder: isa::Builder, effort: Effort, pic: bool) -> Result<Isa, CodegenError> {
+    fn finish(
+        builder: impl Fn() -> Result<isa::Builder, CodegenError>,
+        effort: Effort,
+        pic: bool,
+    ) -> Result<Isa, CodegenError> {
         let (opt_level, allocator) = match effort {
             Effort::Speed => ("speed", "backtracking"),
             Effort::Quick => ("none", "single_pass"),
         };
-        let mut flags = settings::builder();
-        let verifier = if cfg!(debug_assertions) { "true" } else { "false" };
-        for (name, value) in [
-            ("opt_level", opt_level),
-            ("regalloc_algorithm", allocator),
-            ("is_pic", if pic { "true" } else { "false" }),
-            ("enable_verifier", verifier),
-            ("use_colocated_libcalls", "false"),
-        ] {
-            flags.set(name, value).map_err(|e| CodegenError::Target(format!("{name}={value}: {e}")))?;
-        }
-        let target_isa: OwnedTargetIsa =
-            builder.finish(settings::Flags::new(flags)).map_err(|e| CodegenError::Target(e.to_string()))?;
+        let target_isa = finish_isa(builder()?, opt_level, allocator, pic)?;
+        let in_order_isa = match effort {
+            Effort::Speed => finish_isa(builder()?, "none", allocator, pic)?,
+            Effort::Quick => Arc::clone(&target_isa),
+        };
         let has = |name: &str| target_isa.isa_flags().iter().any(|f| f.name == name && f.as_bool() == Some(true));
         let (has_fma, target) = match target_isa.name() {
             "x64" if !has("has_sse41") => {
@@ -81,6 +81,30 @@ impl Isa {
             "aarch64" => (true, Target::AARCH64),
             other => return Err(CodegenError::Target(format!("no kernels are made for `{other}`"))),
         };
-        Ok(Isa { target_isa, has_fma, target })
+        Ok(Isa { target_isa, in_order_isa, has_fma, target })
     }
+}
+
+fn native_builder() -> Result<isa::Builder, CodegenError> {
+    cranelift_native::builder().map_err(|e| CodegenError::Target(e.to_string()))
+}
+
+fn finish_isa(
+    builder: isa::Builder,
+    opt_level: &str,
+    allocator: &str,
+    pic: bool,
+) -> Result<OwnedTargetIsa, CodegenError> {
+    let mut flags = settings::builder();
+    let verifier = if cfg!(debug_assertions) { "true" } else { "false" };
+    for (name, value) in [
+        ("opt_level", opt_level),
+        ("regalloc_algorithm", allocator),
+        ("is_pic", if pic { "true" } else { "false" }),
+        ("enable_verifier", verifier),
+        ("use_colocated_libcalls", "false"),
+    ] {
+        flags.set(name, value).map_err(|e| CodegenError::Target(format!("{name}={value}: {e}")))?;
+    }
+    builder.finish(settings::Flags::new(flags)).map_err(|e| CodegenError::Target(e.to_string()))
 }

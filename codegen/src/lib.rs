@@ -3,6 +3,7 @@
 //! Code map:
 //! - [`builder`]: the language in which kernels are written once for any vector width, recorded as [`builder::KernelFn`];
 //! - [`emit`]: recorded kernels to machine code (Cranelift, 128-bit vectors, x86-64 and aarch64);
+//! - [`kernels`]: register-blocked contractions with fused epilogues;
 //! - [`jit`]: many kernels to callable code in this process; [`isa`]: the processor that code is made for.
 //!
 //! Invariant: `unsafe` is confined to the mapping of code and the calls into it.
@@ -13,6 +14,7 @@ pub mod emit;
 pub mod error;
 pub mod isa;
 pub mod jit;
+pub mod kernels;
 #[cfg(test)]
 mod testing;
 

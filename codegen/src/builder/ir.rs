@@ -339,6 +339,9 @@ pub struct KernelFn {
     pub name: String,
     /// 32-bit lanes per vector that the kernel was recorded for.
     pub lanes: usize,
+    /// Whether operations are recorded in the order they are to run, so that an optimiser must not move them: register
+    /// tiles interleave loads and multiply-adds by hand.
+    pub in_order: bool,
     /// Type of each value.
     pub types: Vec<Ty>,
     /// The body.
@@ -347,7 +350,10 @@ pub struct KernelFn {
 
 impl PartialEq for KernelFn {
     fn eq(&self, other: &Self) -> bool {
-        self.lanes == other.lanes && self.types == other.types && self.body == other.body
+        self.lanes == other.lanes
+            && self.in_order == other.in_order
+            && self.types == other.types
+            && self.body == other.body
     }
 }
 
@@ -356,6 +362,7 @@ impl Eq for KernelFn {}
 impl std::hash::Hash for KernelFn {
     fn hash<H: std::hash::Hasher>(&self, state: &mut H) {
         self.lanes.hash(state);
+        self.in_order.hash(state);
         self.types.hash(state);
         self.body.hash(state);
     }

@@ -12,13 +12,16 @@ pub struct Target {
     pub lanes: usize,
     /// Architectural vector registers, which bound register blocking.
     pub vector_regs: usize,
+    /// Registers that a tile leaves free beside its sums and the operand it keeps: 1 for the operand that streams, more
+    /// where the emitter's multiply-add does not accumulate in place.
+    pub spare_regs: usize,
 }
 
 impl Target {
     /// 128-bit vectors of x86-64: 16 registers.
-    pub const X86_128: Target = Target { lanes: 4, vector_regs: 16 };
+    pub const X86_128: Target = Target { lanes: 4, vector_regs: 16, spare_regs: 4 };
     /// 128-bit vectors of aarch64: 32 registers.
-    pub const AARCH64: Target = Target { lanes: 4, vector_regs: 32 };
+    pub const AARCH64: Target = Target { lanes: 4, vector_regs: 32, spare_regs: 2 };
 
     /// The portable level of the machine that this program was compiled for.
     pub const fn baseline() -> Target {
@@ -46,6 +49,7 @@ pub struct Builder {
     /// Open bodies, innermost last.
     bodies: Vec<Vec<Inst>>,
     error: Option<String>,
+    in_order: bool,
 }
 
 impl Builder {
@@ -58,6 +62,7 @@ impl Builder {
             consts: Vec::new(),
             bodies: vec![Vec::new()],
             error: None,
+            in_order: false,
         }
     }
 
@@ -68,10 +73,16 @@ impl Builder {
             None => Ok(KernelFn {
                 name: self.name,
                 lanes: self.target.lanes,
+                in_order: self.in_order,
                 types: self.types,
                 body: self.bodies.pop().expect("the outermost body stays open until here"),
             }),
         }
+    }
+
+    /// Asks emitters to keep the recorded order, see [`KernelFn::in_order`].
+    pub fn keep_order(&mut self) {
+        self.in_order = true;
     }
 
     /// The machine that this kernel is recorded for.
