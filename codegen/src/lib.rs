@@ -4,9 +4,10 @@
 //! - [`builder`]: the language in which kernels are written once for any vector width, recorded as [`builder::KernelFn`];
 //! - [`emit`]: recorded kernels to machine code (Cranelift, 128-bit vectors, x86-64 and aarch64);
 //! - [`kernels`]: register-blocked contractions with fused epilogues;
+//! - [`pool`]: the threads that share a kernel;
 //! - [`jit`]: many kernels to callable code in this process; [`isa`]: the processor that code is made for.
 //!
-//! Invariant: `unsafe` is confined to the mapping of code and the calls into it.
+//! Invariant: `unsafe` is confined to the mapping of code, the calls into it and the hand-over of jobs between threads.
 //! Invariant: generated code holds no absolute address and never touches memory outside the buffers of its description.
 
 pub mod builder;
@@ -15,6 +16,7 @@ pub mod error;
 pub mod isa;
 pub mod jit;
 pub mod kernels;
+pub mod pool;
 #[cfg(test)]
 mod testing;
 

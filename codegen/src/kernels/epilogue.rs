@@ -90,18 +90,18 @@ impl Epilogue {
     }
 
     /// Adds an operand (bias, residual).
-    pub fn add(self, operand: EpilogueOperand) -> Epilogue {
+    pub fn plus(self, operand: EpilogueOperand) -> Epilogue {
         self.then_with(operand, |b, v, x| b.add(v, x))
     }
 
     /// Adds a vector with one value per column; `n_batch` is the number of batch axes of the description.
     pub fn bias_per_col(self, n_batch: usize) -> Epilogue {
-        self.add(EpilogueOperand { batch_strides: vec![0; n_batch], row_stride: 0, col_stride: 1 })
+        self.plus(EpilogueOperand { batch_strides: vec![0; n_batch], row_stride: 0, col_stride: 1 })
     }
 
     /// Adds a vector with one value per row.
     pub fn bias_per_row(self, n_batch: usize) -> Epilogue {
-        self.add(EpilogueOperand { batch_strides: vec![0; n_batch], row_stride: 1, col_stride: 0 })
+        self.plus(EpilogueOperand { batch_strides: vec![0; n_batch], row_stride: 1, col_stride: 0 })
     }
 
     /// `max(v, 0)`, NaN to NaN.

@@ -250,24 +250,24 @@ impl Blocked<'_> {
     fn tiles(&self, b: &mut Builder, unit: &Unit, scratch: Option<Val>, block: &KBlock) {
         if self.panels_outer {
             b.for_loop(unit.panel_lo, unit.panel_hi, 1, &[], |b, panel, _| {
-                self.each_tile(b, unit, |b, tile, rows, high| {
-                    self.tile_code(b, unit, scratch, block, panel, tile, rows, high, false);
+                self.each_tile(b, unit, |b, tile, rows| {
+                    self.tile_code(b, unit, scratch, block, panel, tile, rows, false);
                 });
                 Vec::new()
             });
             self.tail_panel(b, unit, |b, panel| {
-                self.each_tile(b, unit, |b, tile, rows, high| {
-                    self.tile_code(b, unit, scratch, block, panel, tile, rows, high, true);
+                self.each_tile(b, unit, |b, tile, rows| {
+                    self.tile_code(b, unit, scratch, block, panel, tile, rows, true);
                 });
             });
         } else {
-            self.each_tile(b, unit, |b, tile, rows, high| {
+            self.each_tile(b, unit, |b, tile, rows| {
                 b.for_loop(unit.panel_lo, unit.panel_hi, 1, &[], |b, panel, _| {
-                    self.tile_code(b, unit, scratch, block, panel, tile, rows, high, false);
+                    self.tile_code(b, unit, scratch, block, panel, tile, rows, false);
                     Vec::new()
                 });
                 self.tail_panel(b, unit, |b, panel| {
-                    self.tile_code(b, unit, scratch, block, panel, tile, rows, high, true);
+                    self.tile_code(b, unit, scratch, block, panel, tile, rows, true);
                 });
             });
         }
@@ -276,7 +276,7 @@ impl Blocked<'_> {
     /// Code for the narrow last panel, run by the units that own it.
     fn tail_panel(&self, b: &mut Builder, unit: &Unit, f: impl FnOnce(&mut Builder, Val)) {
         let width = self.width(b);
-        if self.n % width != 0 {
+        if !self.n.is_multiple_of(width) {
             b.if_then(unit.has_tail, |b| {
                 let panel = b.i64((self.n / width) as i64);
                 f(b, panel);
@@ -284,8 +284,8 @@ impl Blocked<'_> {
         }
     }
 
-    /// Loops over the unit's row tiles of each height: `f(b, first row, rows, is the high kind)`.
-    fn each_tile(&self, b: &mut Builder, unit: &Unit, f: impl Fn(&mut Builder, Val, usize, bool)) {
+    /// Loops over the unit's row tiles of each height: `f(b, first row, rows)`.
+    fn each_tile(&self, b: &mut Builder, unit: &Unit, f: impl Fn(&mut Builder, Val, usize)) {
         let split = self.rows();
         let one_block = self.tiles_per_unit >= split.n_tiles();
         let n_high = b.i64(split.n_high as i64);
@@ -293,7 +293,7 @@ impl Blocked<'_> {
             let hi = if one_block { n_high } else { b.min(unit.tile_hi, n_high) };
             b.for_loop(unit.tile_lo, hi, 1, &[], |b, tile, _| {
                 let row = b.mul_imm(tile, split.high as i64);
-                f(b, row, split.high, true);
+                f(b, row, split.high);
                 Vec::new()
             });
         }
@@ -303,7 +303,7 @@ impl Blocked<'_> {
                 // Row of tile t: n_high * high + (t - n_high) * (high - 1) = t * (high - 1) + n_high.
                 let row = b.mul_imm(tile, split.high as i64 - 1);
                 let row = b.add_imm(row, split.n_high as i64);
-                f(b, row, split.high - 1, false);
+                f(b, row, split.high - 1);
                 Vec::new()
             });
         }
@@ -318,7 +318,6 @@ impl Blocked<'_> {
         panel: Val,
         row: Val,
         rows: usize,
-        _high: bool,
         is_tail: bool,
     ) {
         let lanes = b.lanes_of(self.elem);

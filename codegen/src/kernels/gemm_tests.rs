@@ -119,7 +119,7 @@ fn batches_broadcast_by_strides() {
                 GemmBatch { len: 2, a: 0, b: unit, c: m * n },
             ],
             epilogue: Epilogue::none()
-                .add(EpilogueOperand { batch_strides: vec![0, n], row_stride: 0, col_stride: 1 })
+                .plus(EpilogueOperand { batch_strides: vec![0, n], row_stride: 0, col_stride: 1 })
                 .bias_per_row(2)
                 .relu(),
             ..GemmDesc::dense(m, n, k, if packed { Rhs::Packed } else { Rhs::RowMajor { row_stride: n } })
@@ -166,7 +166,7 @@ fn heavy_and_light_epilogues_agree() {
         let mut results = Vec::new();
         for heavy in [false, true] {
             let residual = EpilogueOperand { batch_strides: vec![], row_stride: n, col_stride: 1 };
-            let mut epilogue = Epilogue::none().add(residual).bias_per_row(0).bias_per_col(0).clip(-1.5, 2.0);
+            let mut epilogue = Epilogue::none().plus(residual).bias_per_row(0).bias_per_col(0).clip(-1.5, 2.0);
             epilogue.heavy = heavy;
             let desc = GemmDesc { epilogue, ..GemmDesc::dense(m, n, k, Rhs::RowMajor { row_stride: n }) };
             let plan = plan(&desc, Target::baseline()).unwrap();
