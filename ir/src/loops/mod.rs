@@ -1,0 +1,24 @@
+//! Loops: how operators describe what they compute, and what kernels are made of.
+//!
+//! An operator's `lower` gives a [`Compute`]: tensors defined element by element by expressions ([`ComputeBuilder`]).
+//! The computations of a group of nodes are joined and inlined into each other, scheduled into loop nests, and executed:
+//! by the interpreter here, which defines the meaning, or by codegen's compiled kernels.
+//! Nothing here knows the graph: shapes are numbers, types are [`crate::DType`].
+//!
+//! Code map: [`expr`] nodes and their arena; [`index`] arithmetic of indices; [`compute`] stages; [`build`] the builder;
+//! [`scalar`] the meaning of each operation, with [`narrow`] (elements in memory) and [`special`] (functions).
+//!
+//! Absent on purpose: scatters, scans and sorts, whose writes or carried state no element-wise definition gives.
+
+pub mod build;
+pub mod compute;
+pub mod expr;
+pub mod index;
+pub mod narrow;
+pub mod scalar;
+pub mod special;
+
+pub use build::{ComputeBuilder, TensorId};
+pub use compute::{Compute, LoopError, Stage, TensorDesc};
+pub use expr::{Arena, BinOp, CmpOp, ExprId, Node, ReduceOp, Source, UnOp, VarId};
+pub use scalar::Scalar;

