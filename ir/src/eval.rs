@@ -1,0 +1,378 @@
+//! The reference: a graph evaluated node by node with each operator's own `eval`. Slow and plain; everything faster
+//! is checked against it.
+
+use crate::builder::GraphBuilder;
+use crate::dtype::DType;
+use crate::error::{Error, Result};
+use crate::graph::{Graph, ValueId};
+use crate::infer::infer_call;
+use crate::op::{Op, OpDef};
+use crate::rule::Fact;
+use crate::tensor::Tensor;
+use crate::types::Type;
+use crate::value::Value;
+use std::cell::Cell;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Instant;
+
+/// Bounds on what a run may take.
+#[derive(Clone, Debug)]
+pub struct Limits {
+    /// Largest single value, in bytes.
+    pub value_bytes: usize,
+    /// Iterations of all loops together.
+    pub loop_steps: u64,
+    /// When to give up.
+    pub deadline: Option<Instant>,
+    /// Set by another thread to stop.
+    pub cancel: Option<Arc<AtomicBool>>,
+}
+
+impl Default for Limits {
+    /// 16 GiB a value, 2^32 loop steps, no deadline.
+    fn default() -> Limits {
+        Limits { value_bytes: 1 << 34, loop_steps: 1 << 32, deadline: None, cancel: None }
+    }
+}
+
+/// Runs the bodies of control-flow operators: by reference evaluation, or compiled.
+pub trait BodyRunner {
+    /// Runs `body` on arguments and captures.
+    ///
+    /// # Errors
+    /// Whatever the body's nodes report.
+    fn run(&self, body: &Arc<Graph>, args: Vec<Value>, captures: &[Value], env: &Env) -> Result<Vec<Value>>;
+}
+
+/// What all calls of one run share.
+pub struct Env {
+    /// Bounds.
+    pub limits: Limits,
+    steps: Cell<u64>,
+    random: Cell<u64>,
+}
+
+impl Env {
+    /// A run within `limits`; `seed` feeds random operators that name no seed of their own.
+    pub fn new(limits: Limits, seed: u64) -> Env {
+        Env { limits, steps: Cell::new(0), random: Cell::new(seed) }
+    }
+
+    /// Counts loop steps and looks at deadline and cancellation.
+    ///
+    /// # Errors
+    /// When a limit is reached or the run was cancelled.
+    pub fn step(&self) -> Result<()> {
+        self.steps.set(self.steps.get() + 1);
+        if self.steps.get() > self.limits.loop_steps {
+            return Err(Error::limit(format!("more than {} loop steps", self.limits.loop_steps)));
+        }
+        self.check()
+    }
+
+    /// Looks at deadline and cancellation.
+    ///
+    /// # Errors
+    /// When the deadline passed or the run was cancelled.
+    pub fn check(&self) -> Result<()> {
+        if self.limits.cancel.as_ref().is_some_and(|c| c.load(Ordering::Relaxed)) {
+            return Err(Error::limit("the run was cancelled"));
+        }
+        if self.limits.deadline.is_some_and(|d| Instant::now() > d) {
+            return Err(Error::limit("the run passed its deadline"));
+        }
+        Ok(())
+    }
+
+    /// A seed for a random operator without one.
+    pub fn next_seed(&self) -> u64 {
+        self.random.set(self.random.get().wrapping_add(0x9E37_79B9_7F4A_7C15));
+        self.random.get()
+    }
+}
+
+impl Default for Env {
+    fn default() -> Env {
+        Env::new(Limits::default(), 0)
+    }
+}
+
+/// One call under evaluation.
+pub struct EvalCx<'a> {
+    inputs: &'a [Option<&'a Value>],
+    captures: &'a [Value],
+    types: &'a [Type],
+    outputs: Vec<Value>,
+    /// Limits and seeds of the run.
+    pub env: &'a Env,
+    runner: &'a dyn BodyRunner,
+}
+
+impl<'a> EvalCx<'a> {
+    /// Number of operands, left-out ones in between included.
+    pub fn n_inputs(&self) -> usize {
+        self.inputs.len()
+    }
+
+    /// Whether an optional operand is given.
+    pub fn has(&self, i: usize) -> bool {
+        self.inputs.get(i).is_some_and(Option::is_some)
+    }
+
+    /// An operand.
+    ///
+    /// # Errors
+    /// When it is left out.
+    pub fn value(&self, i: usize) -> Result<&'a Value> {
+        self.inputs.get(i).copied().flatten().ok_or_else(|| Error::invalid(format!("operand {i} is missing")))
+    }
+
+    /// A tensor operand.
+    ///
+    /// # Errors
+    /// When it is left out or no tensor.
+    pub fn tensor(&self, i: usize) -> Result<&'a Tensor> {
+        self.value(i)?.tensor()
+    }
+
+    /// An optional tensor operand.
+    ///
+    /// # Errors
+    /// When it is no tensor.
+    pub fn tensor_opt(&self, i: usize) -> Result<Option<&'a Tensor>> {
+        self.inputs.get(i).copied().flatten().map(Value::tensor).transpose()
+    }
+
+    /// Number of results that the call names.
+    pub fn n_outputs(&self) -> usize {
+        self.types.len()
+    }
+
+    /// Type that the rule says of result `k`; extents that depend on data are symbols.
+    pub fn out_type(&self, k: usize) -> &'a Type {
+        self.types.get(k).unwrap_or(&Type::Unknown)
+    }
+
+    /// Element type and extents of result `k`.
+    ///
+    /// # Errors
+    /// When the extents depend on data (the operator then finds them itself).
+    pub fn out(&self, k: usize) -> Result<(DType, Vec<usize>)> {
+        let (dtype, shape) =
+            self.out_type(k).concrete().ok_or_else(|| Error::bug(format!("extents of result {k} are not known")))?;
+        let bytes = crate::tensor::len_elems(&shape)?.saturating_mul(dtype.size_bytes().max(1));
+        if bytes > self.env.limits.value_bytes {
+            return Err(Error::limit(format!(
+                "result {dtype}{shape:?} of {bytes} bytes (limit {} bytes a value)",
+                self.env.limits.value_bytes
+            )));
+        }
+        Ok((dtype, shape))
+    }
+
+    /// Gives the next result.
+    pub fn push(&mut self, value: impl Into<Value>) {
+        self.outputs.push(value.into());
+    }
+
+    /// Outer values that the node's bodies use.
+    pub fn captures(&self) -> &'a [Value] {
+        self.captures
+    }
+
+    /// Runs one of the node's bodies.
+    ///
+    /// # Errors
+    /// Whatever its nodes report.
+    pub fn run(&self, body: &Arc<Graph>, args: Vec<Value>) -> Result<Vec<Value>> {
+        self.runner.run(body, args, self.captures, self.env)
+    }
+}
+
+/// Facts of run-time values: contents are known.
+pub fn fact_of(value: &Value) -> Fact {
+    match value {
+        Value::Tensor(t) => Fact::constant(t.clone()),
+        other => Fact::of(other.ty()),
+    }
+}
+
+/// Checks one call by its rule and evaluates it; results in order, as many as `n_outputs`.
+///
+/// # Errors
+/// When the rule or the evaluation refuses.
+pub fn eval_call(
+    op: &dyn Op,
+    inputs: &[Option<&Value>],
+    captures: &[Value],
+    n_outputs: usize,
+    env: &Env,
+    runner: &dyn BodyRunner,
+) -> Result<Vec<Value>> {
+    let facts: Vec<Option<Fact>> = inputs.iter().map(|v| v.map(fact_of)).collect();
+    let captured: Vec<Fact> = captures.iter().map(fact_of).collect();
+    let inferred = infer_call(op, &facts, &captured, n_outputs, &mut 0)?;
+    let types: Vec<Type> = inferred.outputs.into_iter().map(|f| f.ty).collect();
+    let mut cx = EvalCx { inputs, captures, types: &types, outputs: Vec::new(), env, runner };
+    op.eval(&mut cx).map_err(|e| e.of_op(op.def().name))?;
+    let mut outputs = cx.outputs;
+    if outputs.len() < n_outputs {
+        return Err(Error::bug(format!("{} gave {} of {n_outputs} results", op.def().name, outputs.len())));
+    }
+    outputs.truncate(n_outputs);
+    for (k, (value, ty)) in outputs.iter().zip(&types).enumerate() {
+        if !agrees(&value.ty(), ty) {
+            return Err(Error::bug(format!("result {k} of {} is {}, its rule says {ty}", op.def().name, value.ty())));
+        }
+    }
+    Ok(outputs)
+}
+
+/// Whether a run-time type fits what a rule says (symbols fit any extent).
+pub fn agrees(have: &Type, rule: &Type) -> bool {
+    match (have, rule) {
+        (_, Type::Unknown) => true,
+        (Type::Tensor(a), Type::Tensor(b)) => {
+            a.dtype == b.dtype
+                && match (a.shape.dims(), b.shape.dims()) {
+                    (Some(x), Some(y)) => x.len() == y.len() && x.iter().zip(y).all(|(x, y)| !y.is_int() || x == y),
+                    _ => true,
+                }
+        }
+        (Type::Sequence(a), Type::Sequence(b)) | (Type::Optional(a), Type::Optional(b)) => {
+            **a == Type::Unknown || agrees(a, b)
+        }
+        (Type::Map(k, _), Type::Map(l, _)) => k == l,
+        _ => false,
+    }
+}
+
+/// Evaluates an operator through its expansion.
+pub(crate) fn eval_expansion(
+    def: &'static OpDef,
+    expand: impl FnOnce(&mut GraphBuilder, &[Option<ValueId>]) -> Result<Option<Vec<ValueId>>>,
+    cx: &mut EvalCx<'_>,
+) -> Result<()> {
+    let mut b = GraphBuilder::new(def.name);
+    let mut args = Vec::new();
+    let ids: Vec<Option<ValueId>> = cx
+        .inputs
+        .iter()
+        .map(|v| {
+            v.map(|v| {
+                args.push(v.clone());
+                b.input_with_content("", fact_of(v))
+            })
+        })
+        .collect();
+    let Some(outputs) = expand(&mut b, &ids)? else {
+        return Err(Error::unsupported(format!("{} has no reference evaluation for these operands", def.name)));
+    };
+    let graph = b.finish(&outputs);
+    for v in evaluate_with(&graph, args, &[], cx.env, cx.runner)? {
+        cx.push(v);
+    }
+    Ok(())
+}
+
+/// Reference evaluation as a runner of bodies.
+pub struct Reference;
+
+impl BodyRunner for Reference {
+    fn run(&self, body: &Arc<Graph>, args: Vec<Value>, captures: &[Value], env: &Env) -> Result<Vec<Value>> {
+        evaluate_with(body, args, captures, env, self)
+    }
+}
+
+/// Evaluates a graph on its arguments.
+///
+/// # Errors
+/// At the first node that refuses, with the node and its operand types.
+pub fn evaluate(graph: &Graph, args: Vec<Value>, env: &Env) -> Result<Vec<Value>> {
+    evaluate_with(graph, args, &[], env, &Reference)
+}
+
+/// As [`evaluate`], with captures and a runner for bodies.
+///
+/// # Errors
+/// As [`evaluate`].
+pub fn evaluate_with(
+    graph: &Graph,
+    args: Vec<Value>,
+    captures: &[Value],
+    env: &Env,
+    runner: &dyn BodyRunner,
+) -> Result<Vec<Value>> {
+    evaluate_observed(graph, args, captures, env, runner, &mut |_, _| {})
+}
+
+/// As [`evaluate_with`], showing each value that a node makes to `observe` before it may be freed.
+///
+/// # Errors
+/// As [`evaluate`].
+pub fn evaluate_observed(
+    graph: &Graph,
+    args: Vec<Value>,
+    captures: &[Value],
+    env: &Env,
+    runner: &dyn BodyRunner,
+    observe: &mut dyn FnMut(ValueId, &Value),
+) -> Result<Vec<Value>> {
+    if args.len() != graph.inputs.len() {
+        return Err(Error::invalid(format!(
+            "\"{}\" takes {} arguments, {} are given",
+            graph.name,
+            graph.inputs.len(),
+            args.len()
+        )));
+    }
+    let mut values: Vec<Option<Value>> =
+        graph.values.iter().map(|v| v.constant.clone().map(Value::Tensor)).collect();
+    for (v, value) in graph.inputs.iter().zip(args).chain(graph.captures.iter().zip(captures.iter().cloned())) {
+        values[v.index()] = Some(value);
+    }
+    let mut last_use = vec![usize::MAX; graph.values.len()];
+    for (n, node) in graph.nodes.iter().enumerate() {
+        node.uses().for_each(|v| last_use[v.index()] = n);
+    }
+    graph.outputs.iter().for_each(|v| last_use[v.index()] = usize::MAX);
+    for (n, node) in graph.nodes.iter().enumerate() {
+        env.check().map_err(|e| e.at(graph.describe(n)))?;
+        let missing = |v: ValueId| Error::invalid(format!("value \"{}\" is used before it is made", graph.value(v).name));
+        let outputs = {
+            let inputs = node
+                .inputs
+                .iter()
+                .map(|v| v.map(|v| values[v.index()].as_ref().ok_or_else(|| missing(v))).transpose())
+                .collect::<Result<Vec<_>>>()?;
+            let captured = node
+                .captures
+                .iter()
+                .map(|v| values[v.index()].clone().ok_or_else(|| missing(*v)))
+                .collect::<Result<Vec<_>>>()?;
+            eval_call(&*node.op, &inputs, &captured, node.outputs.len(), env, runner).map_err(|e| {
+                let types: Vec<String> = inputs.iter().map(|v| v.map_or("none".into(), |v| v.ty().to_string())).collect();
+                e.at(format!("{}, operands ({})", graph.describe(n), types.join(", ")))
+            })?
+        };
+        for (v, value) in node.outputs.iter().zip(outputs) {
+            if let Some(v) = v {
+                observe(*v, &value);
+                values[v.index()] = Some(value);
+            }
+        }
+        for v in node.uses() {
+            if last_use[v.index()] == n {
+                values[v.index()] = None;
+            }
+        }
+    }
+    graph
+        .outputs
+        .iter()
+        .map(|v| {
+            values[v.index()].clone().ok_or_else(|| Error::invalid(format!("result \"{}\" is never made", graph.value(*v).name)))
+        })
+        .collect()
+}

@@ -1,0 +1,562 @@
+//! Dense tensors in memory: element type, extents, row-major elements.
+//!
+//! Elements are shared, never copied by cloning; they live in 64-byte aligned memory of ours or inside a memory map
+//! (large weights). Reference evaluation reads and writes through [`Tensor::floats`], [`Tensor::ints`] and
+//! [`Tensor::take`], so that an operator's `eval` is written once for all element types.
+
+use crate::dtype::{Class, DType};
+use crate::error::{Error, Result};
+use crate::num;
+use bytes::Bytes;
+use half::{bf16, f16};
+use std::borrow::Cow;
+use std::fmt;
+use std::sync::Arc;
+
+#[derive(Clone, Copy, bytemuck::Pod, bytemuck::Zeroable)]
+#[repr(C, align(64))]
+struct Chunk([u8; 64]);
+
+/// Bytes in 64-byte aligned memory (a cache line, and the widest vector register).
+#[derive(Clone)]
+pub struct AlignedBytes {
+    chunks: Vec<Chunk>,
+    len: usize,
+}
+
+impl AlignedBytes {
+    /// `len` zero bytes.
+    pub fn zeroed(len: usize) -> AlignedBytes {
+        AlignedBytes { chunks: vec![Chunk([0; 64]); len.div_ceil(64)], len }
+    }
+
+    /// A copy of `bytes`.
+    pub fn copy_of(bytes: &[u8]) -> AlignedBytes {
+        let mut out = AlignedBytes::zeroed(bytes.len());
+        out.as_mut_slice().copy_from_slice(bytes);
+        out
+    }
+
+    /// The bytes.
+    pub fn as_slice(&self) -> &[u8] {
+        &bytemuck::cast_slice(&self.chunks)[..self.len]
+    }
+
+    /// The bytes, writable.
+    pub fn as_mut_slice(&mut self) -> &mut [u8] {
+        &mut bytemuck::cast_slice_mut(&mut self.chunks)[..self.len]
+    }
+}
+
+#[derive(Clone)]
+enum Data {
+    Owned(Arc<AlignedBytes>),
+    Mapped(Bytes),
+    Strings(Arc<Vec<Arc<str>>>),
+}
+
+/// A dense row-major tensor.
+#[derive(Clone)]
+pub struct Tensor {
+    dtype: DType,
+    shape: Vec<usize>,
+    data: Data,
+}
+
+/// A Rust number that an element type is stored as.
+pub trait Element: bytemuck::Pod {
+    /// The element type.
+    const DTYPE: DType;
+}
+
+macro_rules! elements { ($($t:ty => $d:ident),*) => { $(impl Element for $t { const DTYPE: DType = DType::$d; })* } }
+elements!(f32 => F32, f64 => F64, f16 => F16, bf16 => BF16, i8 => I8, i16 => I16, i32 => I32, i64 => I64,
+          u8 => U8, u16 => U16, u32 => U32, u64 => U64);
+
+/// The number of elements, or an error where it overflows or passes 2^48.
+pub fn len_elems(shape: &[usize]) -> Result<usize> {
+    let len = shape.iter().try_fold(1usize, |a, &d| a.checked_mul(d)).or_else(|| shape.contains(&0).then_some(0));
+    match len {
+        Some(n) if n <= 1 << 48 => Ok(n),
+        _ => Err(Error::limit(format!("a tensor of shape {shape:?} has more than 2^48 elements"))),
+    }
+}
+
+/// Row-major strides in elements.
+pub fn strides(shape: &[usize]) -> Vec<usize> {
+    let mut out = vec![1; shape.len()];
+    for i in (1..shape.len()).rev() {
+        out[i - 1] = out[i].wrapping_mul(shape[i]);
+    }
+    out
+}
+
+/// Visits every index of `shape` in row-major order.
+pub fn indices(shape: &[usize]) -> Indices {
+    Indices { shape: shape.to_vec(), next: (!shape.contains(&0)).then(|| vec![0; shape.len()]) }
+}
+
+/// Iterator over the indices of a shape, row-major.
+pub struct Indices {
+    shape: Vec<usize>,
+    next: Option<Vec<usize>>,
+}
+
+impl Iterator for Indices {
+    type Item = Vec<usize>;
+    fn next(&mut self) -> Option<Vec<usize>> {
+        let current = self.next.clone()?;
+        let index = self.next.as_mut().expect("checked above");
+        let mut axis = index.len();
+        loop {
+            if axis == 0 {
+                self.next = None;
+                break;
+            }
+            axis -= 1;
+            index[axis] += 1;
+            if index[axis] < self.shape[axis] {
+                break;
+            }
+            index[axis] = 0;
+        }
+        Some(current)
+    }
+}
+
+/// The largest tensor that [`Tensor::zeros`] makes: 64 GiB. Callers with a tighter limit check first.
+pub const MAX_BYTES: usize = 1 << 36;
+
+impl Tensor {
+    /// A tensor of zeros (empty strings for strings).
+    ///
+    /// # Errors
+    /// When it would have more than [`MAX_BYTES`] bytes.
+    pub fn zeros(dtype: DType, shape: &[usize]) -> Result<Tensor> {
+        let n = len_elems(shape)?;
+        if dtype == DType::String {
+            if n > MAX_BYTES / 16 {
+                return Err(Error::limit(format!("{n} strings")));
+            }
+            return Ok(Tensor::from_strings(shape, vec![Arc::from(""); n]));
+        }
+        match n.checked_mul(dtype.size_bytes()) {
+            Some(bytes) if bytes <= MAX_BYTES => {
+                Ok(Tensor { dtype, shape: shape.to_vec(), data: Data::Owned(Arc::new(AlignedBytes::zeroed(bytes))) })
+            }
+            _ => Err(Error::limit(format!("a tensor {dtype}{shape:?} needs more than {MAX_BYTES} bytes"))),
+        }
+    }
+
+    /// A tensor over bytes in memory order (two- and four-bit kinds one a byte). Copies only where the bytes are not
+    /// aligned to an element.
+    ///
+    /// # Errors
+    /// When the length does not fit the shape, or the type is `string`.
+    pub fn from_bytes(dtype: DType, shape: &[usize], bytes: Bytes) -> Result<Tensor> {
+        let want = len_elems(shape)?.checked_mul(dtype.size_bytes());
+        if dtype == DType::String || want != Some(bytes.len()) {
+            return Err(Error::invalid(format!("{} bytes given for a tensor {dtype}{shape:?}", bytes.len())));
+        }
+        let aligned = bytes.as_ptr().align_offset(dtype.size_bytes().min(8)) == 0;
+        let data =
+            if aligned { Data::Mapped(bytes) } else { Data::Owned(Arc::new(AlignedBytes::copy_of(&bytes))) };
+        Ok(Tensor { dtype, shape: shape.to_vec(), data })
+    }
+
+    /// A tensor that takes over aligned memory.
+    ///
+    /// # Errors
+    /// When the length does not fit the shape, or the type is `string`.
+    pub fn from_aligned(dtype: DType, shape: &[usize], bytes: AlignedBytes) -> Result<Tensor> {
+        if dtype == DType::String || len_elems(shape)?.checked_mul(dtype.size_bytes()) != Some(bytes.len) {
+            return Err(Error::invalid(format!("{} bytes given for a tensor {dtype}{shape:?}", bytes.len)));
+        }
+        Ok(Tensor { dtype, shape: shape.to_vec(), data: Data::Owned(Arc::new(bytes)) })
+    }
+
+    /// A tensor from Rust numbers.
+    ///
+    /// # Panics
+    /// When the number of elements is not that of the shape.
+    pub fn from_slice<T: Element>(shape: &[usize], elements: &[T]) -> Tensor {
+        assert_eq!(shape.iter().product::<usize>(), elements.len(), "elements must fill the shape");
+        let bytes = AlignedBytes::copy_of(bytemuck::cast_slice(elements));
+        Tensor { dtype: T::DTYPE, shape: shape.to_vec(), data: Data::Owned(Arc::new(bytes)) }
+    }
+
+    /// A rank-0 tensor.
+    pub fn scalar<T: Element>(value: T) -> Tensor {
+        Tensor::from_slice(&[], &[value])
+    }
+
+    /// A tensor of strings.
+    ///
+    /// # Panics
+    /// When the number of strings is not that of the shape.
+    pub fn from_strings(shape: &[usize], strings: Vec<Arc<str>>) -> Tensor {
+        assert_eq!(shape.iter().product::<usize>(), strings.len(), "strings must fill the shape");
+        Tensor { dtype: DType::String, shape: shape.to_vec(), data: Data::Strings(Arc::new(strings)) }
+    }
+
+    /// Rounds each value once to `dtype` (to nearest, ties to even; integers truncate and saturate; bool is `!= 0`).
+    ///
+    /// # Panics
+    /// When the number of elements is not that of the shape, or the type holds no numbers.
+    pub fn from_floats(dtype: DType, shape: &[usize], values: impl IntoIterator<Item = f64>) -> Tensor {
+        Tensor::collect(dtype, shape, values.into_iter().map(|v| float_bits(dtype, v)))
+    }
+
+    /// Wraps each value to the width of `dtype` (two's complement); floats are rounded, bool is `!= 0`.
+    ///
+    /// # Panics
+    /// When the number of elements is not that of the shape, or the type holds no numbers.
+    pub fn from_ints(dtype: DType, shape: &[usize], values: impl IntoIterator<Item = i128>) -> Tensor {
+        Tensor::collect(dtype, shape, values.into_iter().map(|v| int_bits(dtype, v)))
+    }
+
+    /// A tensor of truth values.
+    ///
+    /// # Panics
+    /// When the number of elements is not that of the shape.
+    pub fn from_bools(shape: &[usize], values: impl IntoIterator<Item = bool>) -> Tensor {
+        Tensor::collect(DType::Bool, shape, values.into_iter().map(u64::from))
+    }
+
+    fn collect(dtype: DType, shape: &[usize], bits: impl Iterator<Item = u64>) -> Tensor {
+        let size = dtype.size_bytes();
+        assert!(dtype.is_number() || dtype == DType::Bool, "{dtype} holds no real numbers");
+        let n: usize = shape.iter().product();
+        let mut bytes = AlignedBytes::zeroed(n * size);
+        let mut count = 0;
+        let out = bytes.as_mut_slice();
+        for b in bits {
+            out[count * size..(count + 1) * size].copy_from_slice(&b.to_le_bytes()[..size]);
+            count += 1;
+        }
+        assert_eq!(count, n, "elements must fill the shape");
+        Tensor { dtype, shape: shape.to_vec(), data: Data::Owned(Arc::new(bytes)) }
+    }
+
+    /// Element type.
+    pub fn dtype(&self) -> DType {
+        self.dtype
+    }
+
+    /// Extents.
+    pub fn shape(&self) -> &[usize] {
+        &self.shape
+    }
+
+    /// Number of axes.
+    pub fn rank(&self) -> usize {
+        self.shape.len()
+    }
+
+    /// Number of elements.
+    pub fn len(&self) -> usize {
+        self.shape.iter().product()
+    }
+
+    /// Whether it has no element.
+    pub fn is_empty(&self) -> bool {
+        self.shape.contains(&0)
+    }
+
+    /// The elements' bytes in memory order; empty for strings.
+    pub fn bytes(&self) -> &[u8] {
+        match &self.data {
+            Data::Owned(b) => b.as_slice(),
+            Data::Mapped(b) => b,
+            Data::Strings(_) => &[],
+        }
+    }
+
+    /// The bytes for writing: copied first where they are shared or mapped.
+    ///
+    /// # Panics
+    /// For strings.
+    pub fn bytes_mut(&mut self) -> &mut [u8] {
+        match &mut self.data {
+            Data::Strings(_) => panic!("strings have no bytes"),
+            Data::Mapped(b) => {
+                let copy = AlignedBytes::copy_of(b);
+                self.data = Data::Owned(Arc::new(copy));
+            }
+            Data::Owned(_) => {}
+        }
+        let Data::Owned(b) = &mut self.data else { unreachable!("made owned above") };
+        Arc::make_mut(b).as_mut_slice()
+    }
+
+    /// The elements as Rust numbers, copied only where a map is not aligned.
+    ///
+    /// # Errors
+    /// When the element type is another.
+    pub fn slice<T: Element>(&self) -> Result<Cow<'_, [T]>> {
+        if T::DTYPE != self.dtype {
+            return Err(Error::invalid(format!("elements are {}, asked for as {}", self.dtype, T::DTYPE)));
+        }
+        Ok(match bytemuck::try_cast_slice(self.bytes()) {
+            Ok(s) => Cow::Borrowed(s),
+            Err(_) => Cow::Owned(bytemuck::pod_collect_to_vec(self.bytes())),
+        })
+    }
+
+    /// The strings.
+    ///
+    /// # Errors
+    /// When the element type is another.
+    pub fn strings(&self) -> Result<&[Arc<str>]> {
+        match &self.data {
+            Data::Strings(s) => Ok(s),
+            _ => Err(Error::invalid(format!("elements are {}, asked for as string", self.dtype))),
+        }
+    }
+
+    /// Every element as `f64` (exact for all kinds but 64-bit integers beyond 2^53; bool as 0 and 1).
+    ///
+    /// # Errors
+    /// For strings and complex numbers.
+    pub fn floats(&self) -> Result<Vec<f64>> {
+        let b = self.bytes();
+        macro_rules! each { ($t:ty, $f:expr) => { b.chunks_exact(size_of::<$t>()).map(|c| ($f)(<$t>::from_le_bytes(c.try_into().expect("exact chunks")))).collect() } }
+        Ok(match self.dtype {
+            DType::F32 => each!(f32, |v| v as f64),
+            DType::F64 => each!(f64, |v| v),
+            DType::F16 => each!(u16, |v| f16::from_bits(v).to_f64()),
+            DType::BF16 => each!(u16, |v| bf16::from_bits(v).to_f64()),
+            t if t.class() == Class::Float => b.iter().map(|&c| f64::from(num::decode(t, c))).collect(),
+            t if t.is_int() || t == DType::Bool => self.ints()?.into_iter().map(|v| v as f64).collect(),
+            t => return Err(Error::invalid(format!("{t} elements are no real numbers"))),
+        })
+    }
+
+    /// Every element as an integer (bool as 0 and 1).
+    ///
+    /// # Errors
+    /// For anything but integers and bool.
+    pub fn ints(&self) -> Result<Vec<i128>> {
+        let b = self.bytes();
+        macro_rules! each { ($t:ty) => { b.chunks_exact(size_of::<$t>()).map(|c| <$t>::from_le_bytes(c.try_into().expect("exact chunks")) as i128).collect() } }
+        Ok(match self.dtype {
+            DType::I8 | DType::I4 | DType::I2 => each!(i8),
+            DType::I16 => each!(i16),
+            DType::I32 => each!(i32),
+            DType::I64 => each!(i64),
+            DType::U8 | DType::U4 | DType::U2 | DType::Bool => each!(u8),
+            DType::U16 => each!(u16),
+            DType::U32 => each!(u32),
+            DType::U64 => each!(u64),
+            t => return Err(Error::invalid(format!("{t} elements are no integers"))),
+        })
+    }
+
+    /// Every element as `i64`; `u64` beyond its range is an error.
+    ///
+    /// # Errors
+    /// For anything but integers and bool, and for values beyond `i64`.
+    pub fn to_i64s(&self) -> Result<Vec<i64>> {
+        self.ints()?
+            .into_iter()
+            .map(|v| i64::try_from(v).map_err(|_| Error::invalid(format!("{v} is beyond 64 bits"))))
+            .collect()
+    }
+
+    /// Every element as a truth value.
+    ///
+    /// # Errors
+    /// For anything but bool.
+    pub fn bools(&self) -> Result<Vec<bool>> {
+        match self.dtype {
+            DType::Bool => Ok(self.bytes().iter().map(|&b| b != 0).collect()),
+            t => Err(Error::invalid(format!("elements are {t}, asked for as bool"))),
+        }
+    }
+
+    /// Every complex element as (real, imaginary).
+    ///
+    /// # Errors
+    /// For anything but complex numbers.
+    pub fn complexes(&self) -> Result<Vec<(f64, f64)>> {
+        match self.dtype {
+            DType::C64 => Ok(bytemuck::pod_collect_to_vec::<u8, [f32; 2]>(self.bytes())
+                .into_iter()
+                .map(|[re, im]| (re.into(), im.into()))
+                .collect()),
+            DType::C128 => Ok(bytemuck::pod_collect_to_vec::<u8, [f64; 2]>(self.bytes())
+                .into_iter()
+                .map(|[re, im]| (re, im))
+                .collect()),
+            t => Err(Error::invalid(format!("elements are {t}, asked for as complex"))),
+        }
+    }
+
+    /// The same elements under another shape.
+    ///
+    /// # Errors
+    /// When the number of elements differs.
+    pub fn reshaped(&self, shape: &[usize]) -> Result<Tensor> {
+        if len_elems(shape)? != self.len() {
+            return Err(Error::invalid(format!("{:?} cannot be seen as {shape:?}", self.shape)));
+        }
+        Ok(Tensor { shape: shape.to_vec(), ..self.clone() })
+    }
+
+    /// A tensor whose `i`-th element is this tensor's element at linear position `from[i]`: bits are moved unread.
+    ///
+    /// # Errors
+    /// When a position is out of range or the count does not fit the shape.
+    pub fn take(&self, shape: &[usize], from: impl IntoIterator<Item = usize>) -> Result<Tensor> {
+        let mut out = Tensor::zeros(self.dtype, shape)?;
+        let mut count = 0;
+        let mut write = TensorWriter::new(&mut out);
+        for at in from {
+            write.copy(count, self, at)?;
+            count += 1;
+        }
+        if count != out.len() {
+            return Err(Error::bug(format!("{count} elements taken for shape {shape:?}")));
+        }
+        Ok(out)
+    }
+
+    /// Linear position of an index.
+    pub fn position(&self, index: &[usize]) -> usize {
+        position(&self.shape, index)
+    }
+}
+
+/// Linear position of an index in a row-major shape.
+pub fn position(shape: &[usize], index: &[usize]) -> usize {
+    index.iter().zip(shape).fold(0, |at, (&i, &n)| at * n + i)
+}
+
+/// Moves single elements between tensors of one type, bits unread.
+pub struct TensorWriter<'a> {
+    dtype: DType,
+    size: usize,
+    bytes: &'a mut [u8],
+    strings: &'a mut [Arc<str>],
+}
+
+impl<'a> TensorWriter<'a> {
+    /// Opens `tensor` for writing.
+    pub fn new(tensor: &'a mut Tensor) -> TensorWriter<'a> {
+        let (dtype, size) = (tensor.dtype, tensor.dtype.size_bytes());
+        if let Data::Strings(s) = &mut tensor.data {
+            return TensorWriter { dtype, size, bytes: &mut [], strings: Arc::make_mut(s).as_mut_slice() };
+        }
+        TensorWriter { dtype, size, bytes: tensor.bytes_mut(), strings: &mut [] }
+    }
+
+    /// Copies element `from` of `source` to position `to`.
+    ///
+    /// # Errors
+    /// When a position is out of range or the types differ.
+    pub fn copy(&mut self, to: usize, source: &Tensor, from: usize) -> Result<()> {
+        let out_of_range = || Error::invalid(format!("element {from} or {to} is out of range"));
+        if source.dtype != self.dtype {
+            return Err(Error::bug(format!("copying {} into {}", source.dtype, self.dtype)));
+        }
+        if let Data::Strings(s) = &source.data {
+            *self.strings.get_mut(to).ok_or_else(out_of_range)? = s.get(from).ok_or_else(out_of_range)?.clone();
+            return Ok(());
+        }
+        let src = source.bytes().get(from * self.size..(from + 1) * self.size).ok_or_else(out_of_range)?;
+        self.bytes.get_mut(to * self.size..(to + 1) * self.size).ok_or_else(out_of_range)?.copy_from_slice(src);
+        Ok(())
+    }
+}
+
+fn float_bits(dtype: DType, v: f64) -> u64 {
+    match dtype {
+        DType::F64 => v.to_bits(),
+        DType::F32 => u64::from((v as f32).to_bits()),
+        DType::F16 => u64::from(f16::from_f64(v).to_bits()),
+        DType::BF16 => u64::from(bf16::from_f64(v).to_bits()),
+        DType::Bool => u64::from(v != 0.0),
+        t if t.class() == Class::Float => u64::from(num::encode(t, v as f32, true)),
+        t => match t.int_range() {
+            Some((lo, hi)) => (v as i128).clamp(lo, hi) as u64,
+            None => 0,
+        },
+    }
+}
+
+fn int_bits(dtype: DType, v: i128) -> u64 {
+    match dtype.class() {
+        Class::Float => float_bits(dtype, v as f64),
+        Class::Bool => u64::from(v != 0),
+        _ if dtype.bits() < 8 => {
+            let mask = (1i128 << dtype.bits()) - 1;
+            let low = v & mask;
+            let negative = dtype.class() == Class::Signed && low >> (dtype.bits() - 1) != 0;
+            (if negative { low - (mask + 1) } else { low }) as u64
+        }
+        _ => v as u64,
+    }
+}
+
+impl PartialEq for Tensor {
+    /// Same type, extents and bits (NaN equals itself, 0 differs from -0).
+    fn eq(&self, other: &Tensor) -> bool {
+        self.dtype == other.dtype
+            && self.shape == other.shape
+            && match (&self.data, &other.data) {
+                (Data::Strings(a), Data::Strings(b)) => a == b,
+                _ => self.bytes() == other.bytes(),
+            }
+    }
+}
+
+impl Eq for Tensor {}
+
+impl fmt::Debug for Tensor {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}{:?}", self.dtype, self.shape)?;
+        if self.len() <= 16 {
+            match self.dtype.class() {
+                Class::String => write!(f, " {:?}", self.strings().unwrap_or_default()),
+                Class::Complex => write!(f, " {:?}", self.complexes().unwrap_or_default()),
+                Class::Float => write!(f, " {:?}", self.floats().unwrap_or_default()),
+                _ => write!(f, " {:?}", self.ints().unwrap_or_default()),
+            }?;
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn integers_wrap_and_narrow_kinds_sign_extend() {
+        let t = Tensor::from_ints(DType::I4, &[4], [7, 8, -9, 15]);
+        assert_eq!(t.ints().unwrap(), [7, -8, 7, -1]);
+        let t = Tensor::from_ints(DType::U8, &[2], [256, -1]);
+        assert_eq!(t.ints().unwrap(), [0, 255]);
+    }
+
+    #[test]
+    fn take_moves_bits_and_checks_range() {
+        let t = Tensor::from_slice(&[3], &[1.0f32, f32::NAN, -0.0]);
+        let u = t.take(&[2, 1], [2, 1]).unwrap();
+        assert_eq!(u.slice::<f32>().unwrap()[0].to_bits(), (-0.0f32).to_bits());
+        assert!(t.take(&[1], [3]).is_err());
+    }
+
+    #[test]
+    fn absurd_sizes_are_refused() {
+        assert!(Tensor::zeros(DType::F32, &[1 << 40, 1 << 40]).is_err());
+        assert!(Tensor::zeros(DType::F32, &[usize::MAX, 2, 0]).unwrap().is_empty());
+    }
+
+    #[test]
+    fn indices_run_row_major() {
+        assert_eq!(indices(&[2, 2]).collect::<Vec<_>>(), [[0, 0], [0, 1], [1, 0], [1, 1]]);
+        assert_eq!(indices(&[]).count(), 1);
+        assert_eq!(indices(&[3, 0]).count(), 0);
+    }
+}
