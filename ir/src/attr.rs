@@ -110,10 +110,10 @@ pub trait AttrField: Sized + PartialEq {
 }
 
 macro_rules! field {
-    ($t:ty, $wanted:literal, $($pattern:pat => $value:expr),+; $self_:ident => $write:expr) => {
+    ($t:ty, $wanted:literal, $($pattern:pat $(if $guard:expr)? => $value:expr),+; $self_:ident => $write:expr) => {
         impl AttrField for $t {
             const WANTED: &'static str = $wanted;
-            fn read(attr: &Attr) -> Option<Self> { match attr { $($pattern => $value,)+ #[allow(unreachable_patterns)] _ => None } }
+            fn read(attr: &Attr) -> Option<Self> { match attr { $($pattern $(if $guard)? => $value,)+ #[allow(unreachable_patterns)] _ => None } }
             fn write(&self) -> Option<Attr> { let $self_ = self; Some($write) }
         }
     };

@@ -327,8 +327,7 @@ pub fn evaluate_observed(
             args.len()
         )));
     }
-    let mut values: Vec<Option<Value>> =
-        graph.values.iter().map(|v| v.constant.clone().map(Value::Tensor)).collect();
+    let mut values: Vec<Option<Value>> = graph.values.iter().map(|v| v.constant.clone().map(Value::Tensor)).collect();
     for (v, value) in graph.inputs.iter().zip(args).chain(graph.captures.iter().zip(captures.iter().cloned())) {
         values[v.index()] = Some(value);
     }
@@ -339,7 +338,8 @@ pub fn evaluate_observed(
     graph.outputs.iter().for_each(|v| last_use[v.index()] = usize::MAX);
     for (n, node) in graph.nodes.iter().enumerate() {
         env.check().map_err(|e| e.at(graph.describe(n)))?;
-        let missing = |v: ValueId| Error::invalid(format!("value \"{}\" is used before it is made", graph.value(v).name));
+        let missing =
+            |v: ValueId| Error::invalid(format!("value \"{}\" is used before it is made", graph.value(v).name));
         let outputs = {
             let inputs = node
                 .inputs
@@ -352,7 +352,8 @@ pub fn evaluate_observed(
                 .map(|v| values[v.index()].clone().ok_or_else(|| missing(*v)))
                 .collect::<Result<Vec<_>>>()?;
             eval_call(&*node.op, &inputs, &captured, node.outputs.len(), env, runner).map_err(|e| {
-                let types: Vec<String> = inputs.iter().map(|v| v.map_or("none".into(), |v| v.ty().to_string())).collect();
+                let types: Vec<String> =
+                    inputs.iter().map(|v| v.map_or("none".into(), |v| v.ty().to_string())).collect();
                 e.at(format!("{}, operands ({})", graph.describe(n), types.join(", ")))
             })?
         };
@@ -372,7 +373,9 @@ pub fn evaluate_observed(
         .outputs
         .iter()
         .map(|v| {
-            values[v.index()].clone().ok_or_else(|| Error::invalid(format!("result \"{}\" is never made", graph.value(*v).name)))
+            values[v.index()]
+                .clone()
+                .ok_or_else(|| Error::invalid(format!("result \"{}\" is never made", graph.value(*v).name)))
         })
         .collect()
 }

@@ -202,7 +202,11 @@ impl Graph {
         let cycles = petgraph::algo::tarjan_scc(&deps);
         if let Some(cycle) = cycles.iter().find(|c| c.len() > 1 || deps.contains_edge(c[0], c[0])) {
             let names: Vec<_> = cycle.iter().take(8).map(|&i| self.describe(deps[i])).collect();
-            return Err(Error::invalid(format!("{} nodes depend on each other in a circle: {}", cycle.len(), names.join(", "))));
+            return Err(Error::invalid(format!(
+                "{} nodes depend on each other in a circle: {}",
+                cycle.len(),
+                names.join(", ")
+            )));
         }
         // Kahn's algorithm with a heap of given positions, so that a sorted prefix stays as it is.
         let mut waiting: Vec<usize> =
@@ -239,11 +243,8 @@ impl Graph {
 
     /// A node with the types of its operands, for errors.
     pub fn describe_with_types(&self, n: usize) -> String {
-        let types: Vec<String> = self.nodes[n]
-            .inputs
-            .iter()
-            .map(|v| v.map_or_else(|| "none".into(), |v| self.ty(v).to_string()))
-            .collect();
+        let types: Vec<String> =
+            self.nodes[n].inputs.iter().map(|v| v.map_or_else(|| "none".into(), |v| self.ty(v).to_string())).collect();
         format!("{}, operands ({})", self.describe(n), types.join(", "))
     }
 

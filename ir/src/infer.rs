@@ -111,10 +111,20 @@ fn first_fresh(graph: &Graph) -> u64 {
 /// As [`infer`].
 pub fn infer_body(body: &Graph, args: &[Fact], captures: &[Fact], fresh: &mut u64) -> Result<Vec<Fact>> {
     if args.len() != body.inputs.len() {
-        return Err(Error::invalid(format!("the body \"{}\" takes {} arguments, {} are given", body.name, body.inputs.len(), args.len())));
+        return Err(Error::invalid(format!(
+            "the body \"{}\" takes {} arguments, {} are given",
+            body.name,
+            body.inputs.len(),
+            args.len()
+        )));
     }
     if captures.len() != body.captures.len() {
-        return Err(Error::bug(format!("body \"{}\" has {} captures, {} given", body.name, body.captures.len(), captures.len())));
+        return Err(Error::bug(format!(
+            "body \"{}\" has {} captures, {} given",
+            body.name,
+            body.captures.len(),
+            captures.len()
+        )));
     }
     let facts = walk(body, args, captures, fresh)?;
     Ok(body.outputs.iter().map(|v| facts.facts[v.index()].clone()).collect())
@@ -180,7 +190,11 @@ fn refine(mut fact: Fact, declared: &Type) -> Result<Fact> {
                 (Shape::Unranked, s) => t.shape = s.clone(),
                 (Shape::Ranked(have), Shape::Ranked(want)) => {
                     if have.len() != want.len() {
-                        return Err(Error::invalid(format!("the model declares rank {}, the operator gives {}", want.len(), have.len())));
+                        return Err(Error::invalid(format!(
+                            "the model declares rank {}, the operator gives {}",
+                            want.len(),
+                            have.len()
+                        )));
                     }
                     for (h, w) in have.iter_mut().zip(want) {
                         let generated = h.as_sym().is_some_and(|s| s.starts_with('u') && s[1..].parse::<u64>().is_ok());

@@ -1,8 +1,43 @@
-//! Egret's intermediate representation.
+//! Egret's intermediate representation: types, symbolic extents, graphs, operators, reference evaluation.
+//!
+//! | module | what |
+//! |---|---|
+//! | [`dtype`], [`types`], [`dim`] | element types, types of values, extents as terms |
+//! | [`tensor`], [`value`] | data |
+//! | [`graph`], [`builder`] | values, nodes, bodies; building them by hand |
+//! | [`op`], [`ops`], [`attr`], [`rule`] | what an operator is; all operators; attributes; rules |
+//! | [`infer`], [`eval`] | types of a graph; its reference evaluation |
+//! | [`onnx`] | the only place that knows protobuf |
+//! | [`lower`], [`loops`] | what an operator's `lower` speaks |
+//!
+//! Invariant: nothing here depends on another crate of Egret; no e-graph, no machine code, no solver.
 
+pub mod attr;
+pub mod builder;
 pub mod dim;
 pub mod dtype;
+pub mod error;
+pub mod eval;
+pub mod graph;
+pub mod infer;
 pub mod loops;
+pub mod lower;
+pub mod num;
+pub mod op;
+pub mod ops;
+pub mod rule;
+pub mod tensor;
+pub mod types;
+pub mod value;
 
+pub use attr::{Attr, Attrs};
+pub use builder::GraphBuilder;
 pub use dim::{Cond, CondKind, Dim, DimKind};
 pub use dtype::{Class, DType};
+pub use error::{Error, ErrorKind, Result};
+pub use graph::{Graph, Node, ValueId, ValueInfo};
+pub use op::{Op, OpDef};
+pub use rule::Fact;
+pub use tensor::Tensor;
+pub use types::{Shape, TensorType, Type};
+pub use value::{Key, Value};

@@ -171,9 +171,9 @@ impl OpDef {
 }
 
 fn slots(text: &str) -> (usize, Option<usize>) {
-    let names = || text.split(',').map(str::trim).filter(|s| !s.is_empty());
-    let least = names().rposition(|s| !s.ends_with(['?', '*'])).map_or(0, |i| i + 1);
-    (least, if names().any(|s| s.ends_with('*')) { None } else { Some(names().count()) })
+    let names: Vec<&str> = text.split(',').map(str::trim).filter(|s| !s.is_empty()).collect();
+    let least = names.iter().rposition(|s| !s.ends_with(['?', '*'])).map_or(0, |i| i + 1);
+    (least, if names.iter().any(|s| s.ends_with('*')) { None } else { Some(names.len()) })
 }
 
 impl fmt::Debug for OpDef {
@@ -253,7 +253,13 @@ impl Upgrade<'_> {
     ///
     /// # Errors
     /// When there is no such operator or its rule refuses the operands.
-    pub fn add(&mut self, op: &str, attrs: Attrs, inputs: &[Option<ValueId>], n_outputs: usize) -> Result<Vec<ValueId>> {
+    pub fn add(
+        &mut self,
+        op: &str,
+        attrs: Attrs,
+        inputs: &[Option<ValueId>],
+        n_outputs: usize,
+    ) -> Result<Vec<ValueId>> {
         crate::builder::add_node(self.graph, "ai.onnx", op, attrs, inputs, n_outputs)
     }
 }

@@ -7,7 +7,7 @@
 
 use crate::dim::{Cond, Dim};
 use crate::dtype::DType;
-use crate::error::{Error, Result};
+use crate::error::Error;
 use crate::graph::Graph;
 use crate::tensor::Tensor;
 use crate::types::{Shape, Type};
@@ -280,7 +280,7 @@ impl<'a> RuleCx<'a> {
                 if *at == 1 {
                     *at = d.clone();
                 } else if *d != 1 && at != d {
-                    let ok = Cond::or(&[Cond::eq(at, d), Cond::eq(at, &Dim::int(1)), Cond::eq(d, &Dim::int(1))]);
+                    let ok = Cond::any([&Cond::eq(at, d), &Cond::eq(at, &Dim::int(1)), &Cond::eq(d, &Dim::int(1))]);
                     if ok.as_bool() == Some(false) {
                         return Err(Error::violation(label, format!("extents {at} and {d} do not broadcast")).into());
                     }

@@ -84,7 +84,7 @@ pub fn len_elems(shape: &[usize]) -> Result<usize> {
 
 /// Row-major strides in elements.
 pub fn strides(shape: &[usize]) -> Vec<usize> {
-    let mut out = vec![1; shape.len()];
+    let mut out = vec![1usize; shape.len()];
     for i in (1..shape.len()).rev() {
         out[i - 1] = out[i].wrapping_mul(shape[i]);
     }
@@ -159,8 +159,7 @@ impl Tensor {
             return Err(Error::invalid(format!("{} bytes given for a tensor {dtype}{shape:?}", bytes.len())));
         }
         let aligned = bytes.as_ptr().align_offset(dtype.size_bytes().min(8)) == 0;
-        let data =
-            if aligned { Data::Mapped(bytes) } else { Data::Owned(Arc::new(AlignedBytes::copy_of(&bytes))) };
+        let data = if aligned { Data::Mapped(bytes) } else { Data::Owned(Arc::new(AlignedBytes::copy_of(&bytes))) };
         Ok(Tensor { dtype, shape: shape.to_vec(), data })
     }
 
@@ -299,7 +298,7 @@ impl Tensor {
         }
         Ok(match bytemuck::try_cast_slice(self.bytes()) {
             Ok(s) => Cow::Borrowed(s),
-            Err(_) => Cow::Owned(bytemuck::pod_collect_to_vec(self.bytes())),
+            Err(_) => Cow::Owned(collect(self.bytes())),
         })
     }
 
@@ -320,7 +319,13 @@ impl Tensor {
     /// For strings and complex numbers.
     pub fn floats(&self) -> Result<Vec<f64>> {
         let b = self.bytes();
-        macro_rules! each { ($t:ty, $f:expr) => { b.chunks_exact(size_of::<$t>()).map(|c| ($f)(<$t>::from_le_bytes(c.try_into().expect("exact chunks")))).collect() } }
+        macro_rules! each {
+            ($t:ty, $f:expr) => {
+                b.chunks_exact(size_of::<$t>())
+                    .map(|c| ($f)(<$t>::from_le_bytes(c.try_into().expect("exact chunks"))))
+                    .collect()
+            };
+        }
         Ok(match self.dtype {
             DType::F32 => each!(f32, |v| v as f64),
             DType::F64 => each!(f64, |v| v),
@@ -338,7 +343,13 @@ impl Tensor {
     /// For anything but integers and bool.
     pub fn ints(&self) -> Result<Vec<i128>> {
         let b = self.bytes();
-        macro_rules! each { ($t:ty) => { b.chunks_exact(size_of::<$t>()).map(|c| <$t>::from_le_bytes(c.try_into().expect("exact chunks")) as i128).collect() } }
+        macro_rules! each {
+            ($t:ty) => {
+                b.chunks_exact(size_of::<$t>())
+                    .map(|c| <$t>::from_le_bytes(c.try_into().expect("exact chunks")) as i128)
+                    .collect()
+            };
+        }
         Ok(match self.dtype {
             DType::I8 | DType::I4 | DType::I2 => each!(i8),
             DType::I16 => each!(i16),
@@ -380,14 +391,10 @@ impl Tensor {
     /// For anything but complex numbers.
     pub fn complexes(&self) -> Result<Vec<(f64, f64)>> {
         match self.dtype {
-            DType::C64 => Ok(bytemuck::pod_collect_to_vec::<u8, [f32; 2]>(self.bytes())
-                .into_iter()
-                .map(|[re, im]| (re.into(), im.into()))
-                .collect()),
-            DType::C128 => Ok(bytemuck::pod_collect_to_vec::<u8, [f64; 2]>(self.bytes())
-                .into_iter()
-                .map(|[re, im]| (re, im))
-                .collect()),
+            DType::C64 => {
+                Ok(collect::<[f32; 2]>(self.bytes()).into_iter().map(|[re, im]| (re.into(), im.into())).collect())
+            }
+            DType::C128 => Ok(collect::<[f64; 2]>(self.bytes()).into_iter().map(|[re, im]| (re, im)).collect()),
             t => Err(Error::invalid(format!("elements are {t}, asked for as complex"))),
         }
     }
@@ -427,6 +434,11 @@ impl Tensor {
     }
 }
 
+/// Numbers from bytes of any alignment.
+fn collect<T: bytemuck::Pod>(bytes: &[u8]) -> Vec<T> {
+    bytes.chunks_exact(size_of::<T>()).map(bytemuck::pod_read_unaligned).collect()
+}
+
 /// Linear position of an index in a row-major shape.
 pub fn position(shape: &[usize], index: &[usize]) -> usize {
     index.iter().zip(shape).fold(0, |at, (&i, &n)| at * n + i)
@@ -444,10 +456,11 @@ impl<'a> TensorWriter<'a> {
     /// Opens `tensor` for writing.
     pub fn new(tensor: &'a mut Tensor) -> TensorWriter<'a> {
         let (dtype, size) = (tensor.dtype, tensor.dtype.size_bytes());
-        if let Data::Strings(s) = &mut tensor.data {
-            return TensorWriter { dtype, size, bytes: &mut [], strings: Arc::make_mut(s).as_mut_slice() };
+        if dtype != DType::String {
+            return TensorWriter { dtype, size, bytes: tensor.bytes_mut(), strings: &mut [] };
         }
-        TensorWriter { dtype, size, bytes: tensor.bytes_mut(), strings: &mut [] }
+        let Data::Strings(s) = &mut tensor.data else { unreachable!("strings are stored as such") };
+        TensorWriter { dtype, size, bytes: &mut [], strings: Arc::make_mut(s).as_mut_slice() }
     }
 
     /// Copies element `from` of `source` to position `to`.

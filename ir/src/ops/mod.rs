@@ -1,0 +1,43 @@
+//! All operators. A new one is its file and two lines here: `pub mod name;` and `&name::DEF,`.
+
+use crate::op::OpDef;
+use std::collections::HashMap;
+use std::sync::OnceLock;
+
+pub mod common;
+
+pub mod add;
+pub mod concat;
+pub mod relu;
+pub mod reshape;
+
+/// The registry: every operator's declaration.
+pub static OPS: &[&OpDef] = &[&add::DEF, &concat::DEF, &relu::DEF, &reshape::DEF];
+
+/// The operator `name` of `domain` (`ai.onnx` and the empty string are one).
+pub fn find(domain: &str, name: &str) -> Option<&'static OpDef> {
+    static INDEX: OnceLock<HashMap<(&str, &str), &'static OpDef>> = OnceLock::new();
+    let index = INDEX.get_or_init(|| OPS.iter().map(|&d| ((d.domain, d.name), d)).collect());
+    index.get(&(if domain.is_empty() { "ai.onnx" } else { domain }, name)).copied()
+}
+
+/// The operator of a mnemonic in IR text.
+pub fn find_mnemonic(word: &str) -> Option<&'static OpDef> {
+    static INDEX: OnceLock<HashMap<String, &'static OpDef>> = OnceLock::new();
+    INDEX.get_or_init(|| OPS.iter().map(|&d| (d.mnemonic(), d)).collect()).get(word).copied()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_operator_is_found_by_its_names_and_only_it() {
+        for def in OPS {
+            assert!(std::ptr::eq(find(def.domain, def.name).unwrap(), *def), "{def:?} is registered twice");
+            assert!(std::ptr::eq(find_mnemonic(&def.mnemonic()).unwrap(), *def));
+            assert!(def.since.is_sorted() && !def.since.is_empty(), "{def:?}");
+            assert!(!def.summary.is_empty() && !def.summary.ends_with('.'), "{def:?}");
+        }
+    }
+}

@@ -1,0 +1,140 @@
+//! `reshaped = Reshape(data, shape; allowzero)`: the same elements in the same order under another shape.
+//!
+//! - **C1** `shape` is `i64` of rank 1
+//! - **C2** at most one element of `shape` is -1, none is below
+//! - **C3** a 0 (kept extent, unless `allowzero`) stands at an axis that `data` has
+//! - **C4** the number of elements stays; with -1 it divides
+//! - **C5** with `allowzero`, 0 and -1 do not occur together
+//!
+//! ONNX `Reshape`: opset 1 (`shape` an attribute), 5 (an operand), 13, 14 (`allowzero`), 19, 21, 23, 24, 25 (types).
+
+use super::common::*;
+use crate::dtype::DType;
+use crate::error::Result;
+use crate::eval::EvalCx;
+use crate::rule::{RuleCx, RuleResult};
+
+attributes! {
+    /// Attributes of `Reshape`.
+    pub struct Reshape {
+        /// Whether 0 in `shape` means an empty axis instead of "as in `data`".
+        allowzero: bool = false,
+    }
+}
+
+impl Op for Reshape {
+    op_basics!();
+
+    fn rule(&self, cx: &mut RuleCx<'_>) -> RuleResult {
+        cx.require_dtype("C1", 1, &[DType::I64])?;
+        let dtype = cx.dtype(0)?;
+        let Some(want) = cx.values(1)? else {
+            let shape = (0..cx.len_of(1)?).map(|_| cx.fresh()).collect();
+            return cx.output(dtype, shape);
+        };
+        let data = cx.shape(0)?;
+        let mut shape = Vec::with_capacity(want.len());
+        let mut rest = None;
+        for (i, d) in want.iter().enumerate() {
+            match d.as_int() {
+                Some(0) if !self.allowzero => {
+                    cx.require("C3", i < data.len(), || format!("0 at axis {i}, data has rank {}", data.len()))?;
+                    shape.push(data[i].clone());
+                }
+                Some(-1) => {
+                    cx.require("C2", rest.is_none(), || "-1 stands twice".into())?;
+                    rest = Some(i);
+                    shape.push(Dim::int(1));
+                }
+                Some(v) if v < 0 => cx.require("C2", false, || format!("{v} is no extent"))?,
+                _ => shape.push(d.clone()),
+            }
+        }
+        let zero = want.iter().any(|d| *d == 0);
+        cx.require("C5", !(self.allowzero && zero && rest.is_some()), || "0 and -1 with allowzero".into())?;
+        let total: Dim = data.iter().product();
+        let known: Dim = shape.iter().product();
+        match rest {
+            Some(i) => {
+                cx.require("C4", known != 0 || total == 0, || format!("-1 cannot be found: {total} elements over 0"))?;
+                shape[i] = if known == 0 { Dim::int(0) } else { cancel(&data, &shape, &total, &known) };
+                let all: Dim = &shape[i] * &known;
+                cx.require_eq("C4", &all, &total)?;
+            }
+            None => cx.require_eq("C4", &known, &total)?,
+        }
+        cx.output(dtype, shape)?;
+        let values = if data.len() <= 1 && dtype.is_int() { cx.values(0)? } else { None };
+        if want.len() <= 1 {
+            cx.output_values(values);
+        }
+        Ok(())
+    }
+
+    fn eval(&self, cx: &mut EvalCx<'_>) -> Result<()> {
+        let (_, shape) = cx.out(0)?;
+        let y = cx.tensor(0)?.reshaped(&shape)?;
+        cx.push(y);
+        Ok(())
+    }
+
+    fn lower(&self, _cx: &LowerCx<'_>) -> Result<Lowering> {
+        Ok(Lowering::View)
+    }
+
+    fn facts(&self) -> Facts {
+        Facts::VIEW
+    }
+}
+
+/// `total / known` with factors that stand on both sides cancelled first, so that symbols divide exactly.
+fn cancel(data: &[Dim], shape: &[Dim], total: &Dim, known: &Dim) -> Dim {
+    let mut above: Vec<&Dim> = data.iter().collect();
+    let mut below: Vec<&Dim> = Vec::new();
+    for d in shape {
+        match above.iter().position(|a| *a == d && !d.is_int()) {
+            Some(i) => {
+                above.remove(i);
+            }
+            None => below.push(d),
+        }
+    }
+    if below.len() == shape.len() {
+        return total.floor_div(known);
+    }
+    let (a, b): (Dim, Dim) = (above.into_iter().product(), below.into_iter().product());
+    a.floor_div(&b)
+}
+
+op! {
+    Reshape in "ai.onnx" since [1, 5, 13, 14, 19, 21, 23, 24, 25]; "data, shape" => "reshaped";
+    summary: "the same elements in the same order under another shape";
+    upgrade: |cx| { cx.take("consumed_inputs"); if cx.version < 5 { cx.ints_to_input("shape", 1)?; } Ok(()) };
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::common::testing::*;
+    use super::*;
+    use crate::Tensor;
+
+    fn shape_for(data: &[Dim], want: &[i64]) -> Result<Fact> {
+        let t = Fact::of(Type::ranked(DType::F32, data.to_vec()));
+        infer1("Reshape", attrs! {}, &[t, Fact::constant(Tensor::from_slice(&[want.len()], want))])
+    }
+
+    #[test]
+    fn reshape_finds_minus_one_with_symbols() {
+        let y = shape_for(&[Dim::sym("n"), Dim::int(4), Dim::int(6)], &[0, -1]).unwrap();
+        assert_eq!(y.ty, Type::ranked(DType::F32, vec![Dim::sym("n"), Dim::int(24)]));
+    }
+
+    #[test]
+    fn reshape_c4_rejects_another_count_and_c2_two_unknowns() {
+        let label = |want: &[i64]| shape_for(&[Dim::int(6)], want).unwrap_err().label().unwrap().to_owned();
+        assert_eq!(label(&[4]), "Reshape.C4");
+        assert_eq!(label(&[4, -1]), "Reshape.C4");
+        assert_eq!(label(&[-1, -1]), "Reshape.C2");
+        assert_eq!(label(&[6, 0]), "Reshape.C3");
+    }
+}
