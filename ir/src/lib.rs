@@ -23,6 +23,7 @@ pub mod infer;
 pub mod loops;
 pub mod lower;
 pub mod num;
+pub mod onnx;
 pub mod op;
 pub mod ops;
 pub mod rule;
