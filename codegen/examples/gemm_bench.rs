@@ -5,11 +5,13 @@
 use std::time::Instant;
 
 use egret_codegen::CodegenError;
+use egret_codegen::builder::Elem;
 use egret_codegen::builder::{Builder, Target};
 use egret_codegen::isa::{Effort, Isa};
 use egret_codegen::jit::{CompiledKernels, Entry};
+use egret_codegen::kernels::conv::{self, ConvAxis, ConvDesc};
 use egret_codegen::kernels::gemm::{self, GemmDesc, Rhs};
-use egret_codegen::kernels::{Epilogue, KernelPlan};
+use egret_codegen::kernels::{Epilogue, EpilogueOperand, KernelPlan};
 
 /// Best time of repeated calls over about a fifth of a second, in seconds.
 fn best_seconds(mut f: impl FnMut()) -> f64 {
@@ -122,6 +124,65 @@ fn main() -> Result<(), CodegenError> {
                 gemm.plan.parallel_extent
             );
         }
+    }
+    println!("convolution: channels @ image, kernel stride -> channels");
+    // ResNet-50, VGG and MobileNet layers: (channels, side, kernel, stride, output channels, groups).
+    let layers = [
+        (3, 224, 7, 2, 64, 1),
+        (3, 224, 3, 1, 64, 1),
+        (64, 56, 1, 1, 64, 1),
+        (64, 56, 3, 1, 64, 1),
+        (64, 56, 1, 1, 256, 1),
+        (256, 56, 1, 1, 64, 1),
+        (128, 56, 3, 2, 128, 1),
+        (128, 28, 3, 1, 128, 1),
+        (256, 14, 3, 1, 256, 1),
+        (1024, 14, 1, 1, 256, 1),
+        (512, 7, 3, 1, 512, 1),
+        (512, 7, 1, 1, 2048, 1),
+        (64, 224, 3, 1, 64, 1),
+        (256, 56, 3, 1, 256, 1),
+        (512, 28, 3, 1, 512, 1),
+        (32, 112, 3, 1, 32, 32),
+        (64, 112, 3, 2, 64, 64),
+        (512, 14, 3, 1, 512, 512),
+    ];
+    for (c, side, kernel, stride, oc, groups) in layers {
+        let name = format!("{c} @ {side}, {kernel} s{stride} -> {oc} g{groups}");
+        if !name.contains(&filter) {
+            continue;
+        }
+        let pad = kernel / 2;
+        let axis = ConvAxis::new(side, kernel, stride, 1, pad, pad)
+            .ok_or_else(|| CodegenError::Invalid(format!("layer {name}")))?;
+        let per_group = oc / groups;
+        let desc = ConvDesc {
+            elem: Elem::F32,
+            n: 1,
+            groups,
+            in_channels: c,
+            out_channels: oc,
+            axes: vec![axis, axis],
+            epilogue: Epilogue::none()
+                .plus(EpilogueOperand { batch_strides: vec![0, per_group], row_stride: 1, col_stride: 0 })
+                .relu(),
+        };
+        let plan = conv::plan(&desc, Target::baseline())?;
+        let begin = Instant::now();
+        let code = CompiledKernels::compile(std::slice::from_ref(&plan.kernel), &isa, 1)?;
+        let compile_ms = begin.elapsed().as_secs_f64() * 1e3;
+        let out_len = oc * axis.output * axis.output;
+        let mut bufs = [noise(c * side * side), noise(oc * c / groups * kernel * kernel), noise(out_len), noise(oc)];
+        let seconds = time(&code.entry(0), &plan, &mut bufs);
+        let rate = plan.flops as f64 / seconds / 1e9;
+        println!(
+            "{name:32} {:>10.1} {rate:>8.1} {:>7.1} {compile_ms:>6.1} ms {:>10} {:>6} units {} KiB scratch",
+            seconds * 1e6,
+            100.0 * rate / peak,
+            code.code_len_bytes(),
+            plan.parallel_extent,
+            plan.scratch_len_bytes / 1024
+        );
     }
     Ok(())
 }

@@ -14,13 +14,13 @@ use crate::builder::{Builder, CmpOp, Elem, Target, Ty, Val};
 use crate::error::CodegenError;
 
 /// Part of the second-level cache (1 MiB on Zen 4, 1.25 to 2 MiB on Ice Lake and later) that one operand may fill.
-const L2_BUDGET_BYTES: usize = 384 << 10;
+pub(crate) const L2_BUDGET_BYTES: usize = 384 << 10;
 
 /// A unit of work below this is not worth handing to another thread (about 5 microseconds at 128 bits).
-const MIN_UNIT_FLOPS: usize = 300_000;
+pub(crate) const MIN_UNIT_FLOPS: usize = 300_000;
 
 /// Units that a large problem is cut into: enough that an uneven split over a few threads wastes little.
-const MAX_UNITS: usize = 32;
+pub(crate) const MAX_UNITS: usize = 32;
 
 /// Fewer rows than this do not repay packing B at run time.
 const MIN_ROWS_TO_PACK: usize = 12;
@@ -169,10 +169,13 @@ pub fn plan(desc: &GemmDesc, target: Target) -> Result<GemmPlan, CodegenError> {
     let tile = gemm_tile::choose(m, n, elem, target);
     let width = tile.vecs * lanes;
     let packed = PackedRhs { width, n, k };
-    let pack = |b: &mut Builder, r: &PackRequest| match desc.rhs {
-        Rhs::RowMajor { row_stride } => copy_rows(b, elem, row_stride, r),
-        Rhs::Transposed { row_stride } => transpose_rows(b, elem, row_stride, r),
-        Rhs::Packed => {}
+    let pack = |b: &mut Builder, r: &PackRequest| {
+        match desc.rhs {
+            Rhs::RowMajor { row_stride } => copy_rows(b, elem, row_stride, r),
+            Rhs::Transposed { row_stride } => transpose_rows(b, elem, row_stride, r),
+            Rhs::Packed => {}
+        }
+        r.dst
     };
     let (source, panels_outer) = match desc.rhs {
         Rhs::Packed => {
@@ -182,7 +185,7 @@ pub fn plan(desc: &GemmDesc, target: Target) -> Result<GemmPlan, CodegenError> {
             (BSource::Panels, true)
         }
         Rhs::RowMajor { row_stride } if m < MIN_ROWS_TO_PACK => (BSource::Rows { row_stride }, true),
-        _ => (BSource::Scratch { pack: &pack }, false),
+        _ => (BSource::Scratch { pack: &pack, row_cols: 0 }, false),
     };
     let shape = UnitShape::choose(&desc, &batch, tile, width, matches!(source, BSource::Scratch { .. }));
     let blocked = Blocked {
@@ -283,7 +286,7 @@ pub(crate) fn k_block(k: usize, most: usize) -> usize {
 }
 
 /// Packs `B[k][n]` by copying rows.
-fn copy_rows(b: &mut Builder, elem: Elem, row_stride: usize, r: &PackRequest) {
+pub(crate) fn copy_rows(b: &mut Builder, elem: Elem, row_stride: usize, r: &PackRequest) {
     let size = elem.size_bytes() as i64;
     let src = b.index(r.src, r.k0, row_stride as i64 * size);
     let src = b.index(src, r.col0, size);

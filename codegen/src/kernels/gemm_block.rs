@@ -35,8 +35,9 @@ pub(crate) struct PackRequest {
     pub(crate) row_bytes: usize,
 }
 
-/// Writes part of B into scratch. May write whole vectors past `n_cols` (inside the row), not past the row.
-pub(crate) type PackFn<'a> = dyn Fn(&mut Builder, &PackRequest) + 'a;
+/// Writes part of B into scratch and returns the address of column `col0` of its first row. May write columns around the
+/// requested ones (inside the row).
+pub(crate) type PackFn<'a> = dyn Fn(&mut Builder, &PackRequest) -> Val + 'a;
 
 /// Where the tile reads B.
 pub(crate) enum BSource<'a> {
@@ -44,8 +45,8 @@ pub(crate) enum BSource<'a> {
     Panels,
     /// Rows of `row_stride` elements, columns contiguous, read in place.
     Rows { row_stride: usize },
-    /// Packed by each unit.
-    Scratch { pack: &'a PackFn<'a> },
+    /// Packed by each unit into rows of at least `row_cols` columns.
+    Scratch { pack: &'a PackFn<'a>, row_cols: usize },
 }
 
 /// A blocked contraction `C[m, n] = epilogue(A[m, k] B[k, n])` per batch index.
@@ -122,10 +123,14 @@ impl Blocked<'_> {
         self.n_k_blocks() > 1
     }
 
-    /// Bytes between rows of the scratch: the columns of a unit, as an odd number of cache lines, so that rows spread
-    /// over the cache's sets.
+    /// Bytes between rows of the scratch: the columns of a unit and a vector, as an odd number of cache lines, so that
+    /// rows spread over the cache's sets.
     fn scratch_row_bytes(&self, width: usize) -> usize {
-        let cols = self.panels_per_unit.min(self.n_panels(width)).max(1) * width;
+        let row_cols = match self.b {
+            BSource::Scratch { row_cols, .. } => row_cols,
+            _ => 0,
+        };
+        let cols = (self.panels_per_unit.min(self.n_panels(width)).max(1) * width).max(row_cols + width);
         (cols * self.elem.size_bytes()).div_ceil(64) / 2 * 128 + 64
     }
 
@@ -215,7 +220,7 @@ impl Blocked<'_> {
         let zero = b.i64(0);
         if n_blocks == 1 {
             let k_len = b.i64(self.k as i64);
-            self.pack(b, unit, scratch, zero, k_len);
+            let scratch = self.pack(b, unit, scratch, zero, k_len);
             let block = KBlock { steps: Steps::Const(self.k), k0: zero, is_first: None, is_last: None };
             return self.tiles(b, unit, scratch, &block);
         }
@@ -223,27 +228,30 @@ impl Blocked<'_> {
         b.for_loop(zero, k, self.k_block as i64, &[], |b, k0, _| {
             let (left, full) = (b.sub(k, k0), b.i64(self.k_block as i64));
             let k_len = b.min(left, full);
-            self.pack(b, unit, scratch, k0, k_len);
+            let scratch = self.pack(b, unit, scratch, k0, k_len);
             let mask = b.i64(UNROLL as i64 - 1);
             let rest = b.and(k_len, mask);
             let main = b.sub(k_len, rest);
             let is_first = b.cmp(CmpOp::Eq, k0, zero);
             let is_last = b.cmp(CmpOp::Eq, k0, last_start);
-            let steps = Steps::Split(main, rest);
+            let steps = match self.k % self.k_block {
+                0 => Steps::Const(self.k_block),
+                _ => Steps::Split(main, rest),
+            };
             self.tiles(b, unit, scratch, &KBlock { steps, k0, is_first: Some(is_first), is_last: Some(is_last) });
             Vec::new()
         });
     }
 
-    fn pack(&self, b: &mut Builder, unit: &Unit, scratch: Option<Val>, k0: Val, k_len: Val) {
-        let (BSource::Scratch { pack }, Some(dst)) = (&self.b, scratch) else { return };
+    fn pack(&self, b: &mut Builder, unit: &Unit, scratch: Option<Val>, k0: Val, k_len: Val) -> Option<Val> {
+        let (BSource::Scratch { pack, .. }, Some(dst)) = (&self.b, scratch) else { return None };
         let width = self.width(b);
         let col0 = b.mul_imm(unit.panel_lo, width as i64);
         let (n, most) = (b.i64(self.n as i64), b.i64((self.panels_per_unit * width) as i64));
         let left = b.sub(n, col0);
         let n_cols = b.min(left, most);
         let row_bytes = self.scratch_row_bytes(width);
-        pack(b, &PackRequest { src: unit.b, dst, k0, k_len, col0, n_cols, row_bytes });
+        Some(pack(b, &PackRequest { src: unit.b, dst, k0, k_len, col0, n_cols, row_bytes }))
     }
 
     /// All tiles of a unit for one block of k.

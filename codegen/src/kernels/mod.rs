@@ -3,6 +3,8 @@
 //! Each family turns a description with concrete sizes into a [`KernelPlan`]: a recorded kernel and what a planner must
 //! provide to run it. The recording is for a [`Target`](crate::builder::Target), so wider emitters get wider tiles.
 
+pub mod conv;
+mod conv_depthwise;
 pub mod epilogue;
 pub mod gemm;
 mod gemm_block;

@@ -1,0 +1,176 @@
+//! Convolutions against plain loops: strides, dilations, pads, groups, ranks, widths around the vector.
+
+use super::*;
+use crate::kernels::EpilogueOperand;
+use crate::testing::{Rng, bytes, compile};
+
+/// The definition, in f64.
+fn reference(desc: &ConvDesc, image: &[f32], weights: &[f32]) -> Vec<f64> {
+    let [d, h, w] = desc.axes3();
+    let (c_in, c_out) = (desc.in_channels / desc.groups, desc.out_channels / desc.groups);
+    let mut out = Vec::new();
+    let inside = |o: usize, tap: usize, a: ConvAxis| {
+        (o * a.stride + tap * a.dilation).checked_sub(a.pad_begin).filter(|&i| i < a.input)
+    };
+    for n in 0..desc.n {
+        for oc in 0..desc.out_channels {
+            for oz in 0..d.output {
+                for oy in 0..h.output {
+                    for ox in 0..w.output {
+                        let mut sum = 0.0;
+                        for c in 0..c_in {
+                            let channel = n * desc.in_channels + oc / c_out * c_in + c;
+                            for kz in 0..d.kernel {
+                                for ky in 0..h.kernel {
+                                    for kx in 0..w.kernel {
+                                        let at = (inside(oz, kz, d), inside(oy, ky, h), inside(ox, kx, w));
+                                        if let (Some(z), Some(y), Some(x)) = at {
+                                            let k = ((oc * c_in + c) * d.kernel + kz) * h.kernel + ky;
+                                            let i = ((channel * d.input + z) * h.input + y) * w.input + x;
+                                            sum += f64::from(weights[k * w.kernel + kx]) * f64::from(image[i]);
+                                        }
+                                    }
+                                }
+                            }
+                        }
+                        out.push(sum);
+                    }
+                }
+            }
+        }
+    }
+    out
+}
+
+fn check(desc: &ConvDesc, seed: u64) {
+    let mut rng = Rng::new(seed);
+    let c_out = desc.out_channels / desc.groups;
+    let mut image = rng.floats(desc.n * desc.in_channels * desc.image_len());
+    let mut weights = rng.floats(desc.out_channels * desc.in_channels / desc.groups * desc.n_taps());
+    let out_len = desc.n * desc.out_channels * desc.output_len();
+    let (mut bias, mut residual) = (rng.floats(desc.out_channels), rng.floats(out_len));
+    let mut want = reference(desc, &image, &weights);
+    for (i, v) in want.iter_mut().enumerate() {
+        let channel = i / desc.output_len().max(1) % desc.out_channels;
+        *v = (*v + f64::from(bias[channel]) + f64::from(residual[i])).max(0.0);
+    }
+    let pixels = desc.output_len();
+    let operand = |batch: [usize; 2], row_stride, col_stride| EpilogueOperand {
+        batch_strides: batch.to_vec(),
+        row_stride,
+        col_stride,
+    };
+    let mut desc = desc.clone();
+    desc.epilogue = Epilogue::none()
+        .plus(operand([0, c_out], 1, 0))
+        .plus(operand([desc.out_channels * pixels, c_out * pixels], pixels, 1))
+        .relu();
+    let plan = plan(&desc, Target::baseline()).unwrap();
+    let code = compile(std::slice::from_ref(&plan.kernel));
+    let mut results = Vec::new();
+    for pieces in [1, 3] {
+        let mut out = vec![f32::NAN; out_len];
+        // Garbage in scratch must not reach the output.
+        let mut scratch = vec![0xffu8; plan.scratch_len_bytes];
+        let table = [
+            bytes(&mut image).as_mut_ptr(),
+            bytes(&mut weights).as_mut_ptr(),
+            bytes(&mut out).as_mut_ptr(),
+            scratch.as_mut_ptr(),
+            bytes(&mut bias).as_mut_ptr(),
+            bytes(&mut residual).as_mut_ptr(),
+        ];
+        for piece in 0..pieces {
+            let (lo, hi) = (plan.parallel_extent * piece / pieces, plan.parallel_extent * (piece + 1) / pieces);
+            // SAFETY: buffers of the sizes that the description states.
+            unsafe { code.entry(0).call(table.as_ptr(), lo as i64, hi as i64) };
+        }
+        for (i, (&got, &want)) in out.iter().zip(&want).enumerate() {
+            assert!((f64::from(got) - want).abs() < 1e-4, "{desc:?}: element {i}: {got} vs {want}");
+        }
+        results.push(out);
+    }
+    assert_eq!(results[0], results[1]);
+}
+
+fn desc(n: usize, groups: usize, c: usize, oc: usize, axes: &[ConvAxis]) -> ConvDesc {
+    ConvDesc {
+        elem: Elem::F32,
+        n,
+        groups,
+        in_channels: c,
+        out_channels: oc,
+        axes: axes.to_vec(),
+        epilogue: Epilogue::none(),
+    }
+}
+
+fn axis(input: usize, kernel: usize, stride: usize, dilation: usize, pads: (usize, usize)) -> ConvAxis {
+    ConvAxis::new(input, kernel, stride, dilation, pads.0, pads.1).unwrap()
+}
+
+#[test]
+fn widths_strides_and_pads() {
+    let mut seed = 0;
+    for width in [1, 2, 3, 4, 5, 7, 8, 9, 14, 17] {
+        for stride in [1, 2, 3] {
+            for (kernel, dilation, pads) in
+                [(3, 1, (1, 1)), (3, 2, (2, 2)), (1, 1, (0, 0)), (2, 1, (1, 0)), (5, 1, (4, 3))]
+            {
+                let reach = (kernel - 1) * dilation + 1;
+                if width + pads.0 + pads.1 >= reach {
+                    seed += 1;
+                    let axes = [axis(6, 3, 1, 1, (1, 1)), axis(width, kernel, stride, dilation, pads)];
+                    check(&desc(1, 1, 3, 7, &axes), seed);
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn pointwise_and_blocks_of_channels() {
+    for (c, oc, side) in [(5, 9, 4), (70, 12, 5), (130, 20, 7), (16, 1, 3), (1, 8, 6)] {
+        let a = axis(side, 1, 1, 1, (0, 0));
+        check(&desc(2, 1, c, oc, &[a, a]), c as u64);
+        let a = axis(side, 3, 1, 1, (1, 1));
+        check(&desc(2, 1, c, oc, &[a, a]), oc as u64);
+    }
+}
+
+#[test]
+fn groups_and_ranks() {
+    let a = axis(9, 3, 2, 1, (1, 1));
+    check(&desc(2, 3, 6, 9, &[a, a]), 1);
+    check(&desc(1, 2, 4, 4, &[axis(30, 5, 2, 2, (3, 1))]), 2);
+    check(&desc(2, 1, 3, 5, &[axis(4, 2, 1, 1, (1, 0)), axis(5, 3, 2, 1, (1, 1)), axis(6, 3, 1, 2, (2, 2))]), 3);
+}
+
+#[test]
+fn depthwise() {
+    for width in [1, 3, 4, 15, 16, 17, 35] {
+        for (kernel, stride, dilation) in [(3, 1, 1), (3, 2, 1), (5, 1, 2), (2, 3, 1)] {
+            let pad = (kernel - 1) * dilation / 2 + 1;
+            let axes = [axis(7, kernel, stride, 1, (2, 1)), axis(width, kernel, stride, dilation, (pad, pad))];
+            check(&desc(2, 3, 3, 3, &axes), width as u64);
+            check(&desc(1, 3, 3, 6, &axes), width as u64 + 100);
+        }
+    }
+    let a = axis(5, 3, 1, 1, (1, 1));
+    check(&desc(1, 2, 2, 2, &[a, a, a]), 9);
+}
+
+#[test]
+fn pads_beyond_the_image_and_empty_batches() {
+    check(&desc(1, 1, 2, 3, &[axis(2, 3, 1, 1, (4, 4)), axis(2, 3, 1, 1, (6, 7))]), 5);
+    check(&desc(0, 1, 2, 3, &[axis(4, 3, 1, 1, (1, 1))]), 6);
+}
+
+#[test]
+fn rejects_what_makes_no_sense() {
+    let a = axis(5, 3, 1, 1, (1, 1));
+    assert!(matches!(plan(&desc(1, 2, 3, 4, &[a]), Target::baseline()), Err(CodegenError::Invalid(_))));
+    assert!(matches!(plan(&desc(1, 1, 3, 4, &[a; 4]), Target::baseline()), Err(CodegenError::Unsupported(_))));
+    assert_eq!(ConvAxis::new(3, 5, 1, 1, 0, 1), None);
+    assert_eq!(ConvAxis::new(3, 1, 0, 1, 0, 1), None);
+}
