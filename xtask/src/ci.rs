@@ -10,7 +10,7 @@ use crate::test;
 pub(crate) fn run(report: &mut Report) -> Result<()> {
     report.step("tools", "cargo xtask ci", tools)?;
     let lint = ["clippy", "--workspace", "--all-targets", "--profile", test::PROFILE, "--", "--deny", "warnings"];
-    let doc = ["doc", "--workspace", "--no-deps", "--document-private-items", "--profile", test::PROFILE];
+    let doc = ["doc", "--workspace", "--no-deps", "--profile", test::PROFILE];
     let steps = [
         ("format", Cmd::cargo().args(["fmt", "--all", "--check"])),
         ("lints", Cmd::cargo().args(lint)),

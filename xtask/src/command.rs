@@ -60,7 +60,7 @@ impl Cmd {
         self.announce();
         let status = self.command().status().with_context(|| self.cannot_start())?;
         if !status.success() {
-            bail!("{self}: {status}");
+            bail!("`{}` ended with {status}", self.program.to_string_lossy());
         }
         Ok(())
     }
@@ -98,7 +98,7 @@ impl Cmd {
         }
         let status = child.wait().with_context(|| format!("cannot wait for {self}"))?;
         if !status.success() {
-            bail!("{self}: {status}");
+            bail!("`{}` ended with {status}", self.program.to_string_lossy());
         }
         Ok(())
     }
@@ -151,7 +151,7 @@ mod tests {
     #[test]
     fn a_failing_command_is_an_error() {
         assert!(Cmd::new("true").run().is_ok());
-        assert!(Cmd::new("false").run().unwrap_err().to_string().starts_with("false: exit status"));
+        assert!(Cmd::new("false").run().unwrap_err().to_string().starts_with("`false` ended with exit status"));
     }
 
     #[test]

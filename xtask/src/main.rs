@@ -7,7 +7,7 @@
 //! | [`paths`] | where the workspace, its `target` folder and its Python are |
 //! | [`setup`] | `.venv` with the pinned packages of `requirements.txt` |
 //! | [`cases`] | ONNX's backend test cases as files under `target/onnx-cases` |
-//! | [`test`] | every test |
+//! | [`mod@test`] | every test |
 //! | [`ci`] | format, lints, documentation, then every test |
 //!
 //! Invariant: nothing outside the workspace is written, except the caches of cargo and pip.

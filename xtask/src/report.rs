@@ -107,7 +107,7 @@ impl Report {
         // Programs started next write to the same place without going through our buffer.
         std::io::stdout().flush().context("cannot write to standard output")?;
         self.steps.push(Step { name, verdict, count, took });
-        result.with_context(|| format!("step `{name}` failed; repeat it with: {rerun}"))
+        result.with_context(|| format!("step `{name}` failed (repeat it with `{rerun}`)"))
     }
 
     /// A table of the steps; if tests ran, its last line is `<n> passed, <n> failed`, their sum over the steps. A step that
@@ -176,7 +176,7 @@ mod tests {
     fn a_failed_step_says_how_to_repeat_it_and_is_counted() {
         let mut report = Report::default();
         let error = report.step("lint", "make lint", || anyhow::bail!("warnings")).unwrap_err();
-        assert_eq!(format!("{error:#}"), "step `lint` failed; repeat it with: make lint: warnings");
+        assert_eq!(format!("{error:#}"), "step `lint` failed (repeat it with `make lint`): warnings");
         assert!(report.table().ends_with("\n0 passed, 1 failed\n"), "{}", report.table());
         let failed = Outcome::Tested(Count { passed: 4, failed: 2 });
         report.tests("unit", "make unit", || (failed, Err(anyhow::anyhow!("exit status: 101")))).unwrap_err();
