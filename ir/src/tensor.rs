@@ -486,10 +486,10 @@ fn float_bits(dtype: DType, v: f64) -> u64 {
     match dtype {
         DType::F64 => v.to_bits(),
         DType::F32 => u64::from((v as f32).to_bits()),
-        DType::F16 => u64::from(f16::from_f64(v).to_bits()),
-        DType::BF16 => u64::from(bf16::from_f64(v).to_bits()),
+        DType::F16 => u64::from(num::f16_from_f64(v).to_bits()),
+        DType::BF16 => u64::from(num::bf16_from_f64(v).to_bits()),
         DType::Bool => u64::from(v != 0.0),
-        t if t.class() == Class::Float => u64::from(num::encode(t, v as f32, true)),
+        t if t.class() == Class::Float => u64::from(num::encode(t, v, true)),
         t => match t.int_range() {
             Some((lo, hi)) => (v as i128).clamp(lo, hi) as u64,
             None => 0,
