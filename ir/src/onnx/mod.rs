@@ -14,6 +14,8 @@
 //! Importing goes in two steps: `resolve` settles names (scopes, captures, order, functions) on the messages alone;
 //! `import` then makes the operators, raising those of older opsets to the present form.
 //!
+//! Not read, because they change no result: `training_info`, quantisation annotations, device configurations, checksums.
+//!
 //! Invariant: no bytes, however wrong, make this module panic, hang or allocate more than in proportion to the file and
 //! to [`Limits`]. Protobuf messages nest at most 100 deep (prost's limit); graphs, functions and dense forms of sparse
 //! tensors are counted against [`Limits`].

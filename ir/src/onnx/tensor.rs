@@ -10,6 +10,7 @@ use super::proto::tensor_proto::DataLocation;
 use super::proto::{SparseTensorProto, TensorProto};
 use crate::dtype::{Class, DType};
 use crate::error::{Error, Result};
+use crate::num;
 use crate::tensor::{self, AlignedBytes, Tensor, TensorWriter};
 use bytes::Bytes;
 use std::sync::Arc;
@@ -93,7 +94,7 @@ fn from_packed(dtype: DType, shape: &[usize], len: usize, raw: Bytes, limits: &L
     }
     if dtype.bits() < 8 {
         check_dense(len, limits)?;
-        return Tensor::from_aligned(dtype, shape, unpack(dtype, len, &raw));
+        return unpack(dtype, shape, len, &raw);
     }
     if dtype == DType::Bool && raw.iter().any(|&b| b > 1) {
         return Ok(Tensor::from_bools(shape, raw.iter().map(|&b| b != 0)));
@@ -101,24 +102,10 @@ fn from_packed(dtype: DType, shape: &[usize], len: usize, raw: Bytes, limits: &L
     Tensor::from_bytes(dtype, shape, raw)
 }
 
-fn unpack(dtype: DType, len: usize, packed: &[u8]) -> AlignedBytes {
-    let bits = dtype.bits();
-    let per_byte = 8 / bits;
-    let mut out = AlignedBytes::zeroed(len);
-    for (i, element) in out.as_mut_slice().iter_mut().enumerate() {
-        let high = packed[i / per_byte] >> (i % per_byte * bits) << (8 - bits);
-        *element = if dtype.class() == Class::Signed { ((high as i8) >> (8 - bits)) as u8 } else { high >> (8 - bits) };
-    }
-    out
-}
-
-fn pack(dtype: DType, elements: &[u8]) -> Vec<u8> {
-    let bits = dtype.bits();
-    let mask = (1u8 << bits) - 1;
-    elements
-        .chunks(8 / bits)
-        .map(|group| group.iter().enumerate().fold(0, |byte, (i, &e)| byte | ((e & mask) << (i * bits))))
-        .collect()
+fn unpack(dtype: DType, shape: &[usize], len: usize, packed: &[u8]) -> Result<Tensor> {
+    let elements = num::unpack(packed, len, dtype.bits() as u32, dtype.class() == Class::Signed)
+        .map_err(|e| Error::bug(format!("{dtype}{shape:?}: {e}")))?;
+    Tensor::from_bytes(dtype, shape, elements.into())
 }
 
 fn typed_is_empty(proto: &TensorProto) -> bool {
@@ -162,7 +149,7 @@ fn typed(proto: &TensorProto, dtype: DType, shape: &[usize], len: usize, limits:
         return Err(wrong_count(dtype, shape, got, "values"));
     }
     if dtype.bits() < 8 {
-        return Tensor::from_aligned(dtype, shape, unpack(dtype, len, &bytes));
+        return unpack(dtype, shape, len, &bytes);
     }
     Tensor::from_aligned(dtype, shape, AlignedBytes::copy_of(&bytes))
 }
@@ -241,7 +228,7 @@ pub fn to_proto(tensor: &Tensor, name: &str) -> TensorProto {
     };
     match (tensor.strings(), tensor.dtype()) {
         (Ok(strings), _) => out.string_data = strings.iter().map(|s| Bytes::copy_from_slice(s.as_bytes())).collect(),
-        (_, dtype) if dtype.bits() < 8 => out.raw_data = Some(pack(dtype, tensor.bytes()).into()),
+        (_, dtype) if dtype.bits() < 8 => out.raw_data = Some(num::pack(tensor.bytes(), dtype.bits() as u32).into()),
         _ => out.raw_data = Some(Bytes::copy_from_slice(tensor.bytes())),
     }
     out

