@@ -513,3 +513,40 @@ fn without_extents(ty: Type, symbols: &mut Symbols) -> Type {
         Type::Unknown => Type::Unknown,
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::testing::{bare, body, graph, info, model, node};
+    use super::*;
+    use crate::dtype::DType;
+
+    #[test]
+    fn a_body_takes_outer_values_as_captures_in_the_order_of_the_node() {
+        let branch = graph(&[], vec![node("Relu", "w", "r"), node("Add", "r x", "s")], &[bare("s")]);
+        let choose = node("If", "c", "y").with(body("then_branch", branch));
+        let inputs = [info("c", DType::Bool, ""), info("x", DType::F32, "n"), info("w", DType::F32, "1")];
+        let proto = model(graph(&inputs, vec![choose], &[bare("y")]), vec![]);
+        let limits = Limits::default();
+        let resolved = resolve::resolve(&proto, &Opsets::from([(String::new(), 17)]), &limits).unwrap();
+        let mut importer = Importer {
+            names: &resolved.names,
+            external: &External::none(),
+            limits: &limits,
+            symbols: Symbols::default(),
+            tensors: HashMap::new(),
+            defaults: true,
+        };
+        let raw = &resolved.graph;
+        let mut frame =
+            Frame { graph: Graph::new(""), facts: Vec::new(), ids: HashMap::new(), declared: HashMap::new() };
+        importer.inputs(raw, &mut frame).unwrap();
+        let (values, known) = captures(&raw.nodes[0], &frame).unwrap();
+        assert_eq!(values, frame.graph.inputs[1..]);
+        let Attr::Graph(branch) = importer.attr(&raw.nodes[0].attrs[0].1, &known).unwrap() else {
+            panic!("a graph is wanted")
+        };
+        let names: Vec<&str> = branch.captures.iter().map(|&v| branch.value(v).name.as_str()).collect();
+        assert_eq!(names, ["x", "w"]);
+        assert_eq!(branch.ty(branch.outputs[0]).to_string(), "f32[n]");
+    }
+}

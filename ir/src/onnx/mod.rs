@@ -8,11 +8,11 @@
 //! | [`tensor`] | `TensorProto`, `SparseTensorProto` <-> [`Tensor`](crate::tensor::Tensor) |
 //! | [`types`] | `TypeProto` <-> [`Type`](crate::types::Type) |
 //! | [`data`] | `.pb` files with values: tensors, sequences, optionals, maps |
-//! | [`import`] | a model's bytes -> [`Model`] with a typed [`Graph`](crate::graph::Graph) |
-//! | [`export`] | a graph -> a model that other runtimes read |
+//! | [`import_file`], [`import_bytes`] | a model's bytes -> [`Model`] with a typed [`Graph`](crate::graph::Graph) |
+//! | [`export()`], [`export_file`] | a graph -> a model that other runtimes read |
 //!
 //! Importing goes in two steps: `resolve` settles names (scopes, captures, order, functions) on the messages alone;
-//! `import` then makes the operators, raising those of older opsets to the present form.
+//! the second half then makes the operators, raising those of older opsets to the present form.
 //!
 //! Not read, because they change no result: `training_info`, quantisation annotations, device configurations, checksums.
 //!
@@ -22,9 +22,9 @@
 
 mod attr;
 pub mod data;
-pub mod export;
+mod export;
 pub mod external;
-pub mod import;
+mod import;
 pub mod map;
 mod resolve;
 pub mod tensor;

@@ -2,7 +2,7 @@
 //!
 //! What ONNX says with names is settled here, without knowing any operator: values get numbers, sub-graphs find the
 //! outer values that they capture, nodes are sorted, model-local functions are inlined with their attribute references
-//! replaced, and every node learns its domain and opset version. [`super::import`] then builds the typed graph.
+//! replaced, and every node learns its domain and opset version. `import` then builds the typed graph.
 //!
 //! A function's body joins the nodes of its caller; its inner values are named `caller/inner`. A graph passed to a
 //! function as an attribute keeps the scope of the caller, as a closure does.
