@@ -163,11 +163,12 @@ fn main() -> Result<(), CodegenError> {
             in_channels: c,
             out_channels: oc,
             axes: vec![axis, axis],
+            constant_weights: true,
             epilogue: Epilogue::none()
                 .plus(EpilogueOperand { batch_strides: vec![0, per_group], row_stride: 1, col_stride: 0 })
                 .relu(),
         };
-        let plan = conv::plan(&desc, Target::baseline())?;
+        let plan = conv::plan(&desc, Target::baseline())?.plan;
         let begin = Instant::now();
         let code = CompiledKernels::compile(std::slice::from_ref(&plan.kernel), &isa, 1)?;
         let compile_ms = begin.elapsed().as_secs_f64() * 1e3;

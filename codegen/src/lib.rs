@@ -5,6 +5,7 @@
 //! - [`emit`]: recorded kernels to machine code (Cranelift, 128-bit vectors, x86-64 and aarch64);
 //! - [`kernels`]: register-blocked contractions with fused epilogues;
 //! - [`pool`]: the threads that share a kernel;
+//! - [`object`]: kernels as an object file for other programs;
 //! - [`jit`]: many kernels to callable code in this process; [`isa`]: the processor that code is made for.
 //!
 //! Invariant: `unsafe` is confined to the mapping of code, the calls into it and the hand-over of jobs between threads.
@@ -16,6 +17,7 @@ pub mod error;
 pub mod isa;
 pub mod jit;
 pub mod kernels;
+pub mod object;
 pub mod pool;
 #[cfg(test)]
 mod testing;

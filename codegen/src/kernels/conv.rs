@@ -1,7 +1,7 @@
 //! Convolution over 1 to 3 spatial axes with groups, strides, dilations and pads, in plain `[n, c, d, h, w]` layout.
 //!
-//! Implicit GEMM: per image and group, `out[oc, pixel] = weights[oc, (c, taps)] * patches[(c, taps), pixel]`. Weights are
-//! read in their ONNX layout by broadcast loads; each unit of work packs the patches of some output rows and channels
+//! Implicit GEMM: per image and group, `out[oc, pixel] = weights[oc, (c, taps)] * patches[(c, taps), pixel]`. Constant
+//! weights are put in the order of use when the model is compiled, so that they stream; others are read in place. Each unit of work packs the patches of some output rows and channels
 //! into scratch that stays in the second-level cache, so nothing of the size of an im2col matrix exists, and the output
 //! is written once, contiguous, with the epilogue in registers. A layout with channels inside (NCHWc) would save the
 //! packing (measured: 2 to 8 % of the time) and cost a change of layout around every other operator.
@@ -9,7 +9,7 @@
 //! Because the extents of a row are known, where padding begins in it is known for each tap: packing is straight vector
 //! copies without tests inside a row.
 //!
-//! Buffers: image `[n, c, ..]`, weights `[oc, c / groups, ..]`, output `[n, oc, ..]`, scratch, then the epilogue's
+//! Buffers: image `[n, c, ..]`, weights `[oc, c / groups, ..]` (in the order of [`PackedLhs`] if the plan says so), output `[n, oc, ..]`, scratch, then the epilogue's
 //! operands; batch axes of the epilogue are image and group, its rows the output channels of a group, its columns the
 //! output pixels.
 
@@ -17,12 +17,12 @@ use super::epilogue::Epilogue;
 use super::gemm::{self, L2_BUDGET_BYTES, MAX_UNITS, MIN_UNIT_FLOPS};
 use super::gemm_block::{BSource, BatchAxis, Blocked, PackRequest};
 use super::gemm_tile::{self, RowSplit, TileShape};
-use super::{KernelPlan, conv_depthwise};
+use super::{KernelPlan, PackedLhs, conv_depthwise};
 use crate::builder::{BinOp, Builder, CmpOp, Elem, Target, Ty, Val};
 use crate::error::CodegenError;
 
 /// Steps of k that one block of packed patches aims at.
-const K_BLOCK: usize = 512;
+const K_BLOCK: usize = 160;
 
 /// Vectors of a row that packing copies in straight code; longer rows use a loop.
 const MAX_STRAIGHT_VECS: usize = 16;
@@ -89,7 +89,17 @@ pub struct ConvDesc {
     pub out_channels: usize,
     /// 1 to 3 spatial axes, outermost first.
     pub axes: Vec<ConvAxis>,
+    /// Whether the weights are known when the model is compiled, so that they can be packed.
+    pub constant_weights: bool,
     pub epilogue: Epilogue,
+}
+
+/// What [`plan`] returns.
+#[derive(Clone, Debug)]
+pub struct ConvPlan {
+    pub plan: KernelPlan,
+    /// How to pack constant weights, group after group; `None` where the kernel reads the ONNX layout.
+    pub packed: Option<PackedLhs>,
 }
 
 impl ConvDesc {
@@ -138,10 +148,10 @@ impl ConvDesc {
 }
 
 /// Makes the kernel for a convolution.
-pub fn plan(desc: &ConvDesc, target: Target) -> Result<KernelPlan, CodegenError> {
+pub fn plan(desc: &ConvDesc, target: Target) -> Result<ConvPlan, CodegenError> {
     desc.check()?;
     if desc.in_channels == desc.groups && desc.groups > 1 && desc.output_len() > 1 {
-        return conv_depthwise::plan(desc, target);
+        return Ok(ConvPlan { plan: conv_depthwise::plan(desc, target)?, packed: None });
     }
     let (elem, n_taps, pixels) = (desc.elem, desc.n_taps(), desc.output_len());
     let (m, channels) = (desc.out_channels / desc.groups, desc.in_channels / desc.groups);
@@ -172,6 +182,7 @@ pub fn plan(desc: &ConvDesc, target: Target) -> Result<KernelPlan, CodegenError>
         ],
         a_row: k,
         a_k: 1,
+        a_packed: desc.constant_weights,
         b: BSource::Scratch { pack: &pack, row_cols: shape.row_cols },
         c_row: pixels,
         k_block: shape.k_block,
@@ -181,7 +192,9 @@ pub fn plan(desc: &ConvDesc, target: Target) -> Result<KernelPlan, CodegenError>
         a_is_rhs: true,
         epilogue: &desc.epilogue,
     };
-    blocked.plan(format!("conv_{}x{k}x{pixels}", desc.out_channels), target)
+    let plan = blocked.plan(format!("conv_{}x{k}x{pixels}", desc.out_channels), target)?;
+    let packed = desc.constant_weights.then(|| PackedLhs::new(m, k, shape.k_block, tile.rows));
+    Ok(ConvPlan { plan, packed })
 }
 
 /// Block sizes of one unit of work.
@@ -201,7 +214,7 @@ impl UnitShape {
         let row = if pointwise { 1 } else { desc.axes3()[2].output.max(1) };
         // Blocks of k are whole channels, of 16 channels where there are many, which suits the unrolled loop.
         let wanted = channels.div_ceil((channels * n_taps).div_ceil(K_BLOCK).max(1)).max(1);
-        let block_channels = if wanted >= 16 { wanted.next_multiple_of(16) } else { wanted };
+        let block_channels = if wanted >= 16 { wanted / 16 * 16 } else { wanted };
         let k_block = (block_channels * n_taps).max(1);
         let n_batch = (desc.n * desc.groups).max(1);
         let flops = (2 * m * pixels).saturating_mul(channels * n_taps).saturating_mul(n_batch);
@@ -410,7 +423,7 @@ pub(crate) fn fill_zero(b: &mut Builder, elem: Elem, dst: Val, lo: usize, hi: us
         let zero = b.zero(Ty::V(elem));
         (0..n_vecs).for_each(|i| b.store(dst, ((lo + i * lanes) * size) as i32, zero));
     }
-    if (hi - lo) % lanes > 0 {
+    if !(hi - lo).is_multiple_of(lanes) {
         if n_vecs > 0 {
             let zero = b.zero(Ty::V(elem));
             b.store(dst, ((hi - lanes) * size) as i32, zero);

@@ -10,8 +10,8 @@ use super::{BUF_EPILOGUE, BUF_LHS, BUF_OUT, BUF_RHS, BUF_SCRATCH, KernelPlan};
 use crate::builder::{BinOp, Builder, Elem, Target, Ty, Val};
 use crate::error::CodegenError;
 
-/// Vectors of one row that are computed together.
-const VECS: usize = 4;
+/// Most vectors of one row that are computed together: enough chains to hide the latency of the multiply-add.
+const MAX_VECS: usize = 8;
 
 /// The padded plane of one image channel.
 struct Plane {
@@ -134,7 +134,10 @@ fn rows(b: &mut Builder, desc: &ConvDesc, plane: &Plane, scratch: Val, w: Val, o
     let [d, h, x] = desc.axes3();
     let [_, plane_h, plane_w] = plane.extents.map(|e| e as i64);
     let lanes = b.lanes_of(elem);
-    let strip = VECS * lanes;
+    // Strips of nearly equal width.
+    let n_vecs = x.output.div_ceil(lanes).max(1);
+    let vecs = n_vecs.div_ceil(n_vecs.div_ceil(MAX_VECS));
+    let strip = vecs * lanes;
     let (n_strips, rest) = (x.output / strip, x.output % strip);
     let (zero, depth, height, strips) =
         (b.i64(0), b.i64(d.output as i64), b.i64(h.output as i64), b.i64(n_strips as i64));
@@ -151,7 +154,7 @@ fn rows(b: &mut Builder, desc: &ConvDesc, plane: &Plane, scratch: Val, w: Val, o
     b.for_loop(zero, depth, 1, &carried, |b, _, z| {
         let z_done = b.for_loop(zero, height, 1, z, |b, _, y| {
             let c = b.for_loop(zero, strips, 1, y, |b, _, c| {
-                strip_code(b, desc, plane, w, c, VECS, lanes);
+                strip_code(b, desc, plane, w, c, vecs, lanes);
                 advance(b, c, strip as i64, (strip * x.stride) as i64 * size)
             });
             if rest > 0 {

@@ -46,7 +46,7 @@ fn check(desc: &ConvDesc, seed: u64) {
     let mut rng = Rng::new(seed);
     let c_out = desc.out_channels / desc.groups;
     let mut image = rng.floats(desc.n * desc.in_channels * desc.image_len());
-    let mut weights = rng.floats(desc.out_channels * desc.in_channels / desc.groups * desc.n_taps());
+    let weights = rng.floats(desc.out_channels * desc.in_channels / desc.groups * desc.n_taps());
     let out_len = desc.n * desc.out_channels * desc.output_len();
     let (mut bias, mut residual) = (rng.floats(desc.out_channels), rng.floats(out_len));
     let mut want = reference(desc, &image, &weights);
@@ -65,7 +65,30 @@ fn check(desc: &ConvDesc, seed: u64) {
         .plus(operand([0, c_out], 1, 0))
         .plus(operand([desc.out_channels * pixels, c_out * pixels], pixels, 1))
         .relu();
-    let plan = plan(&desc, Target::baseline()).unwrap();
+    for constant_weights in [false, true] {
+        desc.constant_weights = constant_weights;
+        check_plan(&desc, &mut image, &weights, &mut bias, &mut residual, &want);
+    }
+}
+
+fn check_plan(
+    desc: &ConvDesc,
+    image: &mut [f32],
+    weights: &[f32],
+    bias: &mut [f32],
+    residual: &mut [f32],
+    want: &[f64],
+) {
+    let out_len = want.len();
+    let ConvPlan { plan, packed } = plan(desc, Target::baseline()).unwrap();
+    let mut weights = weights.to_vec();
+    if let Some(layout) = packed {
+        let raw = weights.clone();
+        let len = layout.len_elems().max(1);
+        for (from, to) in raw.chunks_exact(len).zip(weights.chunks_exact_mut(len)) {
+            layout.pack(from, layout.k, 1, to).unwrap();
+        }
+    }
     let code = compile(std::slice::from_ref(&plan.kernel));
     let mut results = Vec::new();
     for pieces in [1, 3] {
@@ -73,19 +96,19 @@ fn check(desc: &ConvDesc, seed: u64) {
         // Garbage in scratch must not reach the output.
         let mut scratch = vec![0xffu8; plan.scratch_len_bytes];
         let table = [
-            bytes(&mut image).as_mut_ptr(),
+            bytes(image).as_mut_ptr(),
             bytes(&mut weights).as_mut_ptr(),
             bytes(&mut out).as_mut_ptr(),
             scratch.as_mut_ptr(),
-            bytes(&mut bias).as_mut_ptr(),
-            bytes(&mut residual).as_mut_ptr(),
+            bytes(bias).as_mut_ptr(),
+            bytes(residual).as_mut_ptr(),
         ];
         for piece in 0..pieces {
             let (lo, hi) = (plan.parallel_extent * piece / pieces, plan.parallel_extent * (piece + 1) / pieces);
             // SAFETY: buffers of the sizes that the description states.
             unsafe { code.entry(0).call(table.as_ptr(), lo as i64, hi as i64) };
         }
-        for (i, (&got, &want)) in out.iter().zip(&want).enumerate() {
+        for (i, (&got, &want)) in out.iter().zip(want).enumerate() {
             assert!((f64::from(got) - want).abs() < 1e-4, "{desc:?}: element {i}: {got} vs {want}");
         }
         results.push(out);
@@ -101,6 +124,7 @@ fn desc(n: usize, groups: usize, c: usize, oc: usize, axes: &[ConvAxis]) -> Conv
         in_channels: c,
         out_channels: oc,
         axes: axes.to_vec(),
+        constant_weights: false,
         epilogue: Epilogue::none(),
     }
 }

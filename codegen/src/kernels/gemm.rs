@@ -197,6 +197,7 @@ pub fn plan(desc: &GemmDesc, target: Target) -> Result<GemmPlan, CodegenError> {
         batch,
         a_row: desc.a_row_stride,
         a_k: desc.a_k_stride,
+        a_packed: false,
         b: source,
         c_row: desc.c_row_stride,
         k_block: shape.k_block,
@@ -267,7 +268,7 @@ impl UnitShape {
         let n_batch: usize = batch.iter().map(|axis| axis.len).product();
         let n_tiles = RowSplit::new(m, tile.rows).n_tiles();
         let n_panels = n.div_ceil(width);
-        let k_block = k_block(k, if scratch { 512 } else { 2048 });
+        let k_block = k_block(k, if scratch { 256 } else { 2048 });
         let flops = (2 * n_batch * m * n).saturating_mul(k);
         let wanted_units = (flops / MIN_UNIT_FLOPS).clamp(1, MAX_UNITS).div_ceil(n_batch.max(1));
         // Scratch holds one block of k of the unit's columns; packed B keeps the unit's rows of A in cache instead.

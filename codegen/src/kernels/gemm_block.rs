@@ -57,9 +57,11 @@ pub(crate) struct Blocked<'a> {
     pub(crate) k: usize,
     pub(crate) tile: TileShape,
     pub(crate) batch: Vec<BatchAxis>,
-    /// Element strides of A.
+    /// Element strides of A; unused if it is packed.
     pub(crate) a_row: usize,
     pub(crate) a_k: usize,
+    /// Whether A is in the order of [`PackedLhs`](super::PackedLhs).
+    pub(crate) a_packed: bool,
     pub(crate) b: BSource<'a>,
     /// Element stride between rows of the output.
     pub(crate) c_row: usize,
@@ -95,6 +97,7 @@ struct Unit {
 struct KBlock {
     steps: Steps,
     k0: Val,
+    k_len: Val,
     /// `None` where there is one block only.
     is_first: Option<Val>,
     is_last: Option<Val>,
@@ -221,7 +224,7 @@ impl Blocked<'_> {
         if n_blocks == 1 {
             let k_len = b.i64(self.k as i64);
             let scratch = self.pack(b, unit, scratch, zero, k_len);
-            let block = KBlock { steps: Steps::Const(self.k), k0: zero, is_first: None, is_last: None };
+            let block = KBlock { steps: Steps::Const(self.k), k0: zero, k_len, is_first: None, is_last: None };
             return self.tiles(b, unit, scratch, &block);
         }
         let (k, last_start) = (b.i64(self.k as i64), b.i64(((n_blocks - 1) * self.k_block) as i64));
@@ -238,7 +241,12 @@ impl Blocked<'_> {
                 0 => Steps::Const(self.k_block),
                 _ => Steps::Split(main, rest),
             };
-            self.tiles(b, unit, scratch, &KBlock { steps, k0, is_first: Some(is_first), is_last: Some(is_last) });
+            self.tiles(
+                b,
+                unit,
+                scratch,
+                &KBlock { steps, k0, k_len, is_first: Some(is_first), is_last: Some(is_last) },
+            );
             Vec::new()
         });
     }
@@ -342,14 +350,20 @@ impl Blocked<'_> {
             rows,
             vecs: cols.div_ceil(lanes),
             last_lanes: (cols - 1) % lanes + 1,
-            a_row: self.a_row * size,
-            a_k: self.a_k * size,
+            a_row: if self.a_packed { size } else { self.a_row * size },
+            a_k: if self.a_packed { rows * size } else { self.a_k * size },
             b_k,
             b_exact,
             c_row: self.c_row * size,
         };
-        let a = b.index(unit.a, row, (self.a_row * size) as i64);
-        let a = b.index(a, block.k0, (self.a_k * size) as i64);
+        let a = if self.a_packed {
+            let at = b.index(unit.a, block.k0, (self.m * size) as i64);
+            let before = b.mul(row, block.k_len);
+            b.index(at, before, size as i64)
+        } else {
+            let at = b.index(unit.a, row, (self.a_row * size) as i64);
+            b.index(at, block.k0, (self.a_k * size) as i64)
+        };
         let bp = match (&self.b, scratch) {
             (BSource::Panels, _) => {
                 let at = b.index(unit.b, panel, (self.k * width * size) as i64);

@@ -9,8 +9,10 @@ pub mod epilogue;
 pub mod gemm;
 mod gemm_block;
 mod gemm_tile;
+mod packed_lhs;
 
 pub use epilogue::{Epilogue, EpilogueOperand};
+pub use packed_lhs::PackedLhs;
 
 use crate::builder::KernelFn;
 
