@@ -216,6 +216,11 @@ impl Arena {
         self.dtypes[e.0 as usize]
     }
 
+    /// Number of loop variables.
+    pub fn n_vars(&self) -> usize {
+        self.vars.len()
+    }
+
     /// Number of nodes.
     pub fn len(&self) -> usize {
         self.nodes.len()
@@ -359,10 +364,11 @@ impl Arena {
                 _ => {}
             }
         }
-        if let (BinOp::Mul, Some(x)) = (op, self.as_const(a)) {
-            if !matches!(x, Scalar::Int(_)) && x.as_f64() == 1.0 {
-                return b;
-            }
+        if let (BinOp::Mul, Some(x)) = (op, self.as_const(a))
+            && !matches!(x, Scalar::Int(_))
+            && x.as_f64() == 1.0
+        {
+            return b;
         }
         self.intern(dtype, Node::Bin(op, a, b))
     }
@@ -477,9 +483,24 @@ impl Arena {
         e: ExprId,
         replace: &mut dyn FnMut(&mut Arena, &Node, DType) -> Option<ExprId>,
     ) -> ExprId {
-        let order = self.reachable(&[e]);
-        let mut new: HashMap<ExprId, ExprId> = HashMap::with_capacity(order.len());
-        for old in order {
+        self.rewrite_with(e, HashMap::new(), replace)
+    }
+
+    /// `e` with some subexpressions replaced.
+    pub fn replace(&mut self, e: ExprId, map: HashMap<ExprId, ExprId>) -> ExprId {
+        self.rewrite_with(e, map, &mut |_, _, _| None)
+    }
+
+    fn rewrite_with(
+        &mut self,
+        e: ExprId,
+        mut new: HashMap<ExprId, ExprId>,
+        replace: &mut dyn FnMut(&mut Arena, &Node, DType) -> Option<ExprId>,
+    ) -> ExprId {
+        for old in self.reachable(&[e]) {
+            if new.contains_key(&old) {
+                continue;
+            }
             let dtype = self.dtype(old);
             let mut node = self.node(old).clone();
             match &mut node {

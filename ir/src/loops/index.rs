@@ -6,8 +6,8 @@
 //!
 //! The rules, for constants `c > 0`:
 //! - `(c*x + r) / c = x` and `(c*x + r) mod c = r` if `0 <= r < c`;
-//! - `(g*x + r) / (g*d) = (x + r/g) / d`, and `(g*x) mod (g*d) = g * (x mod d)`;
-//! - `(x / a) / b = x / (a*b)`; `(x mod (c*d)) mod c = x mod c`;
+//! - `(g*x + r) / (g*d) = x / d`, and `(g*x + r) mod (g*d) = g * (x mod d) + r`, if `0 <= r < g`;
+//! - `(x / a) / b = x / (a*b)`; `(x mod (c*d)) mod c = x mod c`; `(x mod (c*d)) / c = (x / c) mod d`;
 //! - `c*(x / c) + x mod c = x` (which undoes a reshape).
 
 use super::expr::{Arena, BinOp, CmpOp, ExprId, Node, UnOp};
@@ -205,6 +205,24 @@ impl Arena {
         Some((quotient, rest))
     }
 
+    /// `rest` as `g * high + low` with `0 <= low < g`, for the largest `1 < g` that divides `c`.
+    fn peel(&self, rest: &Linear, c: i64) -> Option<(i64, Linear, Linear)> {
+        let mut candidates: Vec<i64> = rest.terms.iter().map(|&(_, f)| gcd(c, f)).filter(|&g| g > 1).collect();
+        candidates.sort_unstable();
+        candidates.dedup();
+        candidates.into_iter().rev().find_map(|g| {
+            let (mut high, mut low) = self.split(rest, g)?;
+            let (lo, hi) = self.linear_range(&low)?;
+            let block = lo.div_euclid(g);
+            if block != hi.div_euclid(g) {
+                return None;
+            }
+            high.constant = high.constant.checked_add(block)?;
+            low.constant = low.constant.checked_sub(block.checked_mul(g)?)?;
+            Some((g, high, low))
+        })
+    }
+
     fn floor_div(&mut self, a: ExprId, c: i64) -> ExprId {
         if c == 1 {
             return a;
@@ -216,11 +234,16 @@ impl Arena {
                 quotient.constant += lo.div_euclid(c);
                 return self.from_linear(&quotient);
             }
-            let g = rest.terms.iter().fold(c, |g, &(_, f)| gcd(g, f));
-            let reduced =
-                Linear { terms: rest.terms.iter().map(|&(t, f)| (t, f / g)).collect(), constant: rest.constant / g };
-            let reduced = self.from_linear(&reduced);
-            let part = self.plain_floor_div(reduced, c / g);
+            let part = match self.peel(&rest, c) {
+                Some((g, high, _)) => {
+                    let high = self.from_linear(&high);
+                    self.floor_div(high, c / g)
+                }
+                None => {
+                    let rest = self.from_linear(&rest);
+                    self.plain_floor_div(rest, c)
+                }
+            };
             let part = self.linear(part);
             quotient.add_scaled(&part, 1);
             return self.from_linear(&quotient);
@@ -232,12 +255,17 @@ impl Arena {
         if c == 1 {
             return a;
         }
-        if let Node::Bin(BinOp::FloorDiv, x, d) = *self.node(a) {
-            if let Some(joined) = self.as_int(d).filter(|&d| d > 0).and_then(|d| d.checked_mul(c)) {
-                return self.floor_div(x, joined);
-            }
+        if let Node::Bin(BinOp::FloorDiv, x, d) = *self.node(a)
+            && let Some(joined) = self.as_int(d).filter(|&d| d > 0).and_then(|d| d.checked_mul(c))
+        {
+            return self.floor_div(x, joined);
         }
-        // (x mod (c*d)) / c with 0 <= x < c*d was folded when the remainder was made.
+        if let Node::Bin(BinOp::FloorMod, x, m) = *self.node(a)
+            && let Some(m) = self.as_int(m).filter(|&m| m > 0 && m % c == 0)
+        {
+            let quotient = self.floor_div(x, c);
+            return self.floor_mod(quotient, m / c);
+        }
         let c = self.int(c);
         self.intern(DType::I64, Node::Bin(BinOp::FloorDiv, a, c))
     }
@@ -248,22 +276,19 @@ impl Arena {
         }
         let form = self.linear(a);
         if let Some((_, rest)) = self.split(&form, c) {
-            if let Some((lo, hi)) = self.linear_range(&rest) {
-                if lo.div_euclid(c) == hi.div_euclid(c) {
-                    let mut rest = rest;
-                    rest.constant -= lo.div_euclid(c) * c;
-                    return self.from_linear(&rest);
-                }
+            if let Some((lo, hi)) = self.linear_range(&rest)
+                && lo.div_euclid(c) == hi.div_euclid(c)
+            {
+                let mut rest = rest;
+                rest.constant -= lo.div_euclid(c) * c;
+                return self.from_linear(&rest);
             }
-            let g = rest.terms.iter().fold(gcd(c, rest.constant), |g, &(_, f)| gcd(g, f));
-            if g > 1 {
-                let reduced = Linear {
-                    terms: rest.terms.iter().map(|&(t, f)| (t, f / g)).collect(),
-                    constant: rest.constant / g,
-                };
-                let reduced = self.from_linear(&reduced);
-                let part = self.floor_mod(reduced, c / g);
-                return self.scale(part, g);
+            if let Some((g, high, mut low)) = self.peel(&rest, c) {
+                let high = self.from_linear(&high);
+                let part = self.floor_mod(high, c / g);
+                let part = self.linear(part);
+                low.add_scaled(&part, g);
+                return self.from_linear(&low);
             }
             let rest = self.from_linear(&rest);
             return self.plain_floor_mod(rest, c);
@@ -272,10 +297,10 @@ impl Arena {
     }
 
     fn plain_floor_mod(&mut self, a: ExprId, c: i64) -> ExprId {
-        if let Node::Bin(BinOp::FloorMod, x, d) = *self.node(a) {
-            if self.as_int(d).is_some_and(|d| d > 0 && d % c == 0) {
-                return self.floor_mod(x, c);
-            }
+        if let Node::Bin(BinOp::FloorMod, x, d) = *self.node(a)
+            && self.as_int(d).is_some_and(|d| d > 0 && d % c == 0)
+        {
+            return self.floor_mod(x, c);
         }
         let c = self.int(c);
         self.intern(DType::I64, Node::Bin(BinOp::FloorMod, a, c))

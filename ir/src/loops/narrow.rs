@@ -3,7 +3,7 @@
 use half::{bf16, f16};
 
 use super::scalar::{Register, Scalar, register, wrap};
-use crate::DType;
+use crate::{DType, num};
 
 /// `v` rounded to the nearest value of a float type, ties to even. With `saturate`, what overflows becomes the largest
 /// finite value (float8 kinds only).
@@ -12,17 +12,13 @@ pub fn round(dtype: DType, v: f32, saturate: bool) -> f32 {
         DType::F16 => f16::from_f32(v).to_f32(),
         DType::BF16 => bf16::from_f32(v).to_f32(),
         DType::F32 | DType::F64 => v,
-        _ => {
-            let _ = saturate;
-            v
-        }
+        _ => num::decode(dtype, num::encode(dtype, v, saturate)),
     }
 }
 
 /// Whether loops handle elements of this type.
 pub fn is_supported(dtype: DType) -> bool {
     register(dtype).is_some()
-        && (!dtype.is_float() || matches!(dtype, DType::F32 | DType::F64 | DType::F16 | DType::BF16))
 }
 
 /// The element at the start of `bytes` (little endian).
@@ -36,7 +32,8 @@ pub fn read(dtype: DType, bytes: &[u8]) -> Scalar {
         Some(Register::F32) => Scalar::F32(match dtype {
             DType::F16 => f16::from_bits(bits as u16).to_f32(),
             DType::BF16 => bf16::from_bits(bits as u16).to_f32(),
-            _ => f32::from_bits(bits as u32),
+            DType::F32 => f32::from_bits(bits as u32),
+            _ => num::decode(dtype, bits as u8),
         }),
         _ => Scalar::Int(wrap(dtype, bits as i64)),
     }
@@ -49,7 +46,8 @@ pub fn write(dtype: DType, value: Scalar, bytes: &mut [u8]) {
         Scalar::F32(v) => match dtype {
             DType::F16 => u64::from(f16::from_f32(v).to_bits()),
             DType::BF16 => u64::from(bf16::from_f32(v).to_bits()),
-            _ => u64::from(v.to_bits()),
+            DType::F32 | DType::F64 => u64::from(v.to_bits()),
+            _ => u64::from(num::encode(dtype, v, false)),
         },
         Scalar::Int(v) => v as u64,
     };
@@ -68,6 +66,7 @@ mod tests {
                 continue;
             }
             let v = match register(t) {
+                Some(Register::F32) if t == DType::F8E8M0 => Scalar::F32(2.0),
                 Some(Register::F32) => Scalar::F32(1.5),
                 Some(Register::F64) => Scalar::F64(1.5),
                 _ => Scalar::Int(1),

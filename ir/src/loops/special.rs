@@ -3,6 +3,8 @@
 //! `erf` follows FreeBSD's `s_erf.c` (Sun Microsystems, 1993; error below 1 ulp): rational approximations on five
 //! intervals.
 
+#![expect(clippy::excessive_precision, reason = "the coefficients as they were published")]
+
 /// The logistic function `1 / (1 + exp(-x))`, without overflow.
 pub fn sigmoid(x: f64) -> f64 {
     if x >= 0.0 {
