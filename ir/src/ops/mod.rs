@@ -5,14 +5,22 @@ use std::collections::HashMap;
 use std::sync::OnceLock;
 
 pub mod common;
+pub mod contraction;
+pub mod lanes;
+pub mod window;
 
 pub mod add;
 pub mod concat;
+pub mod conv;
+pub mod conv_transpose;
+pub mod gemm;
+pub mod mat_mul;
 pub mod relu;
 pub mod reshape;
 
 /// The registry: every operator's declaration.
-pub static OPS: &[&OpDef] = &[&add::DEF, &concat::DEF, &relu::DEF, &reshape::DEF];
+pub static OPS: &[&OpDef] =
+    &[&add::DEF, &concat::DEF, &conv::DEF, &conv_transpose::DEF, &gemm::DEF, &mat_mul::DEF, &relu::DEF, &reshape::DEF];
 
 /// The operator `name` of `domain` (`ai.onnx` and the empty string are one).
 pub fn find(domain: &str, name: &str) -> Option<&'static OpDef> {
