@@ -19,8 +19,17 @@ pub mod relu;
 pub mod reshape;
 
 /// The registry: every operator's declaration.
-pub static OPS: &[&OpDef] =
-    &[&add::DEF, &concat::DEF, &conv::DEF, &conv_transpose::DEF, &gemm::DEF, &mat_mul::DEF, &relu::DEF, &reshape::DEF];
+#[rustfmt::skip] // One entry a line.
+pub static OPS: &[&OpDef] = &[
+    &add::DEF,
+    &concat::DEF,
+    &conv::DEF,
+    &conv_transpose::DEF,
+    &gemm::DEF,
+    &mat_mul::DEF,
+    &relu::DEF,
+    &reshape::DEF,
+];
 
 /// The operator `name` of `domain` (`ai.onnx` and the empty string are one).
 pub fn find(domain: &str, name: &str) -> Option<&'static OpDef> {
