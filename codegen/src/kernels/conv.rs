@@ -103,7 +103,7 @@ pub struct ConvPlan {
 }
 
 impl ConvDesc {
-    fn check(&self) -> Result<(), CodegenError> {
+    pub(crate) fn check(&self) -> Result<(), CodegenError> {
         let invalid = |text: String| Err(CodegenError::Invalid(text));
         if !self.elem.is_float() {
             return Err(CodegenError::Unsupported(format!("convolution of {:?}", self.elem)));

@@ -134,4 +134,47 @@ impl Epilogue {
             b.mul(v, k)
         })
     }
+
+    /// One row of `len` finished sums at `src`, through the steps, to `dst`; `operands` are the addresses of the row's
+    /// first operand elements.
+    pub(crate) fn apply_row(&self, b: &mut Builder, elem: Elem, src: Val, dst: Val, operands: &[Val], len: usize) {
+        let lanes = b.lanes_of(elem);
+        let vec_bytes = (lanes * elem.size_bytes()) as i64;
+        let one = |b: &mut Builder, c: &[Val], n: Option<Val>| {
+            let load = |b: &mut Builder, addr: Val| match n {
+                Some(n) => b.load_n(elem, addr, 0, n),
+                None => b.load(Ty::V(elem), addr, 0),
+            };
+            let mut value = load(b, c[0]);
+            if let Some(apply) = &self.apply {
+                let mut ops = Vec::with_capacity(self.operands.len());
+                for (operand, &addr) in self.operands.iter().zip(&c[2..]) {
+                    ops.push(match operand.col_stride {
+                        0 => b.load_splat(elem, addr, 0),
+                        _ => load(b, addr),
+                    });
+                }
+                value = apply(b, value, &ops);
+            }
+            match n {
+                Some(n) => b.store_n(c[1], 0, value, n),
+                None => b.store(c[1], 0, value),
+            }
+        };
+        let mut carried = vec![src, dst];
+        carried.extend(operands);
+        let (zero, n_vecs) = (b.i64(0), b.i64((len / lanes) as i64));
+        let c = b.for_loop(zero, n_vecs, 1, &carried, |b, _, c| {
+            one(b, c, None);
+            let mut next = vec![b.add_imm(c[0], vec_bytes), b.add_imm(c[1], vec_bytes)];
+            for (operand, &addr) in self.operands.iter().zip(&c[2..]) {
+                next.push(b.add_imm(addr, operand.col_stride as i64 * vec_bytes));
+            }
+            next
+        });
+        if !len.is_multiple_of(lanes) {
+            let rest = b.i64((len % lanes) as i64);
+            one(b, &c, Some(rest));
+        }
+    }
 }

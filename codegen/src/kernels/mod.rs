@@ -5,6 +5,7 @@
 
 pub mod conv;
 mod conv_depthwise;
+pub mod conv_transpose;
 pub mod epilogue;
 pub mod gemm;
 mod gemm_block;
