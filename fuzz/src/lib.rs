@@ -1,1 +1,18 @@
-//! placeholder
+//! The fuzzer of Egret.
+//!
+//! | module | what |
+//! |---|---|
+//! | [`surface`] | what must hold of every input from outside, however wrong |
+//!
+//! `fuzz_targets/` holds the entry points of [cargo-fuzz](https://github.com/rust-fuzz/cargo-fuzz): ten lines each, which
+//! hand libFuzzer's bytes to a function of this library. This package is the library and the cargo-fuzz package at once; the
+//! targets need the feature `libfuzzer`, so a plain build compiles no fuzzing engine:
+//!
+//! ```sh
+//! cargo fuzz run --sanitizer none --features libfuzzer import fuzz/corpus/import target/onnx-cases/simple
+//! ```
+//!
+//! The first folder receives what libFuzzer finds worth keeping; further ones (read with their sub-folders) are seeds. On a
+//! stable compiler the sanitizer must be `none`: panics, overflows, hangs and memory limits are found all the same.
+
+pub mod surface;

@@ -4,19 +4,19 @@ use anyhow::{Result, bail};
 
 use crate::command::Cmd;
 use crate::report::{Outcome, Report};
-use crate::test;
+use crate::{setup, test};
 
 /// `cargo xtask ci`. Cheap steps come first, so that a mistake in format is known in seconds.
 pub(crate) fn run(report: &mut Report) -> Result<()> {
     report.step("tools", "cargo xtask ci", tools)?;
-    let lint = ["clippy", "--workspace", "--all-targets", "--profile", test::PROFILE, "--", "--deny", "warnings"];
-    let doc = ["doc", "--workspace", "--no-deps", "--profile", test::PROFILE];
-    let steps = [
-        ("format", Cmd::cargo().args(["fmt", "--all", "--check"])),
-        ("lints", Cmd::cargo().args(lint)),
-        ("documentation", Cmd::cargo().env("RUSTDOCFLAGS", "--deny warnings").args(doc)),
-    ];
-    for (name, cmd) in steps {
+    let build = ["--workspace", "--profile", test::PROFILE, "--features", test::FEATURES];
+    let lint = Cmd::cargo().arg("clippy").args(build).args(["--all-targets", "--", "--deny", "warnings"]);
+    let doc = Cmd::cargo().env("RUSTDOCFLAGS", "--deny warnings").arg("doc").args(build).arg("--no-deps");
+    let format = Cmd::cargo().args(["fmt", "--all", "--check"]);
+    report.step("format", &format.to_string(), || format.run().map(|()| Outcome::Done))?;
+    // The fuzzer's solver is linked from what set-up installs.
+    setup::run(report)?;
+    for (name, cmd) in [("lints", lint), ("documentation", doc)] {
         report.step(name, &cmd.to_string(), || cmd.run().map(|()| Outcome::Done))?;
     }
     test::run(report)

@@ -66,6 +66,11 @@ pub(crate) struct Report {
 }
 
 impl Report {
+    /// Whether this step ran.
+    pub(crate) fn has(&self, name: &str) -> bool {
+        self.steps.iter().any(|step| step.name == name)
+    }
+
     /// Runs a step and writes down how it went. An error names the step and says how to repeat it: `rerun`.
     pub(crate) fn step(
         &mut self,

@@ -11,10 +11,15 @@ use crate::report::{Count, Outcome, Report};
 /// The cargo profile of every build for tests.
 pub(crate) const PROFILE: &str = "ci";
 
+/// Features of every build for tests: with the fuzzer. Not all features: `libfuzzer` would build a C++ library for programs
+/// that only `cargo fuzz` can start.
+pub(crate) const FEATURES: &str = "egret/fuzz";
+
 /// `cargo xtask test`.
 pub(crate) fn run(report: &mut Report) -> Result<()> {
     cases::run(report)?;
-    let cmd = Cmd::cargo().args(["test", "--workspace", "--no-fail-fast", "--profile", PROFILE]);
+    let cmd =
+        Cmd::cargo().args(["test", "--workspace", "--no-fail-fast", "--profile", PROFILE, "--features", FEATURES]);
     report.tests("cargo test", &cmd.to_string(), || {
         let (count, outcome) = cmd.run_counting(Count::from_cargo_test);
         (Outcome::Tested(count), outcome)
