@@ -5,8 +5,24 @@ use std::collections::HashMap;
 use std::sync::OnceLock;
 
 pub mod common;
+pub mod constant;
+pub mod constant_of_shape;
 pub mod contraction;
+pub mod expand;
+pub mod flatten;
+pub mod gather;
+pub mod identity;
 pub mod lanes;
+pub mod move_common;
+pub mod range;
+pub mod shape;
+pub mod size;
+pub mod slice;
+pub mod split;
+pub mod squeeze;
+pub mod tile;
+pub mod transpose;
+pub mod unsqueeze;
 pub mod window;
 
 pub mod add;
@@ -29,6 +45,21 @@ pub static OPS: &[&OpDef] = &[
     &mat_mul::DEF,
     &relu::DEF,
     &reshape::DEF,
+    &constant::DEF,
+    &constant_of_shape::DEF,
+    &expand::DEF,
+    &flatten::DEF,
+    &gather::DEF,
+    &identity::DEF,
+    &range::DEF,
+    &shape::DEF,
+    &size::DEF,
+    &slice::DEF,
+    &split::DEF,
+    &squeeze::DEF,
+    &tile::DEF,
+    &transpose::DEF,
+    &unsqueeze::DEF,
 ];
 
 /// The operator `name` of `domain` (`ai.onnx` and the empty string are one).
