@@ -59,7 +59,7 @@ impl Op for Range {
             (Some(start), Some(limit), Some(delta)) => {
                 cx.require("C2", delta != 0.0, || "`delta` is 0".into())?;
                 let n = count(start, limit, delta);
-                if !(n < 2f64.powi(48)) {
+                if n.is_nan() || n > 2f64.powi(48) {
                     return Err(Error::limit(format!("a range of {n} elements")).into());
                 }
                 Dim::int(n as i64)
