@@ -156,7 +156,7 @@ pub struct OpDef {
 impl OpDef {
     /// The word in IR text: the file's name, with its domain's folder before it: `concat`, `ml.scaler`.
     pub fn mnemonic(&self) -> String {
-        self.module.split_once("::ops::").map_or(self.module, |m| m.1).replace("::", ".")
+        self.module.split_once("::ops::").map_or(self.module, |m| m.1).replace("r#", "").replace("::", ".")
     }
 
     /// Least and largest number of operands (`None`: any).

@@ -165,7 +165,7 @@ impl<'a> RuleCx<'a> {
     pub fn values(&self, input: usize) -> RuleResult<Option<Vec<Dim>>> {
         Ok(match &self.fact(input)?.content {
             Some(Content::Dims(dims)) => Some(dims.clone()),
-            Some(Content::Tensor(t)) => Some(t.to_i64s()?.into_iter().map(Dim::int).collect()),
+            Some(Content::Tensor(t)) => t.to_i64s().ok().map(|v| v.into_iter().map(Dim::int).collect()),
             None => None,
         })
     }

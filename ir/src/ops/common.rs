@@ -118,7 +118,8 @@ pub fn eval_compare(
 
 /// Combines known contents of two integer operands of rank 0 or 1 element by element, for shape arithmetic.
 pub fn binary_values(cx: &mut RuleCx<'_>, f: impl Fn(&Dim, &Dim) -> Dim) -> RuleResult {
-    if !cx.dtype(0)?.is_int() || cx.rank(0)? > 1 || cx.rank(1)? > 1 {
+    // Narrower integers wrap, and no shape is made of them.
+    if !sets::INDEX.contains(&cx.dtype(0)?) || cx.rank(0)? > 1 || cx.rank(1)? > 1 {
         return Ok(());
     }
     if let (Some(a), Some(b)) = (cx.values(0)?, cx.values(1)?) {

@@ -14,6 +14,7 @@ pub mod gather;
 pub mod identity;
 pub mod lanes;
 pub mod move_common;
+pub mod pointwise;
 pub mod range;
 pub mod shape;
 pub mod size;
@@ -25,24 +26,136 @@ pub mod transpose;
 pub mod unsqueeze;
 pub mod window;
 
+pub mod abs;
+pub mod acos;
+pub mod acosh;
 pub mod add;
+pub mod and;
+pub mod asin;
+pub mod asinh;
+pub mod atan;
+pub mod atanh;
+pub mod bit_shift;
+pub mod bitwise_and;
+pub mod bitwise_not;
+pub mod bitwise_or;
+pub mod bitwise_xor;
+pub mod ceil;
+pub mod celu;
+pub mod clip;
 pub mod concat;
 pub mod conv;
 pub mod conv_transpose;
+pub mod cos;
+pub mod cosh;
+pub mod div;
+pub mod elu;
+pub mod equal;
+pub mod erf;
+pub mod exp;
+pub mod floor;
+pub mod gelu;
 pub mod gemm;
+pub mod greater;
+pub mod greater_or_equal;
+pub mod hard_sigmoid;
+pub mod hard_swish;
+pub mod is_inf;
+pub mod is_nan;
+pub mod leaky_relu;
+pub mod less;
+pub mod less_or_equal;
+pub mod log;
 pub mod mat_mul;
+pub mod max;
+pub mod mean;
+pub mod min;
+pub mod mish;
+pub mod modulo;
+pub mod mul;
+pub mod neg;
+pub mod not;
+pub mod or;
+pub mod pow;
+pub mod prelu;
+pub mod reciprocal;
 pub mod relu;
 pub mod reshape;
+pub mod round;
+pub mod selu;
+pub mod shrink;
+pub mod sigmoid;
+pub mod sign;
+pub mod sin;
+pub mod sinh;
+pub mod softplus;
+pub mod softsign;
+pub mod sqrt;
+pub mod sub;
+pub mod sum;
+pub mod swish;
+pub mod tan;
+pub mod tanh;
+pub mod thresholded_relu;
+pub mod r#where;
+pub mod xor;
 
 /// The registry: every operator's declaration.
 #[rustfmt::skip] // One entry a line.
 pub static OPS: &[&OpDef] = &[
+    &abs::DEF,
+    &acos::DEF,
+    &acosh::DEF,
     &add::DEF,
+    &and::DEF,
+    &asin::DEF,
+    &asinh::DEF,
+    &atan::DEF,
+    &atanh::DEF,
+    &bit_shift::DEF,
+    &bitwise_and::DEF,
+    &bitwise_not::DEF,
+    &bitwise_or::DEF,
+    &bitwise_xor::DEF,
+    &ceil::DEF,
+    &celu::DEF,
+    &clip::DEF,
     &concat::DEF,
     &conv::DEF,
     &conv_transpose::DEF,
+    &cos::DEF,
+    &cosh::DEF,
+    &div::DEF,
+    &elu::DEF,
+    &equal::DEF,
+    &erf::DEF,
+    &exp::DEF,
+    &floor::DEF,
+    &gelu::DEF,
     &gemm::DEF,
+    &greater::DEF,
+    &greater_or_equal::DEF,
+    &hard_sigmoid::DEF,
+    &hard_swish::DEF,
+    &is_inf::DEF,
+    &is_nan::DEF,
+    &leaky_relu::DEF,
+    &less::DEF,
+    &less_or_equal::DEF,
+    &log::DEF,
     &mat_mul::DEF,
+    &max::DEF,
+    &mean::DEF,
+    &min::DEF,
+    &mish::DEF,
+    &modulo::DEF,
+    &mul::DEF,
+    &neg::DEF,
+    &not::DEF,
+    &or::DEF,
+    &pow::DEF,
+    &prelu::DEF,
+    &reciprocal::DEF,
     &relu::DEF,
     &reshape::DEF,
     &constant::DEF,
@@ -60,6 +173,24 @@ pub static OPS: &[&OpDef] = &[
     &tile::DEF,
     &transpose::DEF,
     &unsqueeze::DEF,
+    &round::DEF,
+    &selu::DEF,
+    &shrink::DEF,
+    &sigmoid::DEF,
+    &sign::DEF,
+    &sin::DEF,
+    &sinh::DEF,
+    &softplus::DEF,
+    &softsign::DEF,
+    &sqrt::DEF,
+    &sub::DEF,
+    &sum::DEF,
+    &swish::DEF,
+    &tan::DEF,
+    &tanh::DEF,
+    &thresholded_relu::DEF,
+    &r#where::DEF,
+    &xor::DEF,
 ];
 
 /// The operator `name` of `domain` (`ai.onnx` and the empty string are one).

@@ -1,0 +1,54 @@
+//! `y = arccos x`, element by element.
+//!
+//! - **C1** `x` is a float
+//!
+//! NaN outside the domain. ONNX `Acos`: opset 7, 22 (bfloat16).
+
+use super::common::*;
+use super::pointwise::*;
+use crate::error::Result;
+use crate::eval::EvalCx;
+use crate::rule::{RuleCx, RuleResult};
+
+attributes! {
+    /// `Acos` has no attributes.
+    pub struct Acos {}
+}
+
+impl Op for Acos {
+    op_basics!();
+
+    fn rule(&self, cx: &mut RuleCx<'_>) -> RuleResult {
+        unary_rule(cx, sets::FLOATS)
+    }
+
+    fn eval(&self, cx: &mut EvalCx<'_>) -> Result<()> {
+        eval_float(cx, f64::acos)
+    }
+
+    fn facts(&self) -> Facts {
+        Facts { accuracy: Accuracy::Ulp(4), domain: (-1.0, 1.0), ..Facts::POINTWISE }
+    }
+}
+
+op! {
+    Acos in "ai.onnx" since [7, 22]; "input" => "output";
+    summary: "arc cosine in radians";
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::pointwise::testing::*;
+    use super::*;
+    use crate::DType;
+
+    #[test]
+    fn acos_at_known_points() {
+        table("Acos", attrs! {}, &[(1.0, 0.0), (-1.0, std::f64::consts::PI), (2.0, f64::NAN)]);
+    }
+
+    #[test]
+    fn acos_c1_names_the_types() {
+        refuses("Acos", &[DType::Bool]);
+    }
+}

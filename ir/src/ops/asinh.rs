@@ -1,0 +1,54 @@
+//! `y = arsinh x`, element by element.
+//!
+//! - **C1** `x` is a float
+//!
+//! ONNX `Asinh`: opset 9, 22 (bfloat16).
+
+use super::common::*;
+use super::pointwise::*;
+use crate::error::Result;
+use crate::eval::EvalCx;
+use crate::rule::{RuleCx, RuleResult};
+
+attributes! {
+    /// `Asinh` has no attributes.
+    pub struct Asinh {}
+}
+
+impl Op for Asinh {
+    op_basics!();
+
+    fn rule(&self, cx: &mut RuleCx<'_>) -> RuleResult {
+        unary_rule(cx, sets::FLOATS)
+    }
+
+    fn eval(&self, cx: &mut EvalCx<'_>) -> Result<()> {
+        eval_float(cx, f64::asinh)
+    }
+
+    fn facts(&self) -> Facts {
+        Facts { accuracy: Accuracy::Ulp(4), ..Facts::POINTWISE }
+    }
+}
+
+op! {
+    Asinh in "ai.onnx" since [9, 22]; "input" => "output";
+    summary: "inverse hyperbolic sine";
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::pointwise::testing::*;
+    use super::*;
+    use crate::DType;
+
+    #[test]
+    fn asinh_at_known_points() {
+        table("Asinh", attrs! {}, &[(0.0, 0.0), (-1.0, -0.881_373_587_019_543)]);
+    }
+
+    #[test]
+    fn asinh_c1_names_the_types() {
+        refuses("Asinh", &[DType::Bool]);
+    }
+}

@@ -1,0 +1,55 @@
+//! `c = a & b`, bit by bit, element by element, with broadcasting.
+//!
+//! - **C1** `a` and `b` are integers of one type
+//! - **C2** their shapes broadcast
+//!
+//! ONNX `BitwiseAnd`: opset 18.
+
+use super::common::*;
+use crate::error::Result;
+use crate::eval::EvalCx;
+use crate::rule::{RuleCx, RuleResult};
+
+attributes! {
+    /// `BitwiseAnd` has no attributes.
+    pub struct BitwiseAnd {}
+}
+
+impl Op for BitwiseAnd {
+    op_basics!();
+
+    fn rule(&self, cx: &mut RuleCx<'_>) -> RuleResult {
+        binary_rule(cx, sets::INTS, None)
+    }
+
+    fn eval(&self, cx: &mut EvalCx<'_>) -> Result<()> {
+        eval_binary(cx, |a, _| a, |a, b| Ok(a & b))
+    }
+
+    fn facts(&self) -> Facts {
+        Facts { commutative: true, in_place: &[(0, 0), (1, 0)], accuracy: Accuracy::Exact, ..Facts::POINTWISE }
+    }
+}
+
+op! {
+    BitwiseAnd in "ai.onnx" since [18]; "A, B" => "C";
+    summary: "a & b bit by bit, with broadcasting";
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::pointwise::testing::*;
+    use super::*;
+    use crate::dtype::DType;
+
+    #[test]
+    fn bitwise_and_of_both_signs() {
+        assert_eq!(ints2("BitwiseAnd", attrs! {}, &[6, -1], &[5, 2]).unwrap(), [4, 2]);
+    }
+
+    #[test]
+    fn bitwise_and_c1_names_the_types_and_c2_the_shapes() {
+        refuses("BitwiseAnd", &[DType::F32, DType::F32]);
+        refuses_shapes("BitwiseAnd", DType::I32);
+    }
+}

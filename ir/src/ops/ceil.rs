@@ -1,0 +1,55 @@
+//! `y = ⌈x⌉`, element by element.
+//!
+//! - **C1** `x` is a float
+//!
+//! ONNX `Ceil`: opset 1 (`consumed_inputs`), 6, 13 (bfloat16).
+
+use super::common::*;
+use super::pointwise::*;
+use crate::error::Result;
+use crate::eval::EvalCx;
+use crate::rule::{RuleCx, RuleResult};
+
+attributes! {
+    /// `Ceil` has no attributes.
+    pub struct Ceil {}
+}
+
+impl Op for Ceil {
+    op_basics!();
+
+    fn rule(&self, cx: &mut RuleCx<'_>) -> RuleResult {
+        unary_rule(cx, sets::FLOATS)
+    }
+
+    fn eval(&self, cx: &mut EvalCx<'_>) -> Result<()> {
+        eval_float(cx, f64::ceil)
+    }
+
+    fn facts(&self) -> Facts {
+        Facts::POINTWISE
+    }
+}
+
+op! {
+    Ceil in "ai.onnx" since [1, 6, 13]; "X" => "Y";
+    summary: "least integer not below x";
+    upgrade: drop_hints;
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::pointwise::testing::*;
+    use super::*;
+    use crate::DType;
+
+    #[test]
+    fn ceil_goes_up() {
+        table("Ceil", attrs! {}, &[(1.2, 2.0), (-1.2, -1.0), (3.0, 3.0), (f64::NAN, f64::NAN)]);
+    }
+
+    #[test]
+    fn ceil_c1_names_the_types() {
+        refuses("Ceil", &[DType::I32]);
+    }
+}

@@ -1,0 +1,58 @@
+//! `y = max(0, x) + min(0, alpha (e^(x/alpha) - 1))`, element by element.
+//!
+//! - **C1** `x` is a float
+//!
+//! ONNX `Celu`: opset 12, 28 (all floats).
+
+use super::common::*;
+use super::pointwise::*;
+use crate::error::Result;
+use crate::eval::EvalCx;
+use crate::rule::{RuleCx, RuleResult};
+
+attributes! {
+    /// Attributes of `Celu`.
+    pub struct Celu {
+        /// Height of the negative side.
+        alpha: f32 = 1.0f32,
+    }
+}
+
+impl Op for Celu {
+    op_basics!();
+
+    fn rule(&self, cx: &mut RuleCx<'_>) -> RuleResult {
+        unary_rule(cx, sets::FLOATS)
+    }
+
+    fn eval(&self, cx: &mut EvalCx<'_>) -> Result<()> {
+        let alpha = f64::from(self.alpha);
+        eval_float(cx, |x| max(0.0, x) + min(0.0, alpha * (x / alpha).exp_m1()))
+    }
+
+    fn facts(&self) -> Facts {
+        Facts { accuracy: Accuracy::Ulp(4), ..Facts::POINTWISE }
+    }
+}
+
+op! {
+    Celu in "ai.onnx" since [12, 28]; "X" => "Y";
+    summary: "continuously differentiable exponential linear unit";
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::pointwise::testing::*;
+    use super::*;
+    use crate::DType;
+
+    #[test]
+    fn celu_of_both_sides() {
+        table("Celu", attrs! { alpha: 2.0f32 }, &[(2.0, 2.0), (-2.0, 2.0 * (-1f64).exp_m1()), (f64::NAN, f64::NAN)]);
+    }
+
+    #[test]
+    fn celu_c1_names_the_types() {
+        refuses("Celu", &[DType::Bool]);
+    }
+}

@@ -1,0 +1,58 @@
+//! `y = 2/√π ∫_0^x e^(-t²) dt`, the error function, element by element.
+//!
+//! - **C1** `x` is a float
+//!
+//! ONNX `Erf`: opset 9, 13 (bfloat16).
+
+use super::common::*;
+use super::pointwise::*;
+use crate::error::Result;
+use crate::eval::EvalCx;
+use crate::rule::{RuleCx, RuleResult};
+
+attributes! {
+    /// `Erf` has no attributes.
+    pub struct Erf {}
+}
+
+impl Op for Erf {
+    op_basics!();
+
+    fn rule(&self, cx: &mut RuleCx<'_>) -> RuleResult {
+        unary_rule(cx, sets::FLOATS)
+    }
+
+    fn eval(&self, cx: &mut EvalCx<'_>) -> Result<()> {
+        eval_float(cx, erf)
+    }
+
+    fn facts(&self) -> Facts {
+        Facts { accuracy: Accuracy::Ulp(4), ..Facts::POINTWISE }
+    }
+}
+
+op! {
+    Erf in "ai.onnx" since [9, 13]; "input" => "output";
+    summary: "the error function";
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::pointwise::testing::*;
+    use super::*;
+    use crate::DType;
+
+    #[test]
+    fn erf_is_odd() {
+        table(
+            "Erf",
+            attrs! {},
+            &[(0.5, 0.520_499_877_813_046_5), (-0.5, -0.520_499_877_813_046_5), (f64::INFINITY, 1.0)],
+        );
+    }
+
+    #[test]
+    fn erf_c1_names_the_types() {
+        refuses("Erf", &[DType::Bool]);
+    }
+}

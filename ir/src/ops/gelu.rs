@@ -1,0 +1,103 @@
+//! `y = x Φ(x)`, `Φ` the distribution function of the normal distribution, element by element.
+//!
+//! With `approximate = "tanh"`: `y = x/2 (1 + tanh(√(2/π) (x + 0.044715 x³)))`.
+//!
+//! - **C1** `x` is a float
+//! - **C2** `approximate` is `none` or `tanh`
+//!
+//! ONNX `Gelu`: opset 20.
+
+use super::common::*;
+use super::pointwise::*;
+use crate::error::Result;
+use crate::eval::EvalCx;
+use crate::rule::{RuleCx, RuleResult};
+use std::f64::consts::{FRAC_1_SQRT_2, PI};
+
+/// Factor of the cube in the approximation.
+pub const CUBE: f64 = 0.044715;
+
+attributes! {
+    /// Attributes of `Gelu`.
+    pub struct Gelu {
+        /// `none` or `tanh`.
+        approximate: String = "none",
+    }
+}
+
+impl Op for Gelu {
+    op_basics!();
+
+    fn rule(&self, cx: &mut RuleCx<'_>) -> RuleResult {
+        cx.require("C2", matches!(&*self.approximate, "none" | "tanh"), || {
+            format!("approximate is `{}`", self.approximate)
+        })?;
+        unary_rule(cx, sets::FLOATS)
+    }
+
+    fn eval(&self, cx: &mut EvalCx<'_>) -> Result<()> {
+        if self.approximate == "tanh" { eval_float(cx, gelu_tanh) } else { eval_float(cx, gelu) }
+    }
+
+    fn expand(&self, b: &mut GraphBuilder, x: &[Option<ValueId>]) -> Result<Option<Vec<ValueId>>> {
+        let Some(x) = x[0] else { return Ok(None) };
+        let (Some(half), Some(one)) = (scalar_like(b, x, 0.5), scalar_like(b, x, 1.0)) else { return Ok(None) };
+        let bracket = if self.approximate == "tanh" {
+            let (Some(factor), Some(cube)) = (scalar_like(b, x, (2.0 / PI).sqrt()), scalar_like(b, x, CUBE)) else {
+                return Ok(None);
+            };
+            let square = b.op("Mul", attrs! {}, &[x, x])?;
+            let third = b.op("Mul", attrs! {}, &[square, x])?;
+            let scaled = b.op("Mul", attrs! {}, &[third, cube])?;
+            let sum = b.op("Add", attrs! {}, &[x, scaled])?;
+            let inner = b.op("Mul", attrs! {}, &[sum, factor])?;
+            b.op("Tanh", attrs! {}, &[inner])?
+        } else {
+            let Some(root) = scalar_like(b, x, FRAC_1_SQRT_2) else { return Ok(None) };
+            let inner = b.op("Mul", attrs! {}, &[x, root])?;
+            b.op("Erf", attrs! {}, &[inner])?
+        };
+        let sum = b.op("Add", attrs! {}, &[bracket, one])?;
+        let halved = b.op("Mul", attrs! {}, &[x, half])?;
+        Ok(Some(vec![b.op("Mul", attrs! {}, &[halved, sum])?]))
+    }
+
+    fn facts(&self) -> Facts {
+        Facts { accuracy: Accuracy::Ulp(4), ..Facts::POINTWISE }
+    }
+}
+
+/// `x Φ(x)`.
+pub fn gelu(x: f64) -> f64 {
+    0.5 * x * erfc(-x * FRAC_1_SQRT_2)
+}
+
+/// The approximation by the hyperbolic tangent; `(1 + tanh u) / 2` is the logistic function of `2u`.
+pub fn gelu_tanh(x: f64) -> f64 {
+    x * sigmoid(2.0 * (2.0 / PI).sqrt() * (x + CUBE * x * x * x))
+}
+
+op! {
+    Gelu in "ai.onnx" since [20]; "X" => "Y";
+    summary: "Gaussian error linear unit";
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::pointwise::testing::*;
+    use super::*;
+    use crate::DType;
+
+    #[test]
+    fn gelu_at_known_points() {
+        table("Gelu", attrs! {}, &[(0.0, 0.0), (1.0, 0.841_344_746_068_542_9), (-40.0, 0.0)]);
+        table("Gelu", attrs! { approximate: "tanh" }, &[(0.0, 0.0), (1.0, 0.841_191_990_608_276_3)]);
+    }
+
+    #[test]
+    fn gelu_constraints_are_named() {
+        refuses("Gelu", &[DType::I32]);
+        let t = [Type::tensor(DType::F32, &[1])];
+        assert_eq!(violated("Gelu", attrs! { approximate: "erf" }, &t).as_deref(), Some("Gelu.C2"));
+    }
+}

@@ -1,0 +1,69 @@
+//! `y = (x is infinite)`, element by element, of the signs asked for.
+//!
+//! - **C1** `x` is a float, 8-bit ones included
+//!
+//! ONNX `IsInf`: opset 10, 20 (more types).
+
+use super::common::*;
+use super::pointwise::*;
+use crate::dtype::DType;
+use crate::error::Result;
+use crate::eval::EvalCx;
+use crate::rule::{RuleCx, RuleResult};
+use crate::tensor::Tensor;
+
+attributes! {
+    /// Attributes of `IsInf`.
+    pub struct IsInf {
+        /// Whether negative infinity counts.
+        detect_negative: bool = true,
+        /// Whether positive infinity counts.
+        detect_positive: bool = true,
+    }
+}
+
+impl Op for IsInf {
+    op_basics!();
+
+    fn rule(&self, cx: &mut RuleCx<'_>) -> RuleResult {
+        cx.require_dtype("C1", 0, FLOATS_AND_8)?;
+        cx.output(DType::Bool, cx.shape(0)?)
+    }
+
+    fn eval(&self, cx: &mut EvalCx<'_>) -> Result<()> {
+        let x = cx.tensor(0)?;
+        let found =
+            |v: f64| (self.detect_negative && v == f64::NEG_INFINITY) || (self.detect_positive && v == f64::INFINITY);
+        cx.push(Tensor::from_bools(x.shape(), x.floats()?.into_iter().map(found)));
+        Ok(())
+    }
+
+    fn facts(&self) -> Facts {
+        Facts { in_place: &[], ..Facts::POINTWISE }
+    }
+}
+
+op! {
+    IsInf in "ai.onnx" since [10, 20]; "X" => "Y";
+    summary: "whether elements are infinite";
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::pointwise::testing::*;
+    use super::*;
+
+    #[test]
+    fn is_inf_looks_at_the_signs_asked_for() {
+        let x = Tensor::from_slice(&[4], &[1.0f32, f32::NAN, f32::INFINITY, f32::NEG_INFINITY]);
+        let run = |a| run1("IsInf", a, std::slice::from_ref(&x)).unwrap().ints().unwrap();
+        assert_eq!(run(attrs! {}), [0, 0, 1, 1]);
+        assert_eq!(run(attrs! { detect_negative: 0i64 }), [0, 0, 1, 0]);
+        assert_eq!(run(attrs! { detect_positive: 0i64 }), [0, 0, 0, 1]);
+    }
+
+    #[test]
+    fn is_inf_c1_names_the_types() {
+        refuses("IsInf", &[DType::I32]);
+    }
+}

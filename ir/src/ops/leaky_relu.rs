@@ -1,0 +1,59 @@
+//! `y = x` for `x >= 0`, else `alpha x`, element by element.
+//!
+//! - **C1** `x` is a float
+//!
+//! ONNX `LeakyRelu`: opset 1 (`consumed_inputs`), 6, 16 (bfloat16).
+
+use super::common::*;
+use super::pointwise::*;
+use crate::error::Result;
+use crate::eval::EvalCx;
+use crate::rule::{RuleCx, RuleResult};
+
+attributes! {
+    /// Attributes of `LeakyRelu`.
+    pub struct LeakyRelu {
+        /// Slope of the negative side.
+        alpha: f32 = 0.01f32,
+    }
+}
+
+impl Op for LeakyRelu {
+    op_basics!();
+
+    fn rule(&self, cx: &mut RuleCx<'_>) -> RuleResult {
+        unary_rule(cx, sets::FLOATS)
+    }
+
+    fn eval(&self, cx: &mut EvalCx<'_>) -> Result<()> {
+        let alpha = f64::from(self.alpha);
+        eval_float(cx, |x| if x < 0.0 { alpha * x } else { x })
+    }
+
+    fn facts(&self) -> Facts {
+        Facts { accuracy: Accuracy::Ulp(1), ..Facts::POINTWISE }
+    }
+}
+
+op! {
+    LeakyRelu in "ai.onnx" since [1, 6, 16]; "X" => "Y";
+    summary: "x, or alpha x where negative";
+    upgrade: drop_hints;
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::pointwise::testing::*;
+    use super::*;
+    use crate::DType;
+
+    #[test]
+    fn leaky_relu_of_both_sides() {
+        table("LeakyRelu", attrs! { alpha: 0.25f32 }, &[(2.0, 2.0), (-2.0, -0.5), (f64::NAN, f64::NAN)]);
+    }
+
+    #[test]
+    fn leaky_relu_c1_names_the_types() {
+        refuses("LeakyRelu", &[DType::Bool]);
+    }
+}

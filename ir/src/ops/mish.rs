@@ -1,0 +1,61 @@
+//! `y = x tanh(ln(1 + e^x))`, element by element.
+//!
+//! - **C1** `x` is a float
+//!
+//! ONNX `Mish`: opset 18, 22 (bfloat16).
+
+use super::common::*;
+use super::pointwise::*;
+use crate::error::Result;
+use crate::eval::EvalCx;
+use crate::rule::{RuleCx, RuleResult};
+
+attributes! {
+    /// `Mish` has no attributes.
+    pub struct Mish {}
+}
+
+impl Op for Mish {
+    op_basics!();
+
+    fn rule(&self, cx: &mut RuleCx<'_>) -> RuleResult {
+        unary_rule(cx, sets::FLOATS)
+    }
+
+    fn eval(&self, cx: &mut EvalCx<'_>) -> Result<()> {
+        eval_float(cx, |x| x * softplus(x).tanh())
+    }
+
+    fn expand(&self, b: &mut GraphBuilder, x: &[Option<ValueId>]) -> Result<Option<Vec<ValueId>>> {
+        let Some(x) = x[0] else { return Ok(None) };
+        let s = b.op("Softplus", attrs! {}, &[x])?;
+        let t = b.op("Tanh", attrs! {}, &[s])?;
+        Ok(Some(vec![b.op("Mul", attrs! {}, &[x, t])?]))
+    }
+
+    fn facts(&self) -> Facts {
+        Facts { accuracy: Accuracy::Ulp(4), ..Facts::POINTWISE }
+    }
+}
+
+op! {
+    Mish in "ai.onnx" since [18, 22]; "X" => "Y";
+    summary: "x tanh(softplus(x))";
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::pointwise::testing::*;
+    use super::*;
+    use crate::DType;
+
+    #[test]
+    fn mish_at_known_points() {
+        table("Mish", attrs! {}, &[(0.0, 0.0), (1.0, 0.865_098_388_267_310_4), (1000.0, 1000.0)]);
+    }
+
+    #[test]
+    fn mish_c1_names_the_types() {
+        refuses("Mish", &[DType::Bool]);
+    }
+}

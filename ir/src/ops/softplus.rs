@@ -1,0 +1,54 @@
+//! `y = ln(1 + e^x)`, element by element.
+//!
+//! - **C1** `x` is a float
+//!
+//! Large `x` stays itself, without overflow. ONNX `Softplus`: opset 1, 22 (bfloat16).
+
+use super::common::*;
+use super::pointwise::*;
+use crate::error::Result;
+use crate::eval::EvalCx;
+use crate::rule::{RuleCx, RuleResult};
+
+attributes! {
+    /// `Softplus` has no attributes.
+    pub struct Softplus {}
+}
+
+impl Op for Softplus {
+    op_basics!();
+
+    fn rule(&self, cx: &mut RuleCx<'_>) -> RuleResult {
+        unary_rule(cx, sets::FLOATS)
+    }
+
+    fn eval(&self, cx: &mut EvalCx<'_>) -> Result<()> {
+        eval_float(cx, softplus)
+    }
+
+    fn facts(&self) -> Facts {
+        Facts { accuracy: Accuracy::Ulp(4), ..Facts::POINTWISE }
+    }
+}
+
+op! {
+    Softplus in "ai.onnx" since [1, 22]; "X" => "Y";
+    summary: "ln(1 + e^x)";
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::pointwise::testing::*;
+    use super::*;
+    use crate::DType;
+
+    #[test]
+    fn softplus_does_not_overflow() {
+        table("Softplus", attrs! {}, &[(0.0, std::f64::consts::LN_2), (1000.0, 1000.0), (-1000.0, 0.0)]);
+    }
+
+    #[test]
+    fn softplus_c1_names_the_types() {
+        refuses("Softplus", &[DType::Bool]);
+    }
+}

@@ -1,0 +1,59 @@
+//! `c = a - b`, element by element, with broadcasting.
+//!
+//! - **C1** `a` and `b` are numbers of one type
+//! - **C2** their shapes broadcast
+//!
+//! Integers wrap. Enters shape arithmetic. ONNX `Sub`: opset 1 and 6 (`broadcast`, `axis`), 7 (numpy's broadcasting),
+//! 13, 14 (8- and 16-bit integers).
+
+use super::common::*;
+use super::pointwise::*;
+use crate::error::Result;
+use crate::eval::EvalCx;
+use crate::rule::{RuleCx, RuleResult};
+
+attributes! {
+    /// `Sub` has no attributes.
+    pub struct Sub {}
+}
+
+impl Op for Sub {
+    op_basics!();
+
+    fn rule(&self, cx: &mut RuleCx<'_>) -> RuleResult {
+        binary_rule(cx, sets::NUMBERS, None)?;
+        binary_values(cx, |a, b| a - b)
+    }
+
+    fn eval(&self, cx: &mut EvalCx<'_>) -> Result<()> {
+        eval_binary(cx, |a, b| a - b, |a, b| Ok(a - b))
+    }
+
+    fn facts(&self) -> Facts {
+        Facts { in_place: &[(0, 0), (1, 0)], accuracy: Accuracy::Ulp(1), ..Facts::POINTWISE }
+    }
+}
+
+op! {
+    Sub in "ai.onnx" since [1, 6, 7, 13, 14]; "A, B" => "C";
+    summary: "c = a - b, with broadcasting";
+    upgrade: upgrade_binary;
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::pointwise::testing::*;
+    use super::*;
+    use crate::dtype::DType;
+
+    #[test]
+    fn sub_wraps() {
+        assert_eq!(ints2("Sub", attrs! {}, &[1, i32::MIN], &[3, 1]).unwrap(), [-2, i128::from(i32::MAX)]);
+    }
+
+    #[test]
+    fn sub_c1_names_the_types_and_c2_the_shapes() {
+        refuses("Sub", &[DType::Bool, DType::Bool]);
+        refuses_shapes("Sub", DType::F32);
+    }
+}

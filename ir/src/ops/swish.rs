@@ -1,0 +1,66 @@
+//! `y = x / (1 + e^(-alpha x))`, element by element.
+//!
+//! - **C1** `x` is a float
+//!
+//! ONNX `Swish`: opset 24.
+
+use super::common::*;
+use super::pointwise::*;
+use crate::error::Result;
+use crate::eval::EvalCx;
+use crate::rule::{RuleCx, RuleResult};
+
+attributes! {
+    /// Attributes of `Swish`.
+    pub struct Swish {
+        /// Factor within the sigmoid.
+        alpha: f32 = 1.0f32,
+    }
+}
+
+impl Op for Swish {
+    op_basics!();
+
+    fn rule(&self, cx: &mut RuleCx<'_>) -> RuleResult {
+        unary_rule(cx, sets::FLOATS)
+    }
+
+    fn eval(&self, cx: &mut EvalCx<'_>) -> Result<()> {
+        let alpha = f64::from(self.alpha);
+        eval_float(cx, |x| x * sigmoid(alpha * x))
+    }
+
+    fn expand(&self, b: &mut GraphBuilder, x: &[Option<ValueId>]) -> Result<Option<Vec<ValueId>>> {
+        let Some(x) = x[0] else { return Ok(None) };
+        let Some(alpha) = scalar_like(b, x, self.alpha.into()) else { return Ok(None) };
+        let scaled = if self.alpha == 1.0 { x } else { b.op("Mul", attrs! {}, &[x, alpha])? };
+        let s = b.op("Sigmoid", attrs! {}, &[scaled])?;
+        Ok(Some(vec![b.op("Mul", attrs! {}, &[x, s])?]))
+    }
+
+    fn facts(&self) -> Facts {
+        Facts { accuracy: Accuracy::Ulp(4), ..Facts::POINTWISE }
+    }
+}
+
+op! {
+    Swish in "ai.onnx" since [24]; "X" => "Y";
+    summary: "x sigmoid(alpha x)";
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::pointwise::testing::*;
+    use super::*;
+    use crate::DType;
+
+    #[test]
+    fn swish_at_known_points() {
+        table("Swish", attrs! { alpha: 2.0f32 }, &[(0.0, 0.0), (1000.0, 1000.0), (1.0, 1.0 / (1.0 + (-2f64).exp()))]);
+    }
+
+    #[test]
+    fn swish_c1_names_the_types() {
+        refuses("Swish", &[DType::Bool]);
+    }
+}
