@@ -9,7 +9,7 @@ use egret_codegen::builder::Elem;
 use egret_codegen::builder::{Builder, Target};
 use egret_codegen::isa::{Effort, Isa};
 use egret_codegen::jit::{CompiledKernels, Entry};
-use egret_codegen::kernels::conv::{self, ConvAxis, ConvDesc};
+use egret_codegen::kernels::conv::{self, ConvAxis, ConvDesc, ConvPlan};
 use egret_codegen::kernels::gemm::{self, GemmDesc, Rhs};
 use egret_codegen::kernels::{Epilogue, EpilogueOperand, KernelPlan};
 
@@ -148,42 +148,49 @@ fn main() -> Result<(), CodegenError> {
         (512, 14, 3, 1, 512, 512),
     ];
     for (c, side, kernel, stride, oc, groups) in layers {
-        let name = format!("{c} @ {side}, {kernel} s{stride} -> {oc} g{groups}");
-        if !name.contains(&filter) {
-            continue;
+        for winograd in [0, 2, 4] {
+            if winograd > 0 && (kernel != 3 || stride != 1 || groups > 1) {
+                continue;
+            }
+            let name = format!("{c} @ {side}, {kernel} s{stride} -> {oc} g{groups} w{winograd}");
+            if !name.contains(&filter) {
+                continue;
+            }
+            let pad = kernel / 2;
+            let axis = ConvAxis::new(side, kernel, stride, 1, pad, pad)
+                .ok_or_else(|| CodegenError::Invalid(format!("layer {name}")))?;
+            let per_group = oc / groups;
+            let desc = ConvDesc {
+                elem: Elem::F32,
+                n: 1,
+                groups,
+                in_channels: c,
+                out_channels: oc,
+                axes: vec![axis, axis],
+                constant_weights: true,
+                winograd,
+                epilogue: Epilogue::none()
+                    .plus(EpilogueOperand { batch_strides: vec![0, per_group], row_stride: 1, col_stride: 0 })
+                    .relu(),
+            };
+            let ConvPlan { plan, packed } = conv::plan(&desc, Target::baseline())?;
+            let begin = Instant::now();
+            let code = CompiledKernels::compile(std::slice::from_ref(&plan.kernel), &isa, 1)?;
+            let compile_ms = begin.elapsed().as_secs_f64() * 1e3;
+            let weights_len = packed.map_or(oc * c / groups * kernel * kernel, |p| p.len_elems());
+            let out_len = oc * axis.output * axis.output;
+            let mut bufs = [noise(c * side * side), noise(weights_len), noise(out_len), noise(oc)];
+            let seconds = time(&code.entry(0), &plan, &mut bufs);
+            let rate = plan.flops as f64 / seconds / 1e9;
+            println!(
+                "{name:32} {:>10.1} {rate:>8.1} {:>7.1} {compile_ms:>6.1} ms {:>10} {:>6} units {} KiB scratch",
+                seconds * 1e6,
+                100.0 * rate / peak,
+                code.code_len_bytes(),
+                plan.parallel_extent,
+                plan.scratch_len_bytes / 1024
+            );
         }
-        let pad = kernel / 2;
-        let axis = ConvAxis::new(side, kernel, stride, 1, pad, pad)
-            .ok_or_else(|| CodegenError::Invalid(format!("layer {name}")))?;
-        let per_group = oc / groups;
-        let desc = ConvDesc {
-            elem: Elem::F32,
-            n: 1,
-            groups,
-            in_channels: c,
-            out_channels: oc,
-            axes: vec![axis, axis],
-            constant_weights: true,
-            epilogue: Epilogue::none()
-                .plus(EpilogueOperand { batch_strides: vec![0, per_group], row_stride: 1, col_stride: 0 })
-                .relu(),
-        };
-        let plan = conv::plan(&desc, Target::baseline())?.plan;
-        let begin = Instant::now();
-        let code = CompiledKernels::compile(std::slice::from_ref(&plan.kernel), &isa, 1)?;
-        let compile_ms = begin.elapsed().as_secs_f64() * 1e3;
-        let out_len = oc * axis.output * axis.output;
-        let mut bufs = [noise(c * side * side), noise(oc * c / groups * kernel * kernel), noise(out_len), noise(oc)];
-        let seconds = time(&code.entry(0), &plan, &mut bufs);
-        let rate = plan.flops as f64 / seconds / 1e9;
-        println!(
-            "{name:32} {:>10.1} {rate:>8.1} {:>7.1} {compile_ms:>6.1} ms {:>10} {:>6} units {} KiB scratch",
-            seconds * 1e6,
-            100.0 * rate / peak,
-            code.code_len_bytes(),
-            plan.parallel_extent,
-            plan.scratch_len_bytes / 1024
-        );
     }
     Ok(())
 }

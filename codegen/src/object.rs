@@ -65,6 +65,7 @@ mod tests {
             out_channels: 8,
             axes: vec![axis, axis],
             constant_weights: true,
+            winograd: 0,
             epilogue: Epilogue::none().plus(bias).relu(),
         };
         let conv = conv::plan(&desc, isa.target).unwrap();

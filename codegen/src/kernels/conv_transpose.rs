@@ -9,10 +9,10 @@
 //! plan says so), workspace, scratch. Of the second: workspace, nothing, output `[n, oc, ..]`, scratch, epilogue operands
 //! (batch axes image and group, rows the output channels of a group, columns the output pixels).
 
-use super::conv::ConvDesc;
+use super::conv::{ConvDesc, PackedWeights};
 use super::epilogue::Epilogue;
 use super::gemm::{self, GemmBatch, GemmDesc, Rhs};
-use super::{BUF_EPILOGUE, BUF_LHS, BUF_OUT, BUF_SCRATCH, KernelPlan, PackedLhs};
+use super::{BUF_EPILOGUE, BUF_LHS, BUF_OUT, BUF_SCRATCH, KernelPlan};
 use crate::builder::{BinOp, Builder, Target, Ty, Val};
 use crate::error::CodegenError;
 
@@ -21,9 +21,8 @@ use crate::error::CodegenError;
 pub struct ConvTransposePlan {
     /// Image and weights to columns. Its `scratch` and `parallel_extent` are its own.
     pub columns: KernelPlan,
-    /// How to pack constant weights, group after group: element `(row, c)` of a group is
-    /// `weights[c * row_count + row]`, so `pack(src, 1, packed.m, dst)`.
-    pub packed: Option<PackedLhs>,
+    /// How to pack constant weights; `None` where the kernel reads the ONNX layout.
+    pub packed: Option<PackedWeights>,
     /// Bytes of the workspace between the kernels, shared by all threads.
     pub workspace_len_bytes: usize,
     /// Columns to the output.
@@ -64,6 +63,7 @@ pub fn plan(desc: &ConvDesc, target: Target) -> Result<ConvTransposePlan, Codege
         partial_sums_in_output: false,
     };
     let workspace_len_bytes = desc.n * desc.groups * rows * pixels * desc.elem.size_bytes();
+    let packed = packed.map(|layout| PackedWeights::transposed(layout, desc.groups));
     Ok(ConvTransposePlan { columns, packed, workspace_len_bytes, fold })
 }
 
@@ -235,6 +235,7 @@ mod tests {
             out_channels: oc,
             axes: axes.to_vec(),
             constant_weights,
+            winograd: 0,
             epilogue: Epilogue::none().plus(bias).relu(),
         };
         let plan = plan(&desc, Target::baseline()).unwrap();
@@ -247,11 +248,8 @@ mod tests {
             .map(|(i, v)| (v + f64::from(bias[i / desc.output_len() % oc])).max(0.0))
             .collect();
         if let Some(layout) = plan.packed {
-            let raw = weights.clone();
-            let len = layout.len_elems();
-            for (from, to) in raw.chunks_exact(len).zip(weights.chunks_exact_mut(len)) {
-                layout.pack(from, 1, layout.m, to).unwrap();
-            }
+            let raw = std::mem::replace(&mut weights, vec![0.0; layout.len_elems()]);
+            layout.pack(&raw, &mut weights).unwrap();
         }
         let mut workspace = vec![0xffu8; plan.workspace_len_bytes];
         let scratch_len = plan.columns.scratch_len_bytes.max(plan.fold.scratch_len_bytes);

@@ -6,6 +6,7 @@
 pub mod conv;
 mod conv_depthwise;
 pub mod conv_transpose;
+mod conv_winograd;
 pub mod epilogue;
 pub mod gemm;
 mod gemm_block;
