@@ -6,6 +6,7 @@
 //! - [`kernels`]: register-blocked contractions with fused epilogues;
 //! - [`pool`]: the threads that share a kernel;
 //! - [`object`]: kernels as an object file for other programs;
+//! - [`exec`]: graphs to plans, plans to runs;
 //! - [`jit`]: many kernels to callable code in this process; [`isa`]: the processor that code is made for.
 //!
 //! Invariant: `unsafe` is confined to the mapping of code, the calls into it and the hand-over of jobs between threads.
@@ -14,6 +15,7 @@
 pub mod builder;
 pub mod emit;
 pub mod error;
+pub mod exec;
 pub mod isa;
 pub mod jit;
 pub mod kernels;

@@ -26,6 +26,7 @@ pub mod num;
 pub mod onnx;
 pub mod op;
 pub mod ops;
+pub mod plan;
 pub mod rule;
 pub mod tensor;
 pub mod types;

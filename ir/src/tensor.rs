@@ -42,6 +42,12 @@ impl AlignedBytes {
         &bytemuck::cast_slice(&self.chunks)[..self.len]
     }
 
+    /// The bytes as `f32`s, writable; bytes beyond a multiple of four are left out.
+    pub fn as_mut_f32(&mut self) -> &mut [f32] {
+        let n = self.len / 4;
+        &mut bytemuck::cast_slice_mut(&mut self.chunks)[..n]
+    }
+
     /// The bytes, writable.
     pub fn as_mut_slice(&mut self) -> &mut [u8] {
         &mut bytemuck::cast_slice_mut(&mut self.chunks)[..self.len]

@@ -1,1 +1,45 @@
-//! placeholder
+//! Graph-level passes: one pass, one file. Each takes a verified graph and leaves an equal one.
+//!
+//! | pass | what |
+//! |---|---|
+//! | [`fold`] | constants, shape arithmetic, identities |
+//! | [`dead`] | nodes and values that nothing reads |
+//! | [`cse`] | equal calls made once |
+//! | [`batch_norm`] | batch normalisation into the convolution before it |
+//! | [`memory`] | buffers into one arena |
+//!
+//! Invariant: nothing here knows loop IR, kernels or machine code; nothing knows protobuf.
+
+pub mod batch_norm;
+pub mod cse;
+pub mod dead;
+pub mod fold;
+pub mod memory;
+
+use egret_ir::plan::{Buffer, Placement, Planner};
+use egret_ir::{Graph, Result};
+
+/// The passes in their order, as the executor's planner.
+#[derive(Clone, Debug, Default)]
+pub struct DefaultPlanner;
+
+/// A pass by name: takes a graph, leaves an equal one.
+pub type Pass = (&'static str, fn(Graph) -> Result<Graph>);
+
+/// All graph passes in the order in which they run.
+pub const PASSES: &[Pass] = &[
+    ("fold", fold::fold),
+    ("batch_norm", batch_norm::fold_batch_norm),
+    ("cse", cse::merge_equal_calls),
+    ("dead", dead::remove_dead),
+];
+
+impl Planner for DefaultPlanner {
+    fn optimise(&self, graph: Graph) -> Result<Graph> {
+        PASSES.iter().try_fold(graph, |g, (_, pass)| pass(g))
+    }
+
+    fn place(&self, buffers: &[Buffer]) -> Placement {
+        memory::place_by_size(buffers)
+    }
+}

@@ -1,0 +1,282 @@
+//! Lowerings to kernels: each call becomes a recorded kernel with its buffers; equal kernels are compiled once.
+
+use super::Shared;
+use super::plan::{Place, lower_cx, lowering, operand};
+use crate::builder::{Elem, KernelFn};
+use crate::jit::{CompiledKernels, Entry};
+use crate::kernels::conv::{self, ConvAxis, ConvDesc};
+use crate::kernels::gemm::{self, GemmBatch, GemmDesc, PackedRhs, Rhs};
+use crate::kernels::packed_lhs::PackedLhs;
+use crate::kernels::{BUF_OUT, Epilogue, EpilogueOperand};
+use egret_ir::lower::{Conv, Lowering, MatMul};
+use egret_ir::rule::Fact;
+use egret_ir::tensor::AlignedBytes;
+use egret_ir::{DType, Error, Graph, Result, Tensor, ValueId};
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, PoisonError};
+
+/// An entry of a kernel's pointer table.
+#[derive(Clone)]
+pub enum BufferRef {
+    /// A value of the plan's graph.
+    Value(ValueId),
+    /// Weights in another layout.
+    Packed(Arc<AlignedBytes>),
+    /// Scratch of the calling thread.
+    Scratch,
+}
+
+/// A kernel with its buffers.
+#[derive(Clone)]
+pub struct KernelStep {
+    /// Nodes that it computes.
+    pub nodes: Vec<usize>,
+    /// Name for listings.
+    pub name: String,
+    /// Floating-point operations.
+    pub flops: u64,
+    pub(crate) buffers: Vec<BufferRef>,
+    pub(crate) extent: usize,
+    pub(crate) entry: Entry,
+}
+
+/// A kernel before it is compiled.
+pub(crate) struct Pending {
+    kernel: KernelFn,
+    nodes: Vec<usize>,
+    flops: u64,
+    buffers: Vec<BufferRef>,
+    extent: usize,
+    pub(crate) scratch_bytes: usize,
+}
+
+impl Pending {
+    pub(crate) fn with_entry(self, entry: Entry) -> KernelStep {
+        KernelStep {
+            nodes: self.nodes,
+            name: self.kernel.name,
+            flops: self.flops,
+            buffers: self.buffers,
+            extent: self.extent,
+            entry,
+        }
+    }
+}
+
+/// What a node becomes.
+pub(crate) enum Lowered {
+    View,
+    Kernel(Pending),
+}
+
+/// Compiled kernels and packed weights of an executable.
+#[derive(Default)]
+pub(crate) struct KernelCache {
+    entries: Mutex<HashMap<KernelFn, Entry>>,
+    packed: Mutex<HashMap<(usize, Layout), (Tensor, Arc<AlignedBytes>)>>,
+}
+
+/// Another layout of a weight.
+#[derive(Clone, Copy, PartialEq, Eq, Hash)]
+enum Layout {
+    /// Right operand of a product, with the strides of its rows and columns.
+    Rhs(PackedRhs, usize, usize),
+    /// So many groups of convolution weights.
+    Lhs(PackedLhs, usize),
+}
+
+/// Lowers one call; `None` runs it on the host.
+pub(crate) fn lower_node(
+    graph: &Graph,
+    n: usize,
+    facts: &[Fact],
+    places: &[Place],
+    shared: &Shared,
+) -> Result<Option<Lowered>> {
+    let Some(cx) = lower_cx(graph, n, facts, places) else { return Ok(None) };
+    Ok(match lowering(graph, n, &cx)? {
+        Lowering::View => Some(Lowered::View),
+        Lowering::MatMul(m) if cx.dtype(0) == DType::F32 => {
+            matmul(graph, n, &m, cx.constant(1), shared)?.map(Lowered::Kernel)
+        }
+        Lowering::Conv(c) if cx.dtype(0) == DType::F32 => conv(graph, n, &c, cx.constant(1), shared)?.map(Lowered::Kernel),
+        _ => None,
+    })
+}
+
+/// Machine code for each pending kernel, new ones compiled in parallel.
+pub(crate) fn compile<'a>(pending: impl Iterator<Item = &'a Pending>, shared: &Shared) -> Result<Vec<Entry>> {
+    let wanted: Vec<&KernelFn> = pending.map(|p| &p.kernel).collect();
+    let mut entries = shared.kernels.entries.lock().unwrap_or_else(PoisonError::into_inner);
+    let mut new: Vec<KernelFn> = Vec::new();
+    let mut numbered: HashMap<&KernelFn, ()> = HashMap::new();
+    for &k in &wanted {
+        if !entries.contains_key(k) && numbered.insert(k, ()).is_none() {
+            new.push(k.clone());
+        }
+    }
+    if !new.is_empty() {
+        let code = CompiledKernels::compile(&new, &shared.isa, shared.options.threads)
+            .map_err(|e| Error::bug(format!("code generation: {e}")))?;
+        for (i, k) in new.into_iter().enumerate() {
+            entries.insert(k, code.entry(i));
+        }
+    }
+    wanted.iter().map(|k| entries.get(*k).cloned().ok_or_else(|| Error::bug("a kernel was not compiled"))).collect()
+}
+
+fn matmul(graph: &Graph, n: usize, m: &MatMul, rhs: Option<&Tensor>, shared: &Shared) -> Result<Option<Pending>> {
+    if m.m == 0 || m.n == 0 || m.k == 0 || m.batch.iter().any(|b| b.0 == 0) {
+        return Ok(None);
+    }
+    let shared_rhs = m.batch.iter().all(|b| b.2 == 0 || b.0 == 1);
+    let rhs = rhs.filter(|_| shared_rhs);
+    let b_layout = match (rhs, m.b_strides) {
+        (Some(_), _) => Rhs::Packed,
+        (None, (row_stride, 1)) => Rhs::RowMajor { row_stride },
+        (None, (1, row_stride)) => Rhs::Transposed { row_stride },
+        _ => return Ok(None),
+    };
+    let mut c_stride = m.m * m.n;
+    let mut batch: Vec<GemmBatch> = Vec::new();
+    for &(len, a, b) in m.batch.iter().rev() {
+        batch.push(GemmBatch { len, a, b: if rhs.is_some() { 0 } else { b }, c: c_stride });
+        c_stride *= len;
+    }
+    batch.reverse();
+    let n_axes = batch.len();
+    let mut epilogue = Epilogue::none();
+    let mut extra = Vec::new();
+    let (alpha, beta) = (m.alpha, m.beta);
+    if alpha != 1.0 {
+        epilogue = Epilogue::new(Vec::new(), move |b, acc, _| {
+            let f = b.vf32(alpha);
+            b.mul(acc, f)
+        });
+    }
+    if let Some((row_stride, col_stride)) = m.bias {
+        if col_stride > 1 {
+            return Ok(None);
+        }
+        let at = EpilogueOperand { batch_strides: vec![0; n_axes], row_stride, col_stride };
+        epilogue = epilogue.then_with(at, move |b, v, c| {
+            if beta == 1.0 {
+                b.add(v, c)
+            } else {
+                let f = b.vf32(beta);
+                b.fma(c, f, v)
+            }
+        });
+        extra.push(operand(graph, n, 2)?);
+    }
+    let desc = GemmDesc {
+        elem: Elem::F32,
+        batch,
+        m: m.m,
+        n: m.n,
+        k: m.k,
+        a_row_stride: m.a_strides.0,
+        a_k_stride: m.a_strides.1,
+        rhs: b_layout,
+        c_row_stride: m.n,
+        epilogue,
+    };
+    let Ok(planned) = gemm::plan(&desc, shared.isa.target) else { return Ok(None) };
+    let b = match (rhs, &planned.packed) {
+        (Some(t), Some(layout)) => BufferRef::Packed(pack(t, Layout::Rhs(*layout, m.b_strides.0, m.b_strides.1), shared)?),
+        _ => operand(graph, n, 1)?,
+    };
+    let out = graph.nodes[n].outputs[0].ok_or_else(|| Error::bug("a product without a result"))?;
+    let mut buffers = vec![operand(graph, n, 0)?, b, BufferRef::Value(out), BufferRef::Scratch];
+    debug_assert_eq!(BUF_OUT, 2, "order of the pointer table");
+    buffers.extend(extra);
+    Ok(Some(Pending {
+        nodes: vec![n],
+        flops: planned.plan.flops,
+        buffers,
+        extent: planned.plan.parallel_extent,
+        scratch_bytes: planned.plan.scratch_len_bytes,
+        kernel: planned.plan.kernel,
+    }))
+}
+
+fn conv(graph: &Graph, n: usize, c: &Conv, weights: Option<&Tensor>, shared: &Shared) -> Result<Option<Pending>> {
+    let empty = |v: &[usize]| v.contains(&0);
+    if c.transposed || c.n == 0 || c.m == 0 || c.c == 0 || empty(&c.output) || empty(&c.input) || empty(&c.kernel) {
+        return Ok(None);
+    }
+    let axes = (0..c.input.len())
+        .map(|i| ConvAxis {
+            input: c.input[i],
+            output: c.output[i],
+            kernel: c.kernel[i],
+            stride: c.strides[i],
+            dilation: c.dilations[i],
+            pad_begin: c.pads[i],
+        })
+        .collect();
+    let mut epilogue = Epilogue::none();
+    let mut extra = Vec::new();
+    if c.bias {
+        // Batch axes are image and group, rows the output channels of a group.
+        let at = EpilogueOperand { batch_strides: vec![0, c.m], row_stride: 1, col_stride: 0 };
+        epilogue = epilogue.then_with(at, |b, v, bias| b.add(v, bias));
+        extra.push(operand(graph, n, 2)?);
+    }
+    let desc = ConvDesc {
+        elem: Elem::F32,
+        n: c.n,
+        groups: c.groups,
+        in_channels: c.c * c.groups,
+        out_channels: c.m * c.groups,
+        axes,
+        constant_weights: weights.is_some(),
+        epilogue,
+    };
+    let Ok(planned) = conv::plan(&desc, shared.isa.target) else { return Ok(None) };
+    let w = match (weights, planned.packed) {
+        (Some(t), Some(layout)) => BufferRef::Packed(pack(t, Layout::Lhs(layout, c.groups), shared)?),
+        _ => operand(graph, n, 1)?,
+    };
+    let out = graph.nodes[n].outputs[0].ok_or_else(|| Error::bug("a convolution without a result"))?;
+    let mut buffers = vec![operand(graph, n, 0)?, w, BufferRef::Value(out), BufferRef::Scratch];
+    buffers.extend(extra);
+    Ok(Some(Pending {
+        nodes: vec![n],
+        flops: planned.plan.flops,
+        buffers,
+        extent: planned.plan.parallel_extent,
+        scratch_bytes: planned.plan.scratch_len_bytes,
+        kernel: planned.plan.kernel,
+    }))
+}
+
+/// Weights in the kernel's layout, made once for all plans.
+fn pack(t: &Tensor, layout: Layout, shared: &Shared) -> Result<Arc<AlignedBytes>> {
+    let key = (t.bytes().as_ptr() as usize, layout);
+    let mut packed = shared.kernels.packed.lock().unwrap_or_else(PoisonError::into_inner);
+    if let Some((_, bytes)) = packed.get(&key) {
+        return Ok(Arc::clone(bytes));
+    }
+    let failed = |e: crate::CodegenError| Error::bug(format!("packing weights: {e}"));
+    let src = t.slice::<f32>()?;
+    let bytes = match layout {
+        Layout::Rhs(layout, k_stride, n_stride) => {
+            let mut bytes = AlignedBytes::zeroed(layout.len_elems() * size_of::<f32>());
+            layout.pack(&src, k_stride, n_stride, bytes.as_mut_f32()).map_err(failed)?;
+            bytes
+        }
+        Layout::Lhs(layout, groups) => {
+            let (from, to) = (layout.m * layout.k, layout.len_elems());
+            let mut bytes = AlignedBytes::zeroed(to * groups * size_of::<f32>());
+            for (src, dst) in src.chunks_exact(from.max(1)).zip(bytes.as_mut_f32().chunks_exact_mut(to.max(1))) {
+                layout.pack(src, dst).map_err(failed)?;
+            }
+            bytes
+        }
+    };
+    let bytes = Arc::new(bytes);
+    // The tensor is kept beside its packed form, so that its address stays its own.
+    packed.insert(key, (t.clone(), Arc::clone(&bytes)));
+    Ok(bytes)
+}

@@ -1,0 +1,190 @@
+//! The executor: a graph with symbolic extents becomes, for the concrete types of a call, a straight list of steps.
+//!
+//! - [`plan`]: specialise, classify, lower, place. A value whose extents depend on data cuts the graph: what follows is
+//!   a graph of its own ([`plan::Rest`]), specialised when the cut values are known.
+//! - [`run`]: the steps on one arena.
+//! - [`kernels`]: lowerings to kernels, compiled once by content.
+//!
+//! Bodies of If, Loop and Scan are graphs with plan caches of their own; captures are arguments, never copied.
+
+pub mod kernels;
+pub mod plan;
+pub mod run;
+
+use crate::isa::{Effort, Isa};
+use crate::pool::ThreadPool;
+use egret_ir::eval::{BodyRunner, Env, Limits};
+use egret_ir::plan::Planner;
+use egret_ir::{Error, Graph, Result, Type, Value};
+use plan::Plan;
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, PoisonError};
+
+/// What a caller may choose.
+#[derive(Clone, Debug)]
+pub struct ExecOptions {
+    /// Threads, the calling one included.
+    pub threads: usize,
+    /// Bounds of every run.
+    pub limits: Limits,
+    /// Plans kept per graph, least recently used goes first.
+    pub plans: usize,
+    /// Whether every value is kept to the end of a run, so that [`Executable::run_observed`] can show it.
+    pub keep_values: bool,
+}
+
+impl Default for ExecOptions {
+    fn default() -> ExecOptions {
+        ExecOptions { threads: 1, limits: Limits::default(), plans: 8, keep_values: false }
+    }
+}
+
+/// A graph ready to run. `Send + Sync`: any number of threads may call it; weights are shared.
+pub struct Executable {
+    main: GraphExec,
+    shared: Shared,
+}
+
+/// What all graphs of an executable share.
+pub(crate) struct Shared {
+    pub(crate) planner: Arc<dyn Planner>,
+    pub(crate) options: ExecOptions,
+    pub(crate) pool: ThreadPool,
+    pub(crate) isa: Isa,
+    pub(crate) kernels: kernels::KernelCache,
+    bodies: Mutex<HashMap<usize, Arc<GraphExec>>>,
+}
+
+/// A graph and its plans.
+pub(crate) struct GraphExec {
+    pub(crate) graph: Arc<Graph>,
+    plans: Mutex<Vec<(Vec<Type>, Arc<Plan>)>>,
+}
+
+impl GraphExec {
+    pub(crate) fn new(graph: Arc<Graph>) -> GraphExec {
+        GraphExec { graph, plans: Mutex::new(Vec::new()) }
+    }
+
+    /// The plan for arguments (then captures) of these types.
+    pub(crate) fn plan_for(&self, shared: &Shared, types: &[Type]) -> Result<Arc<Plan>> {
+        {
+            let mut plans = self.plans.lock().unwrap_or_else(PoisonError::into_inner);
+            if let Some(at) = plans.iter().position(|(t, _)| t == types) {
+                let hit = plans.remove(at);
+                let plan = Arc::clone(&hit.1);
+                plans.push(hit);
+                return Ok(plan);
+            }
+        }
+        let plan = Arc::new(Plan::new(&self.graph, types, shared)?);
+        let mut plans = self.plans.lock().unwrap_or_else(PoisonError::into_inner);
+        if plans.len() >= shared.options.plans.max(1) {
+            plans.remove(0);
+        }
+        plans.push((types.to_vec(), Arc::clone(&plan)));
+        Ok(plan)
+    }
+}
+
+impl Executable {
+    /// Optimises a graph once with its symbolic extents; plans are made when calls come.
+    ///
+    /// # Errors
+    /// When a node violates its rule, or the machine offers no code generation.
+    pub fn new(graph: Arc<Graph>, planner: Arc<dyn Planner>, options: ExecOptions) -> Result<Executable> {
+        let graph = Arc::new(planner.optimise((*graph).clone())?);
+        let pool = ThreadPool::new(options.threads)
+            .map_err(|e| Error::limit(format!("{} threads cannot be started: {e}", options.threads)))?;
+        let isa = Isa::native(Effort::Speed).map_err(|e| Error::unsupported(e.to_string()))?;
+        let shared = Shared {
+            planner,
+            options,
+            pool,
+            isa,
+            kernels: kernels::KernelCache::default(),
+            bodies: Mutex::new(HashMap::new()),
+        };
+        Ok(Executable { main: GraphExec::new(graph), shared })
+    }
+
+    /// The optimised graph.
+    pub fn graph(&self) -> &Graph {
+        &self.main.graph
+    }
+
+    /// Makes the plan for arguments of these types before the first call.
+    ///
+    /// # Errors
+    /// When a node violates its rule for them.
+    pub fn prepare(&self, types: &[Type]) -> Result<Arc<Plan>> {
+        self.main.plan_for(&self.shared, types)
+    }
+
+    /// Runs the graph.
+    ///
+    /// # Errors
+    /// When the arguments do not fit, a node refuses its operands, or a limit is reached.
+    pub fn run(&self, args: Vec<Value>) -> Result<Vec<Value>> {
+        self.run_with(args, &Env::new(self.shared.options.limits.clone(), 0), &mut run::Silent)
+    }
+
+    /// Runs the graph and shows each value that a step makes (with `keep_values`: every value of the specialised
+    /// graph), and the time of each step.
+    ///
+    /// # Errors
+    /// As [`Executable::run`].
+    pub fn run_observed(&self, args: Vec<Value>, observer: &mut dyn run::Observer) -> Result<Vec<Value>> {
+        self.run_with(args, &Env::new(self.shared.options.limits.clone(), 0), observer)
+    }
+
+    /// As [`Executable::run_observed`] within given limits.
+    ///
+    /// # Errors
+    /// As [`Executable::run`].
+    pub fn run_with(&self, args: Vec<Value>, env: &Env, observer: &mut dyn run::Observer) -> Result<Vec<Value>> {
+        let graph = &self.main.graph;
+        if args.len() != graph.inputs.len() {
+            return Err(Error::invalid(format!(
+                "{} arguments are wanted, {} are given",
+                graph.inputs.len(),
+                args.len()
+            )));
+        }
+        for (v, a) in graph.inputs.iter().zip(&args) {
+            if !egret_ir::eval::agrees(&a.ty(), graph.ty(*v)) {
+                let name = &graph.value(*v).name;
+                return Err(Error::invalid(format!(
+                    "argument \"{name}\" is {}, the model wants {}",
+                    a.ty(),
+                    graph.ty(*v)
+                )));
+            }
+        }
+        run::run_graph(&self.main, args, &[], env, &self.shared, observer)
+    }
+}
+
+/// Runs bodies through their own plans.
+pub(crate) struct Compiled<'a>(pub(crate) &'a Shared);
+
+impl BodyRunner for Compiled<'_> {
+    fn run(&self, body: &Arc<Graph>, args: Vec<Value>, captures: &[Value], env: &Env) -> Result<Vec<Value>> {
+        let exec = {
+            let mut bodies = self.0.bodies.lock().unwrap_or_else(PoisonError::into_inner);
+            // The entry holds the body, so its address stays its own.
+            Arc::clone(
+                bodies.entry(Arc::as_ptr(body) as usize).or_insert_with(|| Arc::new(GraphExec::new(Arc::clone(body)))),
+            )
+        };
+        if args.len() != body.inputs.len() {
+            return Err(Error::invalid(format!(
+                "the body \"{}\" takes {} arguments, {} are given",
+                body.name,
+                body.inputs.len(),
+                args.len()
+            )));
+        }
+        run::run_graph(&exec, args, captures, env, self.0, &mut run::Silent)
+    }
+}

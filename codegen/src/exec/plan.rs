@@ -1,0 +1,344 @@
+//! A graph for concrete argument types: steps, where each value lives, and what is left for later.
+
+use super::kernels::{self, BufferRef, KernelStep};
+use super::{GraphExec, Shared};
+use egret_ir::lower::{LowerCx, Lowering};
+use egret_ir::plan::Buffer;
+use egret_ir::rule::Fact;
+use egret_ir::{Error, Graph, Result, Tensor, Type, ValueId};
+use std::sync::{Arc, Mutex};
+
+/// Where a value lives during a run.
+#[derive(Clone, Debug)]
+pub(crate) enum Place {
+    /// Not made by this plan.
+    Nowhere,
+    /// A constant.
+    Const(Tensor),
+    /// An argument (or capture) by position.
+    Arg(usize),
+    /// Bytes of the arena from this offset.
+    Arena(usize),
+    /// Memory of its own, handed to the caller: result buffer by number.
+    Result(usize),
+    /// Made by a host call.
+    Host,
+    /// The bytes of another value.
+    Alias(ValueId),
+}
+
+/// One step.
+#[derive(Clone)]
+pub enum Step {
+    /// Machine code.
+    Kernel(KernelStep),
+    /// The operator's reference evaluation.
+    Host(usize),
+    /// Nothing moves; the node is kept for listings.
+    View(usize),
+}
+
+impl Step {
+    /// Nodes of the specialised graph that the step computes; the last one's results are the step's.
+    pub fn nodes(&self) -> &[usize] {
+        match self {
+            Step::Kernel(k) => &k.nodes,
+            Step::Host(n) | Step::View(n) => std::slice::from_ref(n),
+        }
+    }
+
+    /// `native`, `host` or `view`.
+    pub fn kind(&self) -> &'static str {
+        match self {
+            Step::Kernel(_) => "native",
+            Step::Host(_) => "host",
+            Step::View(_) => "view",
+        }
+    }
+}
+
+/// The part of a graph behind a value whose extents depend on data.
+pub(crate) struct Rest {
+    pub(crate) exec: GraphExec,
+    /// Values of this plan that are its arguments.
+    pub(crate) live_in: Vec<ValueId>,
+}
+
+/// A specialised graph.
+pub struct Plan {
+    /// The graph for these types, after the passes.
+    pub graph: Graph,
+    /// What runs, in order.
+    pub steps: Vec<Step>,
+    /// Bytes of the arena.
+    pub arena_bytes: usize,
+    /// Least bytes that any placement of the arena's buffers could have.
+    pub bound_bytes: usize,
+    pub(crate) places: Vec<Place>,
+    /// For each result buffer the value and its length in bytes.
+    pub(crate) result_buffers: Vec<(ValueId, usize)>,
+    pub(crate) scratch_bytes: usize,
+    pub(crate) rest: Option<Rest>,
+    pub(crate) states: Mutex<Vec<super::run::State>>,
+}
+
+impl Plan {
+    pub(crate) fn new(graph: &Graph, types: &[Type], shared: &Shared) -> Result<Plan> {
+        let graph = shared.planner.optimise(specialised(graph, types)?)?;
+        let args: Vec<Fact> = graph.inputs.iter().map(|&v| Fact::of(graph.ty(v).clone())).collect();
+        let facts = egret_ir::infer::walk(&graph, &args, &[], &mut 0)?.facts;
+        let cut = Cut::new(&graph, &facts);
+        let mut places: Vec<Place> =
+            graph.values.iter().map(|v| v.constant.clone().map_or(Place::Nowhere, Place::Const)).collect();
+        for (i, v) in graph.inputs.iter().enumerate() {
+            places[v.index()] = Place::Arg(i);
+        }
+        let mut steps = Vec::new();
+        let mut pending = Vec::new();
+        for &n in &cut.now {
+            let node = &graph.nodes[n];
+            match kernels::lower_node(&graph, n, &facts, &places, shared)? {
+                Some(kernels::Lowered::View) => {
+                    let (x, y) =
+                        (node.inputs[0].expect("a view has an operand"), node.outputs[0].expect("and a result"));
+                    places[y.index()] = Place::Alias(x);
+                    steps.push(Step::View(n));
+                }
+                Some(kernels::Lowered::Kernel(k)) => {
+                    for v in node.defs() {
+                        places[v.index()] = Place::Arena(usize::MAX);
+                    }
+                    pending.push((steps.len(), k));
+                    steps.push(Step::Host(n));
+                }
+                None => {
+                    for v in node.defs() {
+                        places[v.index()] = Place::Host;
+                    }
+                    steps.push(Step::Host(n));
+                }
+            }
+        }
+        let mut scratch_bytes = 0;
+        let compiled = kernels::compile(pending.iter().map(|(_, k)| k), shared)?;
+        for ((at, k), entry) in pending.into_iter().zip(compiled) {
+            scratch_bytes = scratch_bytes.max(k.scratch_bytes);
+            steps[at] = Step::Kernel(k.with_entry(entry));
+        }
+        let mut plan = Plan {
+            graph,
+            steps,
+            arena_bytes: 0,
+            bound_bytes: 0,
+            places,
+            result_buffers: Vec::new(),
+            scratch_bytes,
+            rest: None,
+            states: Mutex::new(Vec::new()),
+        };
+        plan.rest = cut.rest(&plan.graph);
+        plan.place(shared)?;
+        Ok(plan)
+    }
+
+    /// The value whose bytes `v` is.
+    pub(crate) fn root(&self, mut v: ValueId) -> ValueId {
+        while let Place::Alias(x) = self.places[v.index()] {
+            v = x;
+        }
+        v
+    }
+
+    fn size_bytes(&self, v: ValueId) -> Result<usize> {
+        let (dtype, shape) = self
+            .graph
+            .ty(v)
+            .concrete()
+            .ok_or_else(|| Error::bug(format!("a kernel makes {} of unknown extents", self.graph.ty(v))))?;
+        Ok(egret_ir::tensor::len_elems(&shape)? * dtype.size_bytes())
+    }
+
+    /// Gives results memory of their own and every other kernel result a place in the arena.
+    fn place(&mut self, shared: &Shared) -> Result<()> {
+        let n_values = self.graph.values.len();
+        for v in self.graph.outputs.clone() {
+            let r = self.root(v);
+            if matches!(self.places[r.index()], Place::Arena(_)) {
+                self.places[r.index()] = Place::Result(self.result_buffers.len());
+                self.result_buffers.push((r, self.size_bytes(r)?));
+            }
+        }
+        let (mut first, mut last) = (vec![usize::MAX; n_values], vec![0; n_values]);
+        for (s, step) in self.steps.iter().enumerate() {
+            for &n in step.nodes() {
+                for v in self.graph.nodes[n].uses().chain(self.graph.nodes[n].defs()) {
+                    let r = self.root(v).index();
+                    first[r] = first[r].min(s);
+                    last[r] = last[r].max(s);
+                }
+            }
+        }
+        let end = self.steps.len();
+        for v in self.rest.iter().flat_map(|r| &r.live_in) {
+            last[self.root(*v).index()] = end;
+        }
+        let mut buffers = Vec::new();
+        let mut values = Vec::new();
+        let mut total = 0usize;
+        for v in 0..n_values {
+            if let Place::Arena(_) = self.places[v] {
+                let size_bytes = self.size_bytes(ValueId(v as u32))?;
+                total = total.saturating_add(size_bytes);
+                let keep = shared.options.keep_values;
+                buffers.push(Buffer {
+                    size_bytes,
+                    first: if keep { 0 } else { first[v].min(end) },
+                    last: if keep { end } else { last[v] },
+                });
+                values.push(v);
+            }
+        }
+        if buffers.iter().any(|b| b.size_bytes > shared.options.limits.value_bytes) {
+            return Err(Error::limit(format!(
+                "a value needs more than the limit of {} bytes",
+                shared.options.limits.value_bytes
+            )));
+        }
+        let placement = shared.planner.place(&buffers);
+        debug_assert!(disjoint(&buffers, &placement.offsets), "live buffers overlap");
+        for (v, at) in values.into_iter().zip(&placement.offsets) {
+            self.places[v] = Place::Arena(*at);
+        }
+        self.arena_bytes = placement.arena_bytes;
+        self.bound_bytes = placement.bound_bytes;
+        Ok(())
+    }
+}
+
+/// Checks a placement without knowing how it was found.
+fn disjoint(buffers: &[Buffer], offsets: &[usize]) -> bool {
+    (0..buffers.len()).all(|i| {
+        (i + 1..buffers.len()).all(|j| {
+            let (a, b, x, y) = (&buffers[i], &buffers[j], offsets[i], offsets[j]);
+            let together = a.first <= b.last && b.first <= a.last && a.size_bytes > 0 && b.size_bytes > 0;
+            !together || x + a.size_bytes <= y || y + b.size_bytes <= x
+        })
+    })
+}
+
+/// The graph with captures as further arguments, all of them of the given types.
+fn specialised(graph: &Graph, types: &[Type]) -> Result<Graph> {
+    let mut g = graph.clone();
+    let captures = std::mem::take(&mut g.captures);
+    g.inputs.extend(captures);
+    if g.inputs.len() != types.len() {
+        return Err(Error::bug(format!("{} argument types for {} arguments", types.len(), g.inputs.len())));
+    }
+    for (v, ty) in g.inputs.iter().zip(types) {
+        let value = &mut g.values[v.index()];
+        value.ty = ty.clone();
+        value.constant = None;
+    }
+    Ok(g)
+}
+
+/// Which nodes run now, and which wait for a value whose extents depend on data.
+struct Cut {
+    now: Vec<usize>,
+    later: Vec<usize>,
+}
+
+impl Cut {
+    fn new(graph: &Graph, facts: &[Fact]) -> Cut {
+        let mut waits = vec![false; graph.values.len()];
+        let mut cut = Cut { now: Vec::new(), later: Vec::new() };
+        for (n, node) in graph.nodes.iter().enumerate() {
+            if node.uses().any(|v| waits[v.index()]) {
+                node.defs().for_each(|v| waits[v.index()] = true);
+                cut.later.push(n);
+                continue;
+            }
+            for v in node.defs() {
+                let known = match &facts[v.index()].ty {
+                    Type::Tensor(_) => facts[v.index()].ty.concrete().is_some(),
+                    Type::Unknown => false,
+                    _ => true,
+                };
+                waits[v.index()] = !known;
+            }
+            cut.now.push(n);
+        }
+        cut
+    }
+
+    fn rest(&self, graph: &Graph) -> Option<Rest> {
+        if self.later.is_empty() {
+            return None;
+        }
+        let mut made_later = vec![false; graph.values.len()];
+        self.later.iter().flat_map(|&n| graph.nodes[n].defs()).for_each(|v| made_later[v.index()] = true);
+        let is_input: Vec<bool> = {
+            let mut v = vec![false; graph.values.len()];
+            graph.inputs.iter().for_each(|i| v[i.index()] = true);
+            v
+        };
+        let mut live_in: Vec<ValueId> = Vec::new();
+        let mut seen = vec![false; graph.values.len()];
+        for v in self.later.iter().flat_map(|&n| graph.nodes[n].uses()) {
+            let constant = graph.values[v.index()].constant.is_some() && !is_input[v.index()];
+            if !made_later[v.index()] && !constant && !std::mem::replace(&mut seen[v.index()], true) {
+                live_in.push(v);
+            }
+        }
+        let outputs = graph.outputs.iter().copied().filter(|v| made_later[v.index()]).collect();
+        let rest = Graph {
+            name: graph.name.clone(),
+            values: graph.values.clone(),
+            nodes: self.later.iter().map(|&n| graph.nodes[n].clone()).collect(),
+            inputs: live_in.clone(),
+            captures: Vec::new(),
+            outputs,
+        };
+        Some(Rest { exec: GraphExec::new(Arc::new(rest)), live_in })
+    }
+}
+
+/// The call `n` with concrete types, for its `lower`; `None` where a type is not a tensor of known extents.
+pub(crate) fn lower_cx<'a>(graph: &'a Graph, n: usize, facts: &[Fact], places: &'a [Place]) -> Option<LowerCx<'a>> {
+    let node = &graph.nodes[n];
+    if !node.captures.is_empty() {
+        return None;
+    }
+    let mut cx = LowerCx::default();
+    for v in &node.inputs {
+        cx.inputs.push(match v {
+            None => None,
+            Some(v) => Some(facts[v.index()].ty.concrete()?),
+        });
+        cx.constants.push(v.and_then(|v| match &places[v.index()] {
+            Place::Const(t) => Some(t),
+            _ => None,
+        }));
+    }
+    for v in &node.outputs {
+        cx.outputs.push(facts[(*v)?.index()].ty.concrete()?);
+    }
+    let numeric = |t: &(egret_ir::DType, Vec<usize>)| t.0 != egret_ir::DType::String;
+    (cx.inputs.iter().flatten().all(numeric) && cx.outputs.iter().all(numeric)).then_some(cx)
+}
+
+/// What a lowering needs besides its own operands.
+pub(crate) fn operand(graph: &Graph, n: usize, i: usize) -> Result<BufferRef> {
+    graph.nodes[n]
+        .inputs
+        .get(i)
+        .copied()
+        .flatten()
+        .map(BufferRef::Value)
+        .ok_or_else(|| Error::bug(format!("operand {i} is missing")))
+}
+
+/// Asks the operator.
+pub(crate) fn lowering(graph: &Graph, n: usize, cx: &LowerCx<'_>) -> Result<Lowering> {
+    graph.nodes[n].op.lower(cx).map_err(|e| e.at(graph.describe_with_types(n)))
+}

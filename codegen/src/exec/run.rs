@@ -1,0 +1,289 @@
+//! Running a plan: pointers resolved, steps in order, results handed over.
+
+use super::kernels::{BufferRef, KernelStep};
+use super::plan::{Place, Plan, Step};
+use super::{Compiled, GraphExec, Shared};
+use egret_ir::eval::{Env, eval_call};
+use egret_ir::tensor::AlignedBytes;
+use egret_ir::{DType, Error, Result, Tensor, Type, Value, ValueId};
+use std::sync::PoisonError;
+use std::time::{Duration, Instant};
+
+/// Sees a run while it happens.
+pub trait Observer {
+    /// Whether [`Observer::step`] wants the values that a step made (they are copied for it).
+    fn wants_values(&self) -> bool {
+        false
+    }
+    /// After a step: how long it took and, if wanted, what it made.
+    fn step(&mut self, plan: &Plan, step: &Step, took: Duration, values: &[(ValueId, Value)]);
+    /// Whether times are wanted at all.
+    fn active(&self) -> bool {
+        true
+    }
+}
+
+/// Sees nothing.
+pub struct Silent;
+
+impl Observer for Silent {
+    fn step(&mut self, _: &Plan, _: &Step, _: Duration, _: &[(ValueId, Value)]) {}
+    fn active(&self) -> bool {
+        false
+    }
+}
+
+/// Memory of one run, kept by the plan between runs.
+pub(crate) struct State {
+    arena: AlignedBytes,
+    scratch: AlignedBytes,
+    scratch_stride: usize,
+}
+
+/// Runs a graph through the plan for its arguments' types.
+pub(crate) fn run_graph(
+    exec: &GraphExec,
+    args: Vec<Value>,
+    captures: &[Value],
+    env: &Env,
+    shared: &Shared,
+    observer: &mut dyn Observer,
+) -> Result<Vec<Value>> {
+    let mut args = args;
+    args.extend_from_slice(captures);
+    let types: Vec<Type> = args.iter().map(Value::ty).collect();
+    let plan = exec.plan_for(shared, &types)?;
+    let mut run = Run::new(&plan, args, shared);
+    let done = run.steps(env, observer).and_then(|()| run.finish(env, observer));
+    run.give_back();
+    done
+}
+
+struct Run<'a> {
+    plan: &'a Plan,
+    shared: &'a Shared,
+    args: Vec<Value>,
+    host: Vec<Option<Value>>,
+    results: Vec<Option<AlignedBytes>>,
+    state: Option<State>,
+}
+
+impl<'a> Run<'a> {
+    fn new(plan: &'a Plan, args: Vec<Value>, shared: &'a Shared) -> Run<'a> {
+        let state = plan.states.lock().unwrap_or_else(PoisonError::into_inner).pop();
+        let state = state.unwrap_or_else(|| {
+            let scratch_stride = plan.scratch_bytes.next_multiple_of(64);
+            State {
+                arena: AlignedBytes::zeroed(plan.arena_bytes),
+                scratch: AlignedBytes::zeroed(scratch_stride * shared.pool.n_threads()),
+                scratch_stride,
+            }
+        });
+        Run {
+            plan,
+            shared,
+            args,
+            host: vec![None; plan.graph.values.len()],
+            results: plan.result_buffers.iter().map(|&(_, n)| Some(AlignedBytes::zeroed(n))).collect(),
+            state: Some(state),
+        }
+    }
+
+    fn give_back(&mut self) {
+        if let Some(state) = self.state.take() {
+            self.plan.states.lock().unwrap_or_else(PoisonError::into_inner).push(state);
+        }
+    }
+
+    fn steps(&mut self, env: &Env, observer: &mut dyn Observer) -> Result<()> {
+        let plan = self.plan;
+        let active = observer.active();
+        let mut table = Vec::new();
+        for step in &plan.steps {
+            let start = active.then(Instant::now);
+            match step {
+                Step::Kernel(k) => self.kernel(k, &mut table)?,
+                Step::Host(n) => self.host_call(*n, env)?,
+                Step::View(_) => {}
+            }
+            if let Some(start) = start {
+                let took = start.elapsed();
+                let mut values = Vec::new();
+                if observer.wants_values() {
+                    for v in step.nodes().iter().flat_map(|&n| plan.graph.nodes[n].defs()) {
+                        if !matches!(plan.places[v.index()], Place::Nowhere) {
+                            values.push((v, self.value(v)?));
+                        }
+                    }
+                }
+                observer.step(plan, step, took, &values);
+            }
+            env.check()?;
+        }
+        Ok(())
+    }
+
+    fn finish(&mut self, env: &Env, observer: &mut dyn Observer) -> Result<Vec<Value>> {
+        let plan = self.plan;
+        let mut later = match &plan.rest {
+            None => Vec::new(),
+            Some(rest) => {
+                let args = rest.live_in.iter().map(|&v| self.value(v)).collect::<Result<Vec<_>>>()?;
+                run_graph(&rest.exec, args, &[], env, self.shared, observer)?
+            }
+        }
+        .into_iter();
+        let made_later: Vec<ValueId> = plan.rest.as_ref().map(|r| r.exec.graph.outputs.clone()).unwrap_or_default();
+        let outputs = &plan.graph.outputs;
+        let mut out = Vec::with_capacity(outputs.len());
+        let mut from_rest = made_later.iter().copied().peekable();
+        for (k, &v) in outputs.iter().enumerate() {
+            if from_rest.peek() == Some(&v) {
+                from_rest.next();
+                out.push(later.next().ok_or_else(|| Error::bug("a segment gave too few results"))?);
+                continue;
+            }
+            // Memory of its own goes to the caller without a copy, unless another result still needs it.
+            let root = plan.root(v);
+            let again = outputs[k + 1..].iter().any(|&w| plan.root(w) == root);
+            if let (Place::Result(r), false) = (&plan.places[root.index()], again)
+                && let Some(bytes) = self.results[*r].take()
+                && let Some((dtype, shape)) = plan.graph.ty(v).concrete()
+            {
+                out.push(Tensor::from_aligned(dtype, &shape, bytes)?.into());
+                continue;
+            }
+            out.push(self.value(v)?);
+        }
+        Ok(out)
+    }
+
+    /// A value as a tensor of its own.
+    fn value(&self, v: ValueId) -> Result<Value> {
+        let root = self.plan.root(v);
+        let reshape = |value: &Value| -> Result<Value> {
+            if root == v {
+                return Ok(value.clone());
+            }
+            let (_, shape) = self.concrete(v)?;
+            Ok(value.tensor()?.reshaped(&shape)?.into())
+        };
+        match &self.plan.places[root.index()] {
+            Place::Const(t) => reshape(&Value::Tensor(t.clone())),
+            Place::Arg(i) => reshape(&self.args[*i]),
+            Place::Host => {
+                reshape(self.host[root.index()].as_ref().ok_or_else(|| Error::bug("a host value is not there yet"))?)
+            }
+            Place::Arena(_) | Place::Result(_) => {
+                let (dtype, shape) = self.concrete(v)?;
+                let len = egret_ir::tensor::len_elems(&shape)? * dtype.size_bytes();
+                let bytes = match &self.plan.places[root.index()] {
+                    Place::Arena(at) => {
+                        &self.state.as_ref().expect("held during a run").arena.as_slice()[*at..*at + len]
+                    }
+                    Place::Result(r) => match &self.results[*r] {
+                        Some(b) => b.as_slice(),
+                        None => return Err(Error::bug("a result was handed over too early")),
+                    },
+                    _ => unreachable!("matched above"),
+                };
+                Ok(Tensor::from_aligned(dtype, &shape, AlignedBytes::copy_of(bytes))?.into())
+            }
+            Place::Nowhere | Place::Alias(_) => {
+                Err(Error::bug(format!("value \"{}\" is read and never made", self.plan.graph.value(v).name)))
+            }
+        }
+    }
+
+    fn concrete(&self, v: ValueId) -> Result<(DType, Vec<usize>)> {
+        self.plan.graph.ty(v).concrete().ok_or_else(|| Error::bug("extents of a planned value are not known"))
+    }
+
+    fn host_call(&mut self, n: usize, env: &Env) -> Result<()> {
+        let plan = self.plan;
+        let node = &plan.graph.nodes[n];
+        let inputs = node.inputs.iter().map(|v| v.map(|v| self.value(v)).transpose()).collect::<Result<Vec<_>>>()?;
+        let captures = node.captures.iter().map(|&v| self.value(v)).collect::<Result<Vec<_>>>()?;
+        let refs: Vec<Option<&Value>> = inputs.iter().map(Option::as_ref).collect();
+        let results = eval_call(&*node.op, &refs, &captures, node.outputs.len(), env, &Compiled(self.shared))
+            .map_err(|e| e.at(plan.graph.describe_with_types(n)))?;
+        for (v, value) in node.outputs.iter().zip(results) {
+            if let Some(v) = v {
+                self.host[v.index()] = Some(value);
+            }
+        }
+        Ok(())
+    }
+
+    fn kernel(&mut self, k: &KernelStep, table: &mut Vec<*mut u8>) -> Result<()> {
+        table.clear();
+        let mut scratch_at = None;
+        for (i, b) in k.buffers.iter().enumerate() {
+            table.push(match b {
+                BufferRef::Packed(bytes) => bytes.as_slice().as_ptr().cast_mut(),
+                BufferRef::Value(v) => self.pointer(*v)?,
+                BufferRef::Scratch => {
+                    scratch_at = Some(i);
+                    std::ptr::null_mut()
+                }
+            });
+        }
+        let state = self.state.as_mut().expect("held during a run");
+        let stride = state.scratch_stride;
+        let scratch = Pointers(vec![state.scratch.as_mut_slice().as_mut_ptr()]);
+        let shared_table = Pointers(std::mem::take(table));
+        let call = |thread: usize, begin: usize, end: usize| {
+            let (shared_table, scratch) = (&shared_table, &scratch);
+            let mut mine = [std::ptr::null_mut::<u8>(); 32];
+            let mut long;
+            let bufs: &mut [*mut u8] = if shared_table.0.len() <= mine.len() {
+                &mut mine[..shared_table.0.len()]
+            } else {
+                long = vec![std::ptr::null_mut(); shared_table.0.len()];
+                &mut long
+            };
+            bufs.copy_from_slice(&shared_table.0);
+            if let Some(i) = scratch_at {
+                bufs[i] = scratch.0[0].wrapping_add(thread * stride);
+            }
+            // SAFETY: the table holds a pointer for each buffer of the kernel's description, made from the types for which
+            // the kernel was recorded (Plan::new), each buffer as long as its type says (Plan::place, pack); buffers that
+            // live together do not overlap (checked in Plan::place); scratch is the thread's own; a kernel's parallel
+            // range writes disjoint parts of its output.
+            unsafe { k.entry.call(bufs.as_ptr(), begin as i64, end as i64) }
+        };
+        self.shared.pool.parallel_for(k.extent, 1, &call);
+        *table = shared_table.0;
+        Ok(())
+    }
+
+    /// First byte of a value that kernels may touch.
+    fn pointer(&mut self, v: ValueId) -> Result<*mut u8> {
+        let root = self.plan.root(v);
+        Ok(match &self.plan.places[root.index()] {
+            Place::Const(t) => t.bytes().as_ptr().cast_mut(),
+            Place::Arg(i) => self.args[*i].tensor()?.bytes().as_ptr().cast_mut(),
+            Place::Arena(at) => {
+                self.state.as_mut().expect("held during a run").arena.as_mut_slice().as_mut_ptr().wrapping_add(*at)
+            }
+            Place::Result(r) => match &mut self.results[*r] {
+                Some(b) => b.as_mut_slice().as_mut_ptr(),
+                None => return Err(Error::bug("a result was handed over too early")),
+            },
+            Place::Host => match &self.host[root.index()] {
+                Some(value) => value.tensor()?.bytes().as_ptr().cast_mut(),
+                None => return Err(Error::bug("a host value is not there yet")),
+            },
+            Place::Nowhere | Place::Alias(_) => {
+                return Err(Error::bug(format!("value \"{}\" is read and never made", self.plan.graph.value(v).name)));
+            }
+        })
+    }
+}
+
+/// Pointers that threads of one job share.
+struct Pointers(Vec<*mut u8>);
+
+// SAFETY: the pointers are only read as values; what they point to is divided among the threads by the kernel's
+// parallel range.
+unsafe impl Sync for Pointers {}
