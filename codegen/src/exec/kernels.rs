@@ -6,8 +6,8 @@ use crate::builder::{Elem, KernelFn};
 use crate::jit::{CompiledKernels, Entry};
 use crate::kernels::conv::{self, ConvAxis, ConvDesc};
 use crate::kernels::gemm::{self, GemmBatch, GemmDesc, PackedRhs, Rhs};
-use crate::kernels::packed_lhs::PackedLhs;
-use crate::kernels::{BUF_OUT, Epilogue, EpilogueOperand};
+
+use crate::kernels::{BUF_OUT, Epilogue, EpilogueOperand, PackedLhs};
 use egret_ir::lower::{Conv, Lowering, MatMul};
 use egret_ir::rule::Fact;
 use egret_ir::tensor::AlignedBytes;
@@ -99,7 +99,9 @@ pub(crate) fn lower_node(
         Lowering::MatMul(m) if cx.dtype(0) == DType::F32 => {
             matmul(graph, n, &m, cx.constant(1), shared)?.map(Lowered::Kernel)
         }
-        Lowering::Conv(c) if cx.dtype(0) == DType::F32 => conv(graph, n, &c, cx.constant(1), shared)?.map(Lowered::Kernel),
+        Lowering::Conv(c) if cx.dtype(0) == DType::F32 => {
+            conv(graph, n, &c, cx.constant(1), shared)?.map(Lowered::Kernel)
+        }
         _ => None,
     })
 }
@@ -183,7 +185,9 @@ fn matmul(graph: &Graph, n: usize, m: &MatMul, rhs: Option<&Tensor>, shared: &Sh
     };
     let Ok(planned) = gemm::plan(&desc, shared.isa.target) else { return Ok(None) };
     let b = match (rhs, &planned.packed) {
-        (Some(t), Some(layout)) => BufferRef::Packed(pack(t, Layout::Rhs(*layout, m.b_strides.0, m.b_strides.1), shared)?),
+        (Some(t), Some(layout)) => {
+            BufferRef::Packed(pack(t, Layout::Rhs(*layout, m.b_strides.0, m.b_strides.1), shared)?)
+        }
         _ => operand(graph, n, 1)?,
     };
     let out = graph.nodes[n].outputs[0].ok_or_else(|| Error::bug("a product without a result"))?;
@@ -270,7 +274,7 @@ fn pack(t: &Tensor, layout: Layout, shared: &Shared) -> Result<Arc<AlignedBytes>
             let (from, to) = (layout.m * layout.k, layout.len_elems());
             let mut bytes = AlignedBytes::zeroed(to * groups * size_of::<f32>());
             for (src, dst) in src.chunks_exact(from.max(1)).zip(bytes.as_mut_f32().chunks_exact_mut(to.max(1))) {
-                layout.pack(src, dst).map_err(failed)?;
+                layout.pack(src, layout.k, 1, dst).map_err(failed)?;
             }
             bytes
         }

@@ -10,6 +10,8 @@
 pub mod kernels;
 pub mod plan;
 pub mod run;
+#[cfg(test)]
+mod tests;
 
 use crate::isa::{Effort, Isa};
 use crate::pool::ThreadPool;

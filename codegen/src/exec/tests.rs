@@ -1,0 +1,90 @@
+//! Executables against reference evaluation.
+
+use super::*;
+use egret_ir::eval::{Env, evaluate};
+use egret_ir::plan::{Buffer, Placement};
+use egret_ir::{DType, Dim, GraphBuilder, Tensor, attrs};
+
+/// Leaves graphs as they are and shares no memory.
+struct Plain;
+
+impl Planner for Plain {
+    fn optimise(&self, mut graph: Graph) -> Result<Graph> {
+        egret_ir::infer::infer(&mut graph)?;
+        Ok(graph)
+    }
+
+    fn place(&self, buffers: &[Buffer]) -> Placement {
+        let mut at = 0;
+        let mut offsets = Vec::new();
+        for b in buffers {
+            offsets.push(at);
+            at += b.size_bytes.next_multiple_of(64);
+        }
+        Placement { offsets, arena_bytes: at, bound_bytes: 0 }
+    }
+}
+
+fn random(shape: &[usize], seed: u64) -> Tensor {
+    let mut state = seed;
+    let n: usize = shape.iter().product();
+    let values: Vec<f32> = (0..n)
+        .map(|_| {
+            state = state.wrapping_mul(6364136223846793005).wrapping_add(1442695040888963407);
+            (state >> 40) as f32 / (1 << 23) as f32 - 1.0
+        })
+        .collect();
+    Tensor::from_slice(shape, &values)
+}
+
+fn check(graph: Graph, args: &[Tensor], threads: usize) -> Executable {
+    let values: Vec<Value> = args.iter().cloned().map(Value::from).collect();
+    let want = evaluate(&graph, values.clone(), &Env::default()).unwrap();
+    let options = ExecOptions { threads, ..ExecOptions::default() };
+    let exe = Executable::new(Arc::new(graph), Arc::new(Plain), options).unwrap();
+    for _ in 0..2 {
+        let got = exe.run(values.clone()).unwrap();
+        for (g, w) in got.iter().zip(&want) {
+            let (g, w) = (g.tensor().unwrap(), w.tensor().unwrap());
+            assert_eq!(g.shape(), w.shape());
+            for (a, b) in g.floats().unwrap().iter().zip(w.floats().unwrap()) {
+                assert!((a - b).abs() <= 1e-4 * b.abs().max(1.0), "{a} {b}");
+            }
+        }
+    }
+    exe
+}
+
+#[test]
+fn a_product_and_a_convolution_run_natively_and_agree() {
+    let mut b = GraphBuilder::new("t");
+    let x = b.input("x", Type::tensor(DType::F32, &[2, 6, 9, 7]));
+    let w = b.constant(random(&[8, 3, 3, 3], 1));
+    let bias = b.constant(random(&[8], 2));
+    let y = b.op("Conv", attrs! { group: 2i64, pads: vec![1, 1, 1, 1], strides: vec![2, 1] }, &[x, w, bias]).unwrap();
+    let shape = b.ints(&[2, -1]);
+    let y = b.op("Reshape", attrs! {}, &[y, shape]).unwrap();
+    let m = b.constant(random(&[8 * 5 * 7, 11], 3));
+    let y = b.op("MatMul", attrs! {}, &[y, m]).unwrap();
+    let z = b.op("Relu", attrs! {}, &[y]).unwrap();
+    let graph = b.finish(&[z, y]);
+    for threads in [1, 2] {
+        let exe = check(graph.clone(), &[random(&[2, 6, 9, 7], 4)], threads);
+        let plan = exe.prepare(&[Type::tensor(DType::F32, &[2, 6, 9, 7])]).unwrap();
+        assert_eq!(plan.steps.iter().filter(|s| s.kind() == "host").count(), plan.steps.len() - 3);
+    }
+}
+
+#[test]
+fn symbolic_extents_make_a_plan_for_each_shape() {
+    let mut b = GraphBuilder::new("t");
+    let x = b.input("x", Type::ranked(DType::F32, vec![Dim::sym("n"), Dim::int(4)]));
+    let m = b.constant(random(&[4, 5], 3));
+    let y = b.op("MatMul", attrs! {}, &[x, m]).unwrap();
+    let exe = check(b.finish(&[y]), &[random(&[3, 4], 1)], 1);
+    for n in [0, 1, 7, 8] {
+        let out = exe.run(vec![random(&[n, 4], 5).into()]).unwrap();
+        assert_eq!(out[0].tensor().unwrap().shape(), [n, 5]);
+    }
+    assert!(exe.run(vec![random(&[3, 5], 1).into()]).is_err());
+}
