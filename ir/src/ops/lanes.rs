@@ -61,6 +61,11 @@ pub fn eval_lane(cx: &mut EvalCx<'_>, axis: i64, f: impl Fn(&mut [f64])) -> Resu
     Ok(())
 }
 
+/// The sum; of nothing it is 0, where `Iterator::sum` gives -0.
+pub fn sum(v: impl Iterator<Item = f64>) -> f64 {
+    v.fold(0.0, |a, b| a + b)
+}
+
 /// Mean and variance (population).
 pub fn moments(v: &[f64]) -> (f64, f64) {
     let n = v.len() as f64;

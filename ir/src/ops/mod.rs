@@ -4,26 +4,15 @@ use crate::op::OpDef;
 use std::collections::HashMap;
 use std::sync::OnceLock;
 
+pub mod arg_common;
 pub mod common;
-pub mod constant;
-pub mod constant_of_shape;
 pub mod contraction;
-pub mod expand;
-pub mod flatten;
-pub mod gather;
-pub mod identity;
 pub mod lanes;
 pub mod move_common;
 pub mod pointwise;
-pub mod range;
-pub mod shape;
-pub mod size;
-pub mod slice;
-pub mod split;
-pub mod squeeze;
-pub mod tile;
-pub mod transpose;
-pub mod unsqueeze;
+pub mod pool_common;
+pub mod reduce_common;
+pub mod scan_common;
 pub mod window;
 
 pub mod abs;
@@ -31,10 +20,14 @@ pub mod acos;
 pub mod acosh;
 pub mod add;
 pub mod and;
+pub mod arg_max;
+pub mod arg_min;
 pub mod asin;
 pub mod asinh;
 pub mod atan;
 pub mod atanh;
+pub mod average_pool;
+pub mod batch_normalization;
 pub mod bit_shift;
 pub mod bitwise_and;
 pub mod bitwise_not;
@@ -44,31 +37,52 @@ pub mod ceil;
 pub mod celu;
 pub mod clip;
 pub mod concat;
+pub mod constant;
+pub mod constant_of_shape;
 pub mod conv;
 pub mod conv_transpose;
 pub mod cos;
 pub mod cosh;
+pub mod cum_prod;
+pub mod cum_sum;
 pub mod div;
 pub mod elu;
 pub mod equal;
 pub mod erf;
 pub mod exp;
+pub mod expand;
+pub mod flatten;
 pub mod floor;
+pub mod gather;
 pub mod gelu;
 pub mod gemm;
+pub mod global_average_pool;
+pub mod global_lp_pool;
+pub mod global_max_pool;
 pub mod greater;
 pub mod greater_or_equal;
+pub mod group_normalization;
 pub mod hard_sigmoid;
 pub mod hard_swish;
+pub mod hardmax;
+pub mod identity;
+pub mod instance_normalization;
 pub mod is_inf;
 pub mod is_nan;
+pub mod layer_normalization;
 pub mod leaky_relu;
 pub mod less;
 pub mod less_or_equal;
 pub mod log;
+pub mod log_softmax;
+pub mod lp_normalization;
+pub mod lp_pool;
+pub mod lrn;
 pub mod mat_mul;
 pub mod max;
+pub mod max_pool;
 pub mod mean;
+pub mod mean_variance_normalization;
 pub mod min;
 pub mod mish;
 pub mod modulo;
@@ -78,26 +92,46 @@ pub mod not;
 pub mod or;
 pub mod pow;
 pub mod prelu;
+pub mod range;
 pub mod reciprocal;
+pub mod reduce_l1;
+pub mod reduce_l2;
+pub mod reduce_log_sum;
+pub mod reduce_log_sum_exp;
+pub mod reduce_max;
+pub mod reduce_mean;
+pub mod reduce_min;
+pub mod reduce_prod;
+pub mod reduce_sum;
+pub mod reduce_sum_square;
 pub mod relu;
 pub mod reshape;
+pub mod rms_normalization;
 pub mod round;
 pub mod selu;
+pub mod shape;
 pub mod shrink;
 pub mod sigmoid;
 pub mod sign;
 pub mod sin;
 pub mod sinh;
+pub mod size;
+pub mod slice;
+pub mod softmax;
 pub mod softplus;
 pub mod softsign;
+pub mod split;
 pub mod sqrt;
+pub mod squeeze;
 pub mod sub;
 pub mod sum;
 pub mod swish;
 pub mod tan;
 pub mod tanh;
 pub mod thresholded_relu;
-pub mod r#where;
+pub mod tile;
+pub mod transpose;
+pub mod unsqueeze;
 pub mod xor;
 
 /// The registry: every operator's declaration.
@@ -108,10 +142,14 @@ pub static OPS: &[&OpDef] = &[
     &acosh::DEF,
     &add::DEF,
     &and::DEF,
+    &arg_max::DEF,
+    &arg_min::DEF,
     &asin::DEF,
     &asinh::DEF,
     &atan::DEF,
     &atanh::DEF,
+    &average_pool::DEF,
+    &batch_normalization::DEF,
     &bit_shift::DEF,
     &bitwise_and::DEF,
     &bitwise_not::DEF,
@@ -121,31 +159,52 @@ pub static OPS: &[&OpDef] = &[
     &celu::DEF,
     &clip::DEF,
     &concat::DEF,
+    &constant::DEF,
+    &constant_of_shape::DEF,
     &conv::DEF,
     &conv_transpose::DEF,
     &cos::DEF,
     &cosh::DEF,
+    &cum_prod::DEF,
+    &cum_sum::DEF,
     &div::DEF,
     &elu::DEF,
     &equal::DEF,
     &erf::DEF,
     &exp::DEF,
+    &expand::DEF,
+    &flatten::DEF,
     &floor::DEF,
+    &gather::DEF,
     &gelu::DEF,
     &gemm::DEF,
+    &global_average_pool::DEF,
+    &global_lp_pool::DEF,
+    &global_max_pool::DEF,
     &greater::DEF,
     &greater_or_equal::DEF,
+    &group_normalization::DEF,
     &hard_sigmoid::DEF,
     &hard_swish::DEF,
+    &hardmax::DEF,
+    &identity::DEF,
+    &instance_normalization::DEF,
     &is_inf::DEF,
     &is_nan::DEF,
+    &layer_normalization::DEF,
     &leaky_relu::DEF,
     &less::DEF,
     &less_or_equal::DEF,
     &log::DEF,
+    &log_softmax::DEF,
+    &lp_normalization::DEF,
+    &lp_pool::DEF,
+    &lrn::DEF,
     &mat_mul::DEF,
     &max::DEF,
+    &max_pool::DEF,
     &mean::DEF,
+    &mean_variance_normalization::DEF,
     &min::DEF,
     &mish::DEF,
     &modulo::DEF,
@@ -155,41 +214,46 @@ pub static OPS: &[&OpDef] = &[
     &or::DEF,
     &pow::DEF,
     &prelu::DEF,
+    &range::DEF,
     &reciprocal::DEF,
+    &reduce_l1::DEF,
+    &reduce_l2::DEF,
+    &reduce_log_sum::DEF,
+    &reduce_log_sum_exp::DEF,
+    &reduce_max::DEF,
+    &reduce_mean::DEF,
+    &reduce_min::DEF,
+    &reduce_prod::DEF,
+    &reduce_sum::DEF,
+    &reduce_sum_square::DEF,
     &relu::DEF,
     &reshape::DEF,
-    &constant::DEF,
-    &constant_of_shape::DEF,
-    &expand::DEF,
-    &flatten::DEF,
-    &gather::DEF,
-    &identity::DEF,
-    &range::DEF,
-    &shape::DEF,
-    &size::DEF,
-    &slice::DEF,
-    &split::DEF,
-    &squeeze::DEF,
-    &tile::DEF,
-    &transpose::DEF,
-    &unsqueeze::DEF,
+    &rms_normalization::DEF,
     &round::DEF,
     &selu::DEF,
+    &shape::DEF,
     &shrink::DEF,
     &sigmoid::DEF,
     &sign::DEF,
     &sin::DEF,
     &sinh::DEF,
+    &size::DEF,
+    &slice::DEF,
+    &softmax::DEF,
     &softplus::DEF,
     &softsign::DEF,
+    &split::DEF,
     &sqrt::DEF,
+    &squeeze::DEF,
     &sub::DEF,
     &sum::DEF,
     &swish::DEF,
     &tan::DEF,
     &tanh::DEF,
     &thresholded_relu::DEF,
-    &r#where::DEF,
+    &tile::DEF,
+    &transpose::DEF,
+    &unsqueeze::DEF,
     &xor::DEF,
 ];
 

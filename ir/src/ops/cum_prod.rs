@@ -1,0 +1,68 @@
+//! `y_i = ` the product of `x_0 … x_i` along one axis; of `x_0 … x_(i-1)` with `exclusive`; from the end with `reverse`.
+//!
+//! - **C1** `x` holds 32- or 64-bit integers or floats
+//! - **C2** `axis` is an `i32` or `i64` scalar (or has one element)
+//! - **C3** it is in `-r..r`
+//!
+//! Integers wrap. ONNX `CumProd`: opset 26.
+
+use super::common::*;
+use super::scan_common::{cumulate, cumulate_rule};
+use crate::error::Result;
+use crate::eval::EvalCx;
+use crate::rule::{RuleCx, RuleResult};
+
+attributes! {
+    /// Attributes of `CumProd`.
+    pub struct CumProd {
+        /// Whether an element's own value is left out.
+        exclusive: bool = false,
+        /// Whether the walk is from the end.
+        reverse: bool = false,
+    }
+}
+
+impl Op for CumProd {
+    op_basics!();
+
+    fn rule(&self, cx: &mut RuleCx<'_>) -> RuleResult {
+        cumulate_rule(cx)
+    }
+
+    fn eval(&self, cx: &mut EvalCx<'_>) -> Result<()> {
+        cumulate(cx, self.exclusive, self.reverse, (1.0, |a, b| a * b), (1, |a, b| a.wrapping_mul(b)))
+    }
+}
+
+op! {
+    CumProd in "ai.onnx" since [26]; "x, axis" => "y";
+    summary: "running product along an axis";
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::common::testing::*;
+    use super::*;
+    use crate::{DType, Tensor};
+
+    #[test]
+    fn cum_prod_runs_both_ways_with_and_without_itself() {
+        let x = Tensor::from_slice(&[3], &[2i32, 3, 4]);
+        let y = |exclusive: bool, reverse: bool| {
+            let a = attrs! { exclusive: exclusive, reverse: reverse };
+            run1("CumProd", a, &[x.clone(), Tensor::scalar(-1i64)]).unwrap().to_i64s().unwrap()
+        };
+        assert_eq!(y(false, false), [2, 6, 24]);
+        assert_eq!(y(true, true), [12, 4, 1]);
+    }
+
+    #[test]
+    fn cum_prod_constraints_are_named() {
+        let axis = |d, s: &[usize]| Type::tensor(d, s);
+        let bad = |d, a: Type| violated("CumProd", attrs! {}, &[Type::tensor(d, &[2]), a]);
+        assert_eq!(bad(DType::I8, axis(DType::I64, &[])).as_deref(), Some("CumProd.C1"));
+        assert_eq!(bad(DType::F32, axis(DType::F32, &[])).as_deref(), Some("CumProd.C2"));
+        let wrong = run1("CumProd", attrs! {}, &[Tensor::scalar(1f32), Tensor::scalar(0i64)]).unwrap_err();
+        assert_eq!(wrong.label(), Some("CumProd.C3"));
+    }
+}

@@ -1,0 +1,56 @@
+//! `y[n, c, 1…] = ` the mean of `x[n, c, …]` over all spatial axes.
+//!
+//! - **C1** `x` is a float tensor
+//! - **C2** its rank is 3 or more
+//!
+//! ONNX `GlobalAveragePool`: opset 1, 22.
+
+use super::common::*;
+use super::pool_common::{eval_global, global_rule};
+use crate::error::Result;
+use crate::eval::EvalCx;
+use crate::rule::{RuleCx, RuleResult};
+
+attributes! {
+    /// `GlobalAveragePool` has no attributes.
+    pub struct GlobalAveragePool {}
+}
+
+impl Op for GlobalAveragePool {
+    op_basics!();
+
+    fn rule(&self, cx: &mut RuleCx<'_>) -> RuleResult {
+        global_rule(cx)
+    }
+
+    fn eval(&self, cx: &mut EvalCx<'_>) -> Result<()> {
+        eval_global(cx, |v| v.iter().sum::<f64>() / v.len() as f64)
+    }
+}
+
+op! {
+    GlobalAveragePool in "ai.onnx" since [1, 22]; "X" => "Y";
+    summary: "mean over all spatial axes";
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::common::testing::*;
+    use super::*;
+    use crate::{DType, Tensor};
+
+    #[test]
+    fn global_average_pool_reduces_each_channel() {
+        let x = Tensor::from_slice(&[1, 2, 2], &[3f32, -5.0, 4.0, 0.0]);
+        let y = run1("GlobalAveragePool", attrs! {}, &[x]).unwrap();
+        assert_eq!(y.shape(), [1, 2, 1]);
+        assert_eq!(y.floats().unwrap()[1], 2.0);
+    }
+
+    #[test]
+    fn global_average_pool_rejects_integers_and_matrices() {
+        let bad = |d, s: &[usize]| violated("GlobalAveragePool", attrs! {}, &[Type::tensor(d, s)]);
+        assert_eq!(bad(DType::I32, &[1, 1, 1]).as_deref(), Some("GlobalAveragePool.C1"));
+        assert_eq!(bad(DType::F32, &[1, 1]).as_deref(), Some("GlobalAveragePool.C2"));
+    }
+}

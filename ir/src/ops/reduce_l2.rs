@@ -1,0 +1,55 @@
+//! `y = sqrt(sum x_i^2)` over groups of elements along axes.
+//!
+//! Shapes and constraints C1 to C3: see [`reduce_common`](super::reduce_common). An empty norm is 0; integer results are rounded towards zero. ONNX `ReduceL2`: opset 1, 11, 13, 18.
+
+use super::common::*;
+use super::lanes::sum;
+use super::reduce_common::{WIDE, eval_reduce_real, reduce_rule, upgrade_axes};
+use crate::error::Result;
+use crate::eval::EvalCx;
+use crate::rule::{RuleCx, RuleResult};
+
+attributes! {
+    /// Attributes of `ReduceL2`.
+    pub struct ReduceL2 {
+        /// Whether reduced axes stay, with extent 1.
+        keepdims: bool = true,
+        /// Whether an empty list of axes reduces nothing instead of everything.
+        noop_with_empty_axes: bool = false,
+    }
+}
+
+impl Op for ReduceL2 {
+    op_basics!();
+
+    fn rule(&self, cx: &mut RuleCx<'_>) -> RuleResult {
+        reduce_rule(cx, WIDE, self.keepdims, self.noop_with_empty_axes, None)
+    }
+
+    fn eval(&self, cx: &mut EvalCx<'_>) -> Result<()> {
+        eval_reduce_real(cx, self.noop_with_empty_axes, |v| sum(v.iter().map(|x| x * x)).sqrt())
+    }
+}
+
+op! {
+    ReduceL2 in "ai.onnx" since [1, 11, 13, 18]; "data, axes?" => "reduced";
+    summary: "Euclidean norm over axes";
+    upgrade: |cx| upgrade_axes(cx, 18);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::reduce_common::testing::*;
+    use crate::Tensor;
+
+    #[test]
+    fn reduce_l2_checks_types_and_axes() {
+        check_rule("ReduceL2");
+    }
+
+    #[test]
+    fn reduce_l2_values_and_the_empty_group() {
+        assert_eq!(all("ReduceL2", &[3f32, -4.0]), Tensor::scalar(5f32));
+        assert_eq!(all("ReduceL2", &[0f32; 0]), Tensor::scalar(0f32));
+    }
+}

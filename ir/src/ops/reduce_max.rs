@@ -1,0 +1,62 @@
+//! `y = max x_i` over groups of elements along axes.
+//!
+//! Shapes and constraints C1 to C3: see [`reduce_common`](super::reduce_common). NaN wins. The greatest of nothing is the type's least value. ONNX `ReduceMax`: opset 1, 11, 12, 13, 18, 20.
+
+use super::common::*;
+use super::reduce_common::{ORDERED, eval_reduce, reduce_rule, upgrade_axes};
+use crate::error::Result;
+use crate::eval::EvalCx;
+use crate::rule::{RuleCx, RuleResult};
+
+attributes! {
+    /// Attributes of `ReduceMax`.
+    pub struct ReduceMax {
+        /// Whether reduced axes stay, with extent 1.
+        keepdims: bool = true,
+        /// Whether an empty list of axes reduces nothing instead of everything.
+        noop_with_empty_axes: bool = false,
+    }
+}
+
+impl Op for ReduceMax {
+    op_basics!();
+
+    fn rule(&self, cx: &mut RuleCx<'_>) -> RuleResult {
+        reduce_rule(cx, ORDERED, self.keepdims, self.noop_with_empty_axes, Some(|a, b| a.max(b)))
+    }
+
+    fn eval(&self, cx: &mut EvalCx<'_>) -> Result<()> {
+        let dtype = cx.tensor(0)?.dtype();
+        let none = dtype.int_range().map_or(0, |r| r.0);
+        eval_reduce(
+            cx,
+            self.noop_with_empty_axes,
+            |v| v.iter().fold(f64::NEG_INFINITY, |a, &b| if b > a || b.is_nan() { b } else { a }),
+            |v| v.iter().copied().max().unwrap_or(none),
+        )
+    }
+}
+
+op! {
+    ReduceMax in "ai.onnx" since [1, 11, 12, 13, 18, 20]; "data, axes?" => "reduced";
+    summary: "greatest element over axes";
+    upgrade: |cx| upgrade_axes(cx, 18);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::reduce_common::testing::*;
+    use crate::Tensor;
+
+    #[test]
+    fn reduce_max_checks_types_and_axes() {
+        check_rule("ReduceMax");
+    }
+
+    #[test]
+    fn reduce_max_values_and_the_empty_group() {
+        assert_eq!(all("ReduceMax", &[1u8, 7, 3]), Tensor::scalar(7u8));
+        assert_eq!(all("ReduceMax", &[0f32; 0]), Tensor::scalar(f32::NEG_INFINITY));
+        assert_eq!(all("ReduceMax", &[0i8; 0]), Tensor::scalar(-128i8));
+    }
+}

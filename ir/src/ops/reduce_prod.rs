@@ -1,0 +1,59 @@
+//! `y = prod x_i` over groups of elements along axes.
+//!
+//! Shapes and constraints C1 to C3: see [`reduce_common`](super::reduce_common). An empty product is 1; integers wrap. ONNX `ReduceProd`: opset 1, 11, 13, 18.
+
+use super::common::*;
+use super::reduce_common::{WIDE, eval_reduce, reduce_rule, upgrade_axes};
+use crate::error::Result;
+use crate::eval::EvalCx;
+use crate::rule::{RuleCx, RuleResult};
+
+attributes! {
+    /// Attributes of `ReduceProd`.
+    pub struct ReduceProd {
+        /// Whether reduced axes stay, with extent 1.
+        keepdims: bool = true,
+        /// Whether an empty list of axes reduces nothing instead of everything.
+        noop_with_empty_axes: bool = false,
+    }
+}
+
+impl Op for ReduceProd {
+    op_basics!();
+
+    fn rule(&self, cx: &mut RuleCx<'_>) -> RuleResult {
+        reduce_rule(cx, WIDE, self.keepdims, self.noop_with_empty_axes, Some(|a, b| a * b))
+    }
+
+    fn eval(&self, cx: &mut EvalCx<'_>) -> Result<()> {
+        eval_reduce(
+            cx,
+            self.noop_with_empty_axes,
+            |v| v.iter().product(),
+            |v| v.iter().fold(1, |a, &b| a.wrapping_mul(b)),
+        )
+    }
+}
+
+op! {
+    ReduceProd in "ai.onnx" since [1, 11, 13, 18]; "data, axes?" => "reduced";
+    summary: "product over axes";
+    upgrade: |cx| upgrade_axes(cx, 18);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::reduce_common::testing::*;
+    use crate::Tensor;
+
+    #[test]
+    fn reduce_prod_checks_types_and_axes() {
+        check_rule("ReduceProd");
+    }
+
+    #[test]
+    fn reduce_prod_values_and_the_empty_group() {
+        assert_eq!(all("ReduceProd", &[2i64, 3, -4]), Tensor::scalar(-24i64));
+        assert_eq!(all("ReduceProd", &[0f32; 0]), Tensor::scalar(1f32));
+    }
+}
