@@ -5,7 +5,7 @@
 //! | [`dtype`], [`types`], [`dim`] | element types, types of values, extents as terms |
 //! | [`tensor`], [`value`] | data |
 //! | [`graph`], [`builder`] | values, nodes, bodies; building them by hand |
-//! | [`op`], [`ops`], [`attr`], [`rule`] | what an operator is; all operators; attributes; rules |
+//! | [`mod@op`], [`ops`], [`attr`], [`rule`] | what an operator is; all operators; attributes; rules |
 //! | [`infer`], [`eval`] | types of a graph; its reference evaluation |
 //! | [`onnx`] | the only place that knows protobuf |
 //! | [`lower`], [`loops`] | what an operator's `lower` speaks |

@@ -1,7 +1,7 @@
 //! What an operator is: one definition, many readers.
 //!
 //! An operator's file holds a struct of attributes ([`attributes!`](crate::attributes)), an `impl Op` and one
-//! [`op!`](crate::op) declaration. The registry ([`crate::ops::OPS`]) lists the declarations; everything else
+//! [`op!`](macro@crate::op) declaration. The registry ([`crate::ops::OPS`]) lists the declarations; everything else
 //! (dispatch, parser keywords, tables, the fuzzer's menu) is derived from it.
 
 use crate::attr::{AttrDoc, Attrs};
@@ -17,10 +17,10 @@ use std::sync::Arc;
 
 /// An operator with its attributes.
 pub trait Op: Any + fmt::Debug + Send + Sync {
-    /// Its declaration; made by [`op!`](crate::op) through [`Declared`].
+    /// Its declaration; made by [`op!`](macro@crate::op) through [`Declared`].
     fn def(&self) -> &'static OpDef;
 
-    /// Its attributes, defaults left out; made by [`op!`](crate::op).
+    /// Its attributes, defaults left out; made by [`op!`](macro@crate::op).
     fn attrs(&self) -> Attrs;
 
     /// Checks a call and says the types of its results, in order.
@@ -264,7 +264,7 @@ impl Upgrade<'_> {
     }
 }
 
-/// Ties a struct to its declaration; made by [`op!`](crate::op).
+/// Ties a struct to its declaration; made by [`op!`](macro@crate::op).
 pub trait Declared {
     /// The declaration.
     const DEF: &'static OpDef;

@@ -31,11 +31,13 @@ impl Op for Gather {
         shape.extend_from_slice(&indices);
         shape.extend_from_slice(&data[axis + 1..]);
         cx.output(dtype, shape)?;
-        if data.len() == 1 && indices.len() <= 1 && dtype.is_int() {
-            if let (Some(v), Some(at)) = (cx.values(0)?, cx.int_values(1)?) {
-                let picked = at.iter().map(|&i| normal_index(i, v.len()).ok().map(|i| v[i].clone())).collect();
-                cx.output_values(picked);
-            }
+        if data.len() == 1
+            && indices.len() <= 1
+            && dtype.is_int()
+            && let (Some(v), Some(at)) = (cx.values(0)?, cx.int_values(1)?)
+        {
+            let picked = at.iter().map(|&i| normal_index(i, v.len()).ok().map(|i| v[i].clone())).collect();
+            cx.output_values(picked);
         }
         Ok(())
     }

@@ -50,6 +50,6 @@ mod tests {
     #[test]
     fn identity_keeps_strings() {
         let x = Tensor::from_strings(&[1], vec!["a".into()]);
-        assert_eq!(run1("Identity", attrs! {}, &[x.clone()]).unwrap(), x);
+        assert_eq!(run1("Identity", attrs! {}, std::slice::from_ref(&x)).unwrap(), x);
     }
 }

@@ -65,7 +65,7 @@ mod tests {
     #[test]
     fn shape_is_clamped_to_the_axes() {
         let x = Tensor::zeros(DType::F32, &[2, 3, 5]).unwrap();
-        let y = |a| run1("Shape", a, &[x.clone()]).unwrap().to_i64s().unwrap();
+        let y = |a| run1("Shape", a, std::slice::from_ref(&x)).unwrap().to_i64s().unwrap();
         assert_eq!(y(attrs! {}), [2, 3, 5]);
         assert_eq!(y(attrs! { start: -2i64, end: 9i64 }), [3, 5]);
         assert_eq!(y(attrs! { start: 2i64, end: 1i64 }), [0i64; 0]);

@@ -38,13 +38,14 @@ impl Op for Tile {
             None => shape.iter().map(|_| cx.fresh()).collect(),
         };
         cx.output(dtype, dims)?;
-        if shape.len() == 1 && dtype.is_int() {
-            if let (Some(v), Some(n)) = (cx.values(0)?, cx.int_values(1)?) {
-                let n = n[0].max(0) as usize;
-                cx.output_values(
-                    (n.saturating_mul(v.len()) <= 4096).then(|| (0..n).flat_map(|_| v.iter().cloned()).collect()),
-                );
-            }
+        if shape.len() == 1
+            && dtype.is_int()
+            && let (Some(v), Some(n)) = (cx.values(0)?, cx.int_values(1)?)
+        {
+            let n = n[0].max(0) as usize;
+            cx.output_values(
+                (n.saturating_mul(v.len()) <= 4096).then(|| (0..n).flat_map(|_| v.iter().cloned()).collect()),
+            );
         }
         Ok(())
     }

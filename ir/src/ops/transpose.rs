@@ -76,7 +76,7 @@ mod tests {
     #[test]
     fn transpose_permutes_and_reverses_by_default() {
         let x = Tensor::from_slice(&[1, 2, 3], &[1i32, 2, 3, 4, 5, 6]);
-        let y = run1("Transpose", attrs! { perm: vec![2i64, 0, 1] }, &[x.clone()]).unwrap();
+        let y = run1("Transpose", attrs! { perm: vec![2i64, 0, 1] }, std::slice::from_ref(&x)).unwrap();
         assert_eq!(y, Tensor::from_slice(&[3, 1, 2], &[1i32, 4, 2, 5, 3, 6]));
         assert_eq!(run1("Transpose", attrs! {}, &[x]).unwrap().shape(), [3, 2, 1]);
     }
