@@ -36,6 +36,15 @@ impl LowerCx<'_> {
     }
 }
 
+/// Tensor expressions of a call.
+#[derive(Clone, Debug)]
+pub struct Computation {
+    /// The expressions; outputs are the call's results in order.
+    pub compute: crate::loops::Compute,
+    /// For each input of the computation the operand that it is.
+    pub operands: Vec<usize>,
+}
+
 /// How a call becomes machine code.
 #[derive(Clone, Debug)]
 pub enum Lowering {
@@ -44,7 +53,7 @@ pub enum Lowering {
     /// Nothing moves: the result is the first operand under another shape.
     View,
     /// Tensor expressions, fused with their neighbours into loop nests.
-    Compute(crate::loops::Compute),
+    Compute(Computation),
     /// A matrix product through the packed micro-kernels.
     MatMul(MatMul),
     /// A convolution through the packed micro-kernels.

@@ -8,6 +8,7 @@ pub mod arg_common;
 pub mod common;
 pub mod contraction;
 pub mod lanes;
+pub mod lowering;
 pub mod move_common;
 pub mod pointwise;
 pub mod pool_common;

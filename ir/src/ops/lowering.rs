@@ -1,0 +1,300 @@
+//! Lowerings that many operators share, written in tensor expressions.
+
+use crate::dtype::DType;
+use crate::error::{Error, Result};
+use crate::loops::{ComputeBuilder, ExprId, LoopError, TensorId};
+use crate::lower::{Computation, LowerCx, Lowering};
+
+pub use crate::loops::ReduceOp;
+
+/// A computation in the making, its inputs tied to operands.
+pub struct Loops<'a, 'b> {
+    /// The expressions.
+    pub c: ComputeBuilder,
+    cx: &'a LowerCx<'b>,
+    operands: Vec<usize>,
+    tensors: Vec<TensorId>,
+}
+
+impl<'a, 'b> Loops<'a, 'b> {
+    /// Starts a computation for a call.
+    pub fn new(cx: &'a LowerCx<'b>) -> Self {
+        Loops { c: ComputeBuilder::new(), cx, operands: Vec::new(), tensors: Vec::new() }
+    }
+
+    /// Operand `i` as a tensor.
+    pub fn x(&mut self, i: usize) -> TensorId {
+        if let Some(at) = self.operands.iter().position(|&o| o == i) {
+            return self.tensors[at];
+        }
+        let t = self.c.input(self.cx.dtype(i), self.cx.shape(i));
+        self.operands.push(i);
+        self.tensors.push(t);
+        t
+    }
+
+    /// Result 0 element by element.
+    pub fn result(mut self, f: impl FnOnce(&mut ComputeBuilder, &[ExprId]) -> ExprId) -> Result<Lowering> {
+        let (dtype, shape) = self.cx.outputs[0].clone();
+        let y = self.c.compute(dtype, &shape, f);
+        self.done(&[y])
+    }
+
+    /// Ends with these tensors as results; what loops do not support runs on the host.
+    pub fn done(mut self, results: &[TensorId]) -> Result<Lowering> {
+        for &r in results {
+            self.c.output(r);
+        }
+        match self.c.finish() {
+            Ok(compute) => Ok(Lowering::Compute(Computation { compute, operands: self.operands })),
+            Err(LoopError::Unsupported(_)) => Ok(Lowering::Host),
+            Err(e) => Err(Error::bug(e.to_string())),
+        }
+    }
+}
+
+/// `y = f(x)`.
+pub fn unary(cx: &LowerCx<'_>, f: impl Fn(&mut ComputeBuilder, ExprId) -> ExprId) -> Result<Lowering> {
+    let mut l = Loops::new(cx);
+    let x = l.x(0);
+    l.result(|c, i| {
+        let v = c.load(x, i);
+        f(c, v)
+    })
+}
+
+/// `y = f(a, b)` with broadcasting.
+pub fn binary(cx: &LowerCx<'_>, f: impl Fn(&mut ComputeBuilder, ExprId, ExprId) -> ExprId) -> Result<Lowering> {
+    let mut l = Loops::new(cx);
+    let (a, b) = (l.x(0), l.x(1));
+    l.result(|c, i| {
+        let (a, b) = (c.load_broadcast(a, i), c.load_broadcast(b, i));
+        f(c, a, b)
+    })
+}
+
+/// `y = f(f(x_0, x_1), x_2)…` with broadcasting.
+pub fn variadic(cx: &LowerCx<'_>, f: impl Fn(&mut ComputeBuilder, ExprId, ExprId) -> ExprId) -> Result<Lowering> {
+    let mut l = Loops::new(cx);
+    let xs: Vec<TensorId> = (0..cx.inputs.len()).map(|i| l.x(i)).collect();
+    l.result(|c, i| {
+        let mut acc = c.load_broadcast(xs[0], i);
+        for &x in &xs[1..] {
+            let v = c.load_broadcast(x, i);
+            acc = f(c, acc, v);
+        }
+        acc
+    })
+}
+
+/// `y = x`, broadcast to the result's shape.
+pub fn expand(cx: &LowerCx<'_>) -> Result<Lowering> {
+    let mut l = Loops::new(cx);
+    let x = l.x(0);
+    l.result(|c, i| c.load_broadcast(x, i))
+}
+
+/// `y = post(reduce(pre(x)))` over `axes`, the result with or without axes of extent 1 in their place.
+pub fn reduce(
+    cx: &LowerCx<'_>,
+    axes: &[usize],
+    op: ReduceOp,
+    pre: impl Fn(&mut ComputeBuilder, ExprId) -> ExprId,
+    post: impl Fn(&mut ComputeBuilder, ExprId) -> ExprId,
+) -> Result<Lowering> {
+    let shape = cx.shape(0).to_vec();
+    let keepdims = cx.outputs[0].1.len() == shape.len();
+    let sizes: Vec<usize> = axes.iter().map(|&a| shape[a]).collect();
+    let mut l = Loops::new(cx);
+    let x = l.x(0);
+    l.result(|c, i| {
+        let mut kept = i.iter();
+        let mut at: Vec<Option<ExprId>> = Vec::with_capacity(shape.len());
+        for axis in 0..shape.len() {
+            let reduced = axes.contains(&axis);
+            let index = if reduced && !keepdims { None } else { kept.next().copied() };
+            at.push(if reduced { None } else { index });
+        }
+        let sum = c.reduce(op, &sizes, |c, r| {
+            let index: Vec<ExprId> = at
+                .iter()
+                .enumerate()
+                .map(|(axis, e)| e.unwrap_or_else(|| r[axes.iter().position(|&a| a == axis).expect("a reduced axis")]))
+                .collect();
+            let v = c.load(x, &index);
+            pre(c, v)
+        });
+        post(c, sum)
+    })
+}
+
+/// The window of a pooling operator along one spatial axis.
+#[derive(Clone, Copy, Debug)]
+pub struct PoolAxis {
+    /// Extent of the kernel.
+    pub kernel: usize,
+    /// Step between windows.
+    pub stride: usize,
+    /// Step within a window.
+    pub dilation: usize,
+    /// Padding before the first element.
+    pub begin: usize,
+}
+
+/// Reduces windows of `x[n, c, spatial…]`; elements outside count as `outside`. `finish` gets the sum and the number of
+/// elements of the window that lie inside (`f32`), where `count` asks for it.
+pub fn pool(
+    cx: &LowerCx<'_>,
+    axes: &[PoolAxis],
+    op: ReduceOp,
+    outside: f64,
+    pre: impl Fn(&mut ComputeBuilder, ExprId) -> ExprId,
+    finish: impl Fn(&mut ComputeBuilder, ExprId, &[ExprId]) -> ExprId,
+) -> Result<Lowering> {
+    let dtype = cx.dtype(0);
+    let kernel: Vec<usize> = axes.iter().map(|a| a.kernel).collect();
+    let mut l = Loops::new(cx);
+    let x = l.x(0);
+    l.result(|c, i| {
+        let sum = c.reduce(op, &kernel, |c, r| {
+            let mut index = vec![i[0], i[1]];
+            for (a, axis) in axes.iter().enumerate() {
+                let start = c.affine(i[2 + a], axis.stride as i64, -(axis.begin as i64));
+                let tap = c.affine(r[a], axis.dilation as i64, 0);
+                index.push(c.add(start, tap));
+            }
+            let pad = if dtype.is_float() { c.float(dtype, outside) } else { c.int(dtype, outside as i64) };
+            let v = c.load_padded(x, &index, pad);
+            pre(c, v)
+        });
+        finish(c, sum, i)
+    })
+}
+
+/// `y = x - max`, exponentials and their sum along `axes`, shared by softmax and its logarithm.
+pub fn softmax(cx: &LowerCx<'_>, axis: usize, log: bool) -> Result<Lowering> {
+    let (dtype, shape) = cx.outputs[0].clone();
+    // Sums of halves are kept in f32.
+    let wide = if dtype == DType::F64 { DType::F64 } else { DType::F32 };
+    let rows: Vec<usize> = shape.iter().enumerate().filter(|&(a, _)| a != axis).map(|(_, &n)| n).collect();
+    let cols = shape[axis];
+    let row_of =
+        |i: &[ExprId]| -> Vec<ExprId> { i.iter().enumerate().filter(|&(a, _)| a != axis).map(|(_, &e)| e).collect() };
+    let full = |row: &[ExprId], r: ExprId| -> Vec<ExprId> {
+        let mut index = row.to_vec();
+        index.insert(axis, r);
+        index
+    };
+    let mut l = Loops::new(cx);
+    let x = l.x(0);
+    let max = l.c.compute(wide, &rows, |c, i| {
+        c.reduce(ReduceOp::Max, &[cols], |c, r| {
+            let v = c.load(x, &full(i, r[0]));
+            c.cast(v, wide)
+        })
+    });
+    let shifted = |c: &mut ComputeBuilder, i: &[ExprId]| {
+        let v = c.load(x, i);
+        let v = c.cast(v, wide);
+        let m = c.load(max, &row_of(i));
+        c.sub(v, m)
+    };
+    if log {
+        let sum = l.c.compute(wide, &rows, |c, i| {
+            let s = c.reduce(ReduceOp::Sum, &[cols], |c, r| {
+                let d = shifted(c, &full(i, r[0]));
+                c.exp(d)
+            });
+            c.log(s)
+        });
+        return l.result(|c, i| {
+            let d = shifted(c, i);
+            let s = c.load(sum, &row_of(i));
+            let y = c.sub(d, s);
+            c.cast(y, dtype)
+        });
+    }
+    let exp = l.c.compute(wide, &shape, |c, i| {
+        let d = shifted(c, i);
+        c.exp(d)
+    });
+    let sum = l.c.compute(wide, &rows, |c, i| {
+        let s = c.reduce(ReduceOp::Sum, &[cols], |c, r| c.load(exp, &full(i, r[0])));
+        c.recip(s)
+    });
+    l.result(|c, i| {
+        let (e, s) = (c.load(exp, i), c.load(sum, &row_of(i)));
+        let y = c.mul(e, s);
+        c.cast(y, dtype)
+    })
+}
+
+/// `(x - mean) / sqrt(var + epsilon) * scale + bias` over the axes from `axis` on; `scale` is operand 1 and `bias`,
+/// if given, operand 2, broadcast to the normalised axes. One result.
+pub fn layer_norm(cx: &LowerCx<'_>, axis: usize, epsilon: f32, centred: bool) -> Result<Lowering> {
+    let (dtype, shape) = cx.outputs[0].clone();
+    let wide = if dtype == DType::F64 { DType::F64 } else { DType::F32 };
+    let (rows, cols) = (shape[..axis].to_vec(), shape[axis..].to_vec());
+    let n: usize = cols.iter().product();
+    let full = |row: &[ExprId], r: &[ExprId]| -> Vec<ExprId> { row.iter().chain(r).copied().collect() };
+    let mut l = Loops::new(cx);
+    let (x, scale) = (l.x(0), l.x(1));
+    let bias = cx.has(2).then(|| l.x(2));
+    let mean = centred.then(|| {
+        l.c.compute(wide, &rows, |c, i| {
+            let s = c.reduce(ReduceOp::Sum, &cols, |c, r| {
+                let v = c.load(x, &full(i, r));
+                c.cast(v, wide)
+            });
+            let f = c.float(wide, 1.0 / n as f64);
+            c.mul(s, f)
+        })
+    });
+    let centre = |c: &mut ComputeBuilder, i: &[ExprId]| {
+        let v = c.load(x, i);
+        let v = c.cast(v, wide);
+        match mean {
+            None => v,
+            Some(mean) => {
+                let m = c.load(mean, &i[..axis]);
+                c.sub(v, m)
+            }
+        }
+    };
+    let inverse = l.c.compute(wide, &rows, |c, i| {
+        let s = c.reduce(ReduceOp::Sum, &cols, |c, r| {
+            let d = centre(c, &full(i, r));
+            c.mul(d, d)
+        });
+        let f = c.float(wide, 1.0 / n as f64);
+        let v = c.mul(s, f);
+        let e = c.float(wide, f64::from(epsilon));
+        let v = c.add(v, e);
+        let r = c.sqrt(v);
+        c.recip(r)
+    });
+    l.result(|c, i| {
+        let d = centre(c, i);
+        let r = c.load(inverse, &i[..axis]);
+        let y = c.mul(d, r);
+        let s = c.load_broadcast(scale, i);
+        let s = c.cast(s, wide);
+        let mut y = c.mul(y, s);
+        if let Some(bias) = bias {
+            let b = c.load_broadcast(bias, i);
+            let b = c.cast(b, wide);
+            y = c.add(y, b);
+        }
+        c.cast(y, dtype)
+    })
+}
+
+/// The result's element at `i` is operand 0's element at `map(i)`.
+pub fn moved(cx: &LowerCx<'_>, map: impl Fn(&mut ComputeBuilder, &[ExprId]) -> Vec<ExprId>) -> Result<Lowering> {
+    let mut l = Loops::new(cx);
+    let x = l.x(0);
+    l.result(|c, i| {
+        let index = map(c, i);
+        c.load(x, &index)
+    })
+}
