@@ -4,6 +4,7 @@
 //! - [`builder`]: the language in which kernels are written once for any vector width, recorded as [`builder::KernelFn`];
 //! - [`emit`]: recorded kernels to machine code (Cranelift, 128-bit vectors, x86-64 and aarch64);
 //! - [`kernels`]: register-blocked contractions with fused epilogues;
+//! - [`lower`]: loop nests of the loop IR to kernels;
 //! - [`pool`]: the threads that share a kernel;
 //! - [`object`]: kernels as an object file for other programs;
 //! - [`exec`]: graphs to plans, plans to runs;
@@ -19,6 +20,7 @@ pub mod exec;
 pub mod isa;
 pub mod jit;
 pub mod kernels;
+pub mod lower;
 pub mod object;
 pub mod pool;
 #[cfg(test)]
