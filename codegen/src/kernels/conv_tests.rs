@@ -217,4 +217,6 @@ fn winograd_tiles_at_every_edge() {
     let a = axis(10, 3, 1, 1, (1, 1));
     check(&desc(1, 2, 6, 8, &[a, a]), 77);
     check(&desc(1, 1, 160, 7, &[a, a]), 78);
+    let a = axis(7, 3, 1, 1, (1, 1));
+    check(&desc(1, 1, 130, 131, &[a, a]), 79);
 }

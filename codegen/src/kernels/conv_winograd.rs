@@ -21,6 +21,9 @@ const LANES: usize = 4;
 
 const BYTES: i64 = 4;
 
+/// Units below which the output channels are cut too.
+const MIN_UNITS: usize = 4;
+
 /// The matrices of one tile size.
 struct Matrices {
     /// Output tile.
@@ -175,6 +178,8 @@ struct Shape {
     tiles_x: usize,
     /// Rows of tiles per unit.
     unit_rows: usize,
+    /// Parts of the output channels that are units of their own (each transforms the patches anew).
+    channel_parts: usize,
     /// Tiles of a unit, padded to whole panels.
     n_tiles: usize,
     /// Floats between rows of the planes.
@@ -194,6 +199,9 @@ impl Shape {
         let units = (flops / MIN_UNIT_FLOPS / 4).clamp(1, MAX_UNITS).div_ceil(n_batch);
         let blocks = tiles_y.div_ceil((max_tiles / tiles_x).max(1)).max(units.min(tiles_y.div_ceil(2)));
         let unit_rows = tiles_y.div_ceil(blocks);
+        // A small image of many channels gives few units; transforming it twice costs a few hundredths of its products.
+        let few = tiles_y.div_ceil(unit_rows) * n_batch < MIN_UNITS && flops > MIN_UNITS * MIN_UNIT_FLOPS * 10;
+        let channel_parts = if few && m >= 128 { 2 } else { 1 };
         let tile = gemm_tile::choose(m, unit_rows * tiles_x, Elem::F32, target);
         let n_tiles = (unit_rows * tiles_x).next_multiple_of(tile.vecs * LANES);
         Shape {
@@ -205,6 +213,7 @@ impl Shape {
             tiles_y,
             tiles_x,
             unit_rows,
+            channel_parts,
             n_tiles,
             // The patch of the last tile, read in vectors of four, and all of the image behind its pad.
             in_pitch: (tiles_x * mat.m + 8).max(w.pad_begin + w.input).next_multiple_of(4),
@@ -264,7 +273,7 @@ pub(crate) fn plan(
     let plan = KernelPlan {
         kernel,
         scratch_len_bytes: shape.scratch_len_bytes(),
-        parallel_extent: desc.n * desc.groups * shape.unit_blocks(),
+        parallel_extent: desc.n * desc.groups * shape.unit_blocks() * shape.channel_parts,
         flops: 2 * (desc.n * desc.out_channels * desc.output_len()) as u64 * (shape.c * 9) as u64,
         partial_sums_in_output: false,
     };
@@ -287,6 +296,7 @@ fn record(b: &mut Builder, desc: &ConvDesc, s: &Shape) {
     let products = b.add_imm(spectrum, s.input_bytes());
     let (lo, hi) = (b.begin(), b.end());
     b.for_loop(lo, hi, 1, &[], |b, unit, _| {
+        let (unit, part) = div_rem(b, unit, s.channel_parts);
         let (batch, block) = div_rem(b, unit, s.unit_blocks());
         let (img, group) = div_rem(b, batch, desc.groups);
         let row0 = b.mul_imm(block, s.unit_rows as i64);
@@ -307,15 +317,21 @@ fn record(b: &mut Builder, desc: &ConvDesc, s: &Shape) {
                 b.index(at, group, operand.batch_strides[1] as i64 * BYTES)
             })
             .collect();
-        let (zero, n_high, n_all) = (b.i64(0), b.i64(s.split.n_high as i64), b.i64(s.split.n_tiles() as i64));
+        let per_part = s.split.n_tiles().div_ceil(s.channel_parts);
+        let (n_high, n_all) = (b.i64(s.split.n_high as i64), b.i64(s.split.n_tiles() as i64));
+        let tile_lo = b.mul_imm(part, per_part as i64);
+        let tile_hi = b.add_imm(tile_lo, per_part as i64);
+        let tile_hi = b.min(tile_hi, n_all);
         let place = Place { plane, spectrum, products, out: to, operands, row0, rows };
-        b.for_loop(zero, n_high, 1, &[], |b, tile, _| {
+        let high_end = b.min(tile_hi, n_high);
+        b.for_loop(tile_lo, high_end, 1, &[], |b, tile, _| {
             let row = b.mul_imm(tile, s.split.high as i64);
             channels(b, desc, s, &place, w, row, s.split.high);
             Vec::new()
         });
         if s.split.n_low > 0 {
-            b.for_loop(n_high, n_all, 1, &[], |b, tile, _| {
+            let low_begin = b.max(tile_lo, n_high);
+            b.for_loop(low_begin, tile_hi, 1, &[], |b, tile, _| {
                 let row = b.mul_imm(tile, s.split.high as i64 - 1);
                 let row = b.add_imm(row, s.split.n_high as i64);
                 channels(b, desc, s, &place, w, row, s.split.high - 1);
