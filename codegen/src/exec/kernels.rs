@@ -4,10 +4,10 @@ use super::Shared;
 use super::plan::{Place, lower_cx, lowering, operand};
 use crate::builder::{Elem, KernelFn};
 use crate::jit::{CompiledKernels, Entry};
-use crate::kernels::conv::{self, ConvAxis, ConvDesc};
+use crate::kernels::conv::{self, ConvAxis, ConvDesc, PackedWeights};
 use crate::kernels::gemm::{self, GemmBatch, GemmDesc, PackedRhs, Rhs};
 
-use crate::kernels::{BUF_OUT, Epilogue, EpilogueOperand, PackedLhs};
+use crate::kernels::{BUF_OUT, Epilogue, EpilogueOperand};
 use egret_ir::lower::{Conv, Lowering, MatMul};
 use egret_ir::rule::Fact;
 use egret_ir::tensor::AlignedBytes;
@@ -81,8 +81,8 @@ pub(crate) struct KernelCache {
 enum Layout {
     /// Right operand of a product, with the strides of its rows and columns.
     Rhs(PackedRhs, usize, usize),
-    /// So many groups of convolution weights.
-    Lhs(PackedLhs, usize),
+    /// Weights of a convolution.
+    Conv(PackedWeights),
 }
 
 /// Lowers one call; `None` runs it on the host.
@@ -235,11 +235,12 @@ fn conv(graph: &Graph, n: usize, c: &Conv, weights: Option<&Tensor>, shared: &Sh
         out_channels: c.m * c.groups,
         axes,
         constant_weights: weights.is_some(),
+        winograd: winograd_tile(c),
         epilogue,
     };
     let Ok(planned) = conv::plan(&desc, shared.isa.target) else { return Ok(None) };
     let w = match (weights, planned.packed) {
-        (Some(t), Some(layout)) => BufferRef::Packed(pack(t, Layout::Lhs(layout, c.groups), shared)?),
+        (Some(t), Some(layout)) => BufferRef::Packed(pack(t, Layout::Conv(layout), shared)?),
         _ => operand(graph, n, 1)?,
     };
     let out = graph.nodes[n].outputs[0].ok_or_else(|| Error::bug("a convolution without a result"))?;
@@ -253,6 +254,13 @@ fn conv(graph: &Graph, n: usize, c: &Conv, weights: Option<&Tensor>, shared: &Sh
         scratch_bytes: planned.plan.scratch_len_bytes,
         kernel: planned.plan.kernel,
     }))
+}
+
+/// Winograd's form pays from some channels on, where its transforms are shared by enough products, and where its larger
+/// error (about 1e-5 of the largest result) stays far below that of the sums of a deep network.
+fn winograd_tile(c: &Conv) -> usize {
+    const MIN_CHANNELS: usize = 16;
+    if c.c >= MIN_CHANNELS && c.m >= MIN_CHANNELS && c.output.iter().all(|&n| n >= 4) { 4 } else { 0 }
 }
 
 /// Weights in the kernel's layout, made once for all plans.
@@ -270,12 +278,9 @@ fn pack(t: &Tensor, layout: Layout, shared: &Shared) -> Result<Arc<AlignedBytes>
             layout.pack(&src, k_stride, n_stride, bytes.as_mut_f32()).map_err(failed)?;
             bytes
         }
-        Layout::Lhs(layout, groups) => {
-            let (from, to) = (layout.m * layout.k, layout.len_elems());
-            let mut bytes = AlignedBytes::zeroed(to * groups * size_of::<f32>());
-            for (src, dst) in src.chunks_exact(from.max(1)).zip(bytes.as_mut_f32().chunks_exact_mut(to.max(1))) {
-                layout.pack(src, layout.k, 1, dst).map_err(failed)?;
-            }
+        Layout::Conv(layout) => {
+            let mut bytes = AlignedBytes::zeroed(layout.len_elems() * size_of::<f32>());
+            layout.pack(&src, bytes.as_mut_f32()).map_err(failed)?;
             bytes
         }
     };
