@@ -7,13 +7,28 @@ use std::sync::OnceLock;
 pub mod arg_common;
 pub mod common;
 pub mod contraction;
+pub mod eye_like;
+pub mod gather_elements;
+pub mod gather_nd;
+pub mod r#if;
 pub mod lanes;
+pub mod r#loop;
 pub mod lowering;
 pub mod move_common;
+pub mod one_hot;
+pub mod pad;
 pub mod pointwise;
 pub mod pool_common;
 pub mod reduce_common;
+pub mod scan;
 pub mod scan_common;
+pub mod scatter;
+pub mod scatter_common;
+pub mod scatter_elements;
+pub mod scatter_nd;
+pub mod top_k;
+pub mod trilu;
+pub mod r#where;
 pub mod window;
 
 pub mod abs;
@@ -256,6 +271,20 @@ pub static OPS: &[&OpDef] = &[
     &transpose::DEF,
     &unsqueeze::DEF,
     &xor::DEF,
+    &eye_like::DEF,
+    &gather_elements::DEF,
+    &gather_nd::DEF,
+    &r#if::DEF,
+    &r#loop::DEF,
+    &one_hot::DEF,
+    &pad::DEF,
+    &scan::DEF,
+    &scatter::DEF,
+    &scatter_elements::DEF,
+    &scatter_nd::DEF,
+    &top_k::DEF,
+    &trilu::DEF,
+    &r#where::DEF,
 ];
 
 /// The operator `name` of `domain` (`ai.onnx` and the empty string are one).

@@ -127,6 +127,29 @@ pub fn freshen(ty: &Type, fresh: &mut dyn FnMut() -> Dim) -> Type {
     }
 }
 
+/// The order of a tensor's elements by linear position: numbers by value with NaN last, `false` before `true`, strings by
+/// their bytes.
+///
+/// # Errors
+/// For complex numbers.
+pub fn order_of(x: &Tensor) -> Result<Box<dyn Fn(usize, usize) -> std::cmp::Ordering + '_>> {
+    Ok(match x.dtype().class() {
+        Class::Float => {
+            let v = x.floats()?;
+            Box::new(move |a, b| v[a].partial_cmp(&v[b]).unwrap_or_else(|| v[a].is_nan().cmp(&v[b].is_nan())))
+        }
+        Class::String => {
+            let v = x.strings()?;
+            Box::new(move |a, b| v[a].cmp(&v[b]))
+        }
+        Class::Complex => return Err(Error::invalid("complex numbers have no order")),
+        _ => {
+            let v = x.ints()?;
+            Box::new(move |a, b| v[a].cmp(&v[b]))
+        }
+    })
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
