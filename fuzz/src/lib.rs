@@ -9,6 +9,7 @@
 //! targets need the feature `libfuzzer`, so a plain build compiles no fuzzing engine:
 //!
 //! ```sh
+//! mkdir -p fuzz/corpus/import
 //! cargo fuzz run --sanitizer none --features libfuzzer import fuzz/corpus/import target/onnx-cases/simple
 //! ```
 //!

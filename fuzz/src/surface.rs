@@ -38,10 +38,11 @@ pub fn import(bytes: &[u8]) -> Result<(), String> {
     Ok(())
 }
 
-/// Operators with their attributes and which operands are there, one node a line, bodies below their node.
+/// Operators with their attributes and which operands are there, one node a line, bodies below their node. `Identity` is left
+/// out: it is how an exporter spells a result that no node makes, or two results that are one value.
 fn outline(graph: &Graph) -> String {
     let mut text = format!("{} -> {} {{\n", graph.inputs.len(), graph.outputs.len());
-    for node in &graph.nodes {
+    for node in graph.nodes.iter().filter(|node| node.op.def().name != "Identity") {
         let presence = |values: &[Option<ValueId>]| -> String {
             values.iter().map(|value| if value.is_some() { 'x' } else { '_' }).collect()
         };

@@ -7,7 +7,7 @@ use crate::jit::{CompiledKernels, Entry};
 use crate::kernels::conv::{self, ConvAxis, ConvDesc, PackedWeights};
 use crate::kernels::gemm::{self, GemmBatch, GemmDesc, PackedRhs, Rhs};
 
-use crate::kernels::{BUF_OUT, Epilogue, EpilogueOperand};
+use crate::kernels::{BUF_OUT, Epilogue, EpilogueOperand, conv_transpose};
 use egret_ir::lower::{Conv, Lowering, MatMul};
 use egret_ir::rule::Fact;
 use egret_ir::tensor::AlignedBytes;
@@ -206,7 +206,7 @@ fn matmul(graph: &Graph, n: usize, m: &MatMul, rhs: Option<&Tensor>, shared: &Sh
 
 fn conv(graph: &Graph, n: usize, c: &Conv, weights: Option<&Tensor>, shared: &Shared) -> Result<Option<Pending>> {
     let empty = |v: &[usize]| v.contains(&0);
-    if c.transposed || c.n == 0 || c.m == 0 || c.c == 0 || empty(&c.output) || empty(&c.input) || empty(&c.kernel) {
+    if c.n == 0 || c.m == 0 || c.c == 0 || empty(&c.output) || empty(&c.input) || empty(&c.kernel) {
         return Ok(None);
     }
     let axes = (0..c.input.len())
@@ -238,7 +238,11 @@ fn conv(graph: &Graph, n: usize, c: &Conv, weights: Option<&Tensor>, shared: &Sh
         winograd: winograd_tile(c),
         epilogue,
     };
-    let Ok(planned) = conv::plan(&desc, shared.isa.target) else { return Ok(None) };
+    let planned = match c.transposed {
+        false => conv::plan(&desc, shared.isa.target),
+        true => conv_transpose::plan(&desc, shared.isa.target),
+    };
+    let Ok(planned) = planned else { return Ok(None) };
     let w = match (weights, planned.packed) {
         (Some(t), Some(layout)) => BufferRef::Packed(pack(t, Layout::Conv(layout), shared)?),
         _ => operand(graph, n, 1)?,

@@ -117,23 +117,25 @@ enum Form {
         layout: PackedLhs,
         groups: usize,
     },
-    /// `[c][oc][taps]` of each group in the order of use (transposed convolution).
+    /// `[c][oc][taps]` of each group, in blocks of output channels, each in the order of use (transposed convolution).
     TilesOfTransposed {
         layout: PackedLhs,
         groups: usize,
+        blocks: usize,
     },
     Winograd(WinogradWeights),
 }
 
 impl PackedWeights {
-    pub(crate) fn transposed(layout: PackedLhs, groups: usize) -> PackedWeights {
-        PackedWeights(Form::TilesOfTransposed { layout, groups })
+    pub(crate) fn transposed(layout: PackedLhs, groups: usize, blocks: usize) -> PackedWeights {
+        PackedWeights(Form::TilesOfTransposed { layout, groups, blocks })
     }
 
     /// Elements of all packed weights.
     pub fn len_elems(&self) -> usize {
         match self.0 {
-            Form::Tiles { layout, groups } | Form::TilesOfTransposed { layout, groups } => layout.len_elems() * groups,
+            Form::Tiles { layout, groups } => layout.len_elems() * groups,
+            Form::TilesOfTransposed { layout, groups, blocks } => layout.len_elems() * groups * blocks,
             Form::Winograd(weights) => weights.len_elems(),
         }
     }
@@ -153,14 +155,17 @@ impl PackedWeights {
         }
         match self.0 {
             Form::Winograd(weights) => weights.pack(src, dst),
-            Form::Tiles { layout, .. } | Form::TilesOfTransposed { layout, .. } => {
-                let (row, k) = match self.0 {
-                    Form::Tiles { .. } => (layout.k, 1),
-                    _ => (1, layout.m),
-                };
+            Form::Tiles { layout, .. } => {
                 let len = layout.len_elems().max(1);
                 for (from, to) in src.chunks_exact(len).zip(dst.chunks_exact_mut(len)) {
-                    layout.pack(from, row, k, to)?;
+                    layout.pack(from, layout.k, 1, to)?;
+                }
+            }
+            Form::TilesOfTransposed { layout, blocks, .. } => {
+                let len = layout.len_elems().max(1);
+                for (i, to) in dst.chunks_exact_mut(len).enumerate() {
+                    let from = &src[i / blocks * blocks * len + i % blocks * layout.m..];
+                    layout.pack(from, 1, layout.m * blocks, to)?;
                 }
             }
         }

@@ -6,10 +6,10 @@
 //!
 //! Buffers: A, B (packed by [`PackedRhs`] if constant), C, scratch, then the epilogue's operands.
 
+use super::KernelPlan;
 use super::epilogue::Epilogue;
 use super::gemm_block::{BSource, BatchAxis, Blocked, PackRequest};
 use super::gemm_tile::{self, RowSplit, TileShape};
-use super::{KernelPlan, PackedLhs};
 use crate::builder::{Builder, CmpOp, Elem, Target, Ty, Val};
 use crate::error::CodegenError;
 
@@ -154,34 +154,6 @@ pub struct GemmPlan {
 
 /// Makes the kernel for a multiplication.
 pub fn plan(desc: &GemmDesc, target: Target) -> Result<GemmPlan, CodegenError> {
-    let (plan, packed, _) = plan_operands(desc, LhsForm::Plain, target)?;
-    Ok(GemmPlan { plan, packed })
-}
-
-/// As [`plan`], with the weights as A: entry `BUF_RHS` of the pointer table, packed if they are constant.
-pub(crate) fn plan_weights_first(
-    desc: &GemmDesc,
-    constant: bool,
-    target: Target,
-) -> Result<(KernelPlan, Option<PackedLhs>), CodegenError> {
-    let (plan, _, packed) = plan_operands(desc, LhsForm::Weights { packed: constant }, target)?;
-    Ok((plan, packed))
-}
-
-/// What A is.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum LhsForm {
-    /// The first buffer, read in place.
-    Plain,
-    /// The second buffer.
-    Weights { packed: bool },
-}
-
-fn plan_operands(
-    desc: &GemmDesc,
-    lhs: LhsForm,
-    target: Target,
-) -> Result<(KernelPlan, Option<PackedRhs>, Option<PackedLhs>), CodegenError> {
     if !desc.elem.is_float() {
         return Err(CodegenError::Unsupported(format!("GEMM of {:?}", desc.elem)));
     }
@@ -191,7 +163,7 @@ fn plan_operands(
             return Err(CodegenError::Invalid(text));
         }
     }
-    let (desc, mut batch) = merge_batch_into_rows(desc, lhs == LhsForm::Plain);
+    let (desc, mut batch) = merge_batch_into_rows(desc);
     let (m, n, k, elem) = (desc.m, desc.n, desc.k, desc.elem);
     let lanes = target.lanes * 4 / elem.size_bytes();
     let tile = gemm_tile::choose(m, n, elem, target);
@@ -225,19 +197,18 @@ fn plan_operands(
         batch,
         a_row: desc.a_row_stride,
         a_k: desc.a_k_stride,
-        a_packed: lhs == LhsForm::Weights { packed: true },
+        a_packed: false,
         b: source,
         c_row: desc.c_row_stride,
         k_block: shape.k_block,
         tiles_per_unit: shape.tiles,
         panels_per_unit: shape.panels,
         panels_outer,
-        a_is_rhs: lhs != LhsForm::Plain,
+        a_is_rhs: false,
         epilogue: &desc.epilogue,
     };
     let plan = blocked.plan(format!("gemm_{m}x{n}x{k}"), target)?;
-    let packed_lhs = (lhs == LhsForm::Weights { packed: true }).then(|| PackedLhs::new(m, k, shape.k_block, tile.rows));
-    Ok((plan, matches!(desc.rhs, Rhs::Packed).then_some(packed), packed_lhs))
+    Ok(GemmPlan { plan, packed: matches!(desc.rhs, Rhs::Packed).then_some(packed) })
 }
 
 impl Blocked<'_> {
@@ -259,7 +230,7 @@ impl Blocked<'_> {
 }
 
 /// Treats a batch axis that shares B as more rows, where the strides allow it: `[b, s, k] x [k, n]` has `b * s` rows.
-fn merge_batch_into_rows(desc: &GemmDesc, may_merge: bool) -> (GemmDesc, Vec<BatchAxis>) {
+fn merge_batch_into_rows(desc: &GemmDesc) -> (GemmDesc, Vec<BatchAxis>) {
     let mut desc = desc.clone();
     desc.batch.iter_mut().filter(|axis| axis.len == 1).for_each(|axis| (axis.a, axis.b, axis.c) = (0, 0, 0));
     while let Some(axis) = desc.batch.last().copied() {
@@ -269,7 +240,7 @@ fn merge_batch_into_rows(desc: &GemmDesc, may_merge: bool) -> (GemmDesc, Vec<Bat
             .operands
             .iter()
             .all(|operand| operand.batch_strides.last().copied().unwrap_or(0) == desc.m * operand.row_stride);
-        if !(axis.len == 1 || (may_merge && axis.b == 0 && dense && operands_follow)) {
+        if !(axis.len == 1 || (axis.b == 0 && dense && operands_follow)) {
             break;
         }
         desc.m *= axis.len;

@@ -153,7 +153,7 @@ fn a_shared_matrix_turns_the_batch_into_rows() {
         batch: vec![GemmBatch { len: 7, a: 3 * 4, b: 0, c: 3 * 5 }],
         ..GemmDesc::dense(3, 5, 4, Rhs::Packed)
     };
-    let (merged, batch) = merge_batch_into_rows(&desc, true);
+    let (merged, batch) = merge_batch_into_rows(&desc);
     assert_eq!((merged.m, batch.len()), (21, 0));
 }
 
