@@ -8,7 +8,7 @@ use crate::kernels::conv::{self, ConvAxis, ConvDesc, PackedWeights};
 use crate::kernels::gemm::{self, GemmBatch, GemmDesc, PackedRhs, Rhs};
 
 use crate::kernels::{BUF_OUT, Epilogue, EpilogueOperand, conv_transpose};
-use egret_ir::lower::{Conv, Lowering, MatMul};
+use egret_ir::lower::{Computation, Conv, Lowering, MatMul};
 use egret_ir::rule::Fact;
 use egret_ir::tensor::AlignedBytes;
 use egret_ir::{DType, Error, Graph, Result, Tensor, ValueId};
@@ -24,6 +24,10 @@ pub enum BufferRef {
     Packed(Arc<AlignedBytes>),
     /// Scratch of the calling thread.
     Scratch,
+    /// A temporary of the plan, by number.
+    Temp(usize),
+    /// The functions that generated code may call.
+    HostTable,
 }
 
 /// A kernel with its buffers.
@@ -37,17 +41,22 @@ pub struct KernelStep {
     pub flops: u64,
     pub(crate) buffers: Vec<BufferRef>,
     pub(crate) extent: usize,
+    pub(crate) grain: usize,
+    /// Whether the nodes' results are complete after it.
+    pub(crate) last: bool,
     pub(crate) entry: Entry,
 }
 
 /// A kernel before it is compiled.
 pub(crate) struct Pending {
-    kernel: KernelFn,
-    nodes: Vec<usize>,
-    flops: u64,
-    buffers: Vec<BufferRef>,
-    extent: usize,
+    pub(crate) kernel: KernelFn,
+    pub(crate) nodes: Vec<usize>,
+    pub(crate) flops: u64,
+    pub(crate) buffers: Vec<BufferRef>,
+    pub(crate) extent: usize,
+    pub(crate) grain: usize,
     pub(crate) scratch_bytes: usize,
+    pub(crate) last: bool,
 }
 
 impl Pending {
@@ -58,6 +67,8 @@ impl Pending {
             flops: self.flops,
             buffers: self.buffers,
             extent: self.extent,
+            grain: self.grain,
+            last: self.last,
             entry,
         }
     }
@@ -67,6 +78,7 @@ impl Pending {
 pub(crate) enum Lowered {
     View,
     Kernel(Pending),
+    Loops(Computation),
 }
 
 /// Compiled kernels and packed weights of an executable.
@@ -96,6 +108,7 @@ pub(crate) fn lower_node(
     let Some(cx) = lower_cx(graph, n, facts, places) else { return Ok(None) };
     Ok(match lowering(graph, n, &cx)? {
         Lowering::View => Some(Lowered::View),
+        Lowering::Compute(c) => Some(Lowered::Loops(c)),
         Lowering::MatMul(m) if cx.dtype(0) == DType::F32 => {
             matmul(graph, n, &m, cx.constant(1), shared)?.map(Lowered::Kernel)
         }
@@ -199,6 +212,8 @@ fn matmul(graph: &Graph, n: usize, m: &MatMul, rhs: Option<&Tensor>, shared: &Sh
         flops: planned.plan.flops,
         buffers,
         extent: planned.plan.parallel_extent,
+        grain: 1,
+        last: true,
         scratch_bytes: planned.plan.scratch_len_bytes,
         kernel: planned.plan.kernel,
     }))
@@ -255,6 +270,8 @@ fn conv(graph: &Graph, n: usize, c: &Conv, weights: Option<&Tensor>, shared: &Sh
         flops: planned.plan.flops,
         buffers,
         extent: planned.plan.parallel_extent,
+        grain: 1,
+        last: true,
         scratch_bytes: planned.plan.scratch_len_bytes,
         kernel: planned.plan.kernel,
     }))

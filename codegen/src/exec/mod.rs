@@ -2,11 +2,13 @@
 //!
 //! - [`plan`]: specialise, classify, lower, place. A value whose extents depend on data cuts the graph: what follows is
 //!   a graph of its own ([`plan::Rest`]), specialised when the cut values are known.
+//! - `groups`: which calls share a loop nest;
 //! - [`run`]: the steps on one arena.
 //! - [`kernels`]: lowerings to kernels, compiled once by content.
 //!
 //! Bodies of If, Loop and Scan are graphs with plan caches of their own; captures are arguments, never copied.
 
+mod groups;
 pub mod kernels;
 pub mod plan;
 pub mod run;
@@ -33,11 +35,13 @@ pub struct ExecOptions {
     pub plans: usize,
     /// Whether every value is kept to the end of a run, so that [`Executable::run_observed`] can show it.
     pub keep_values: bool,
+    /// Whether calls may share loop nests; without, every value of the graph exists.
+    pub fuse: bool,
 }
 
 impl Default for ExecOptions {
     fn default() -> ExecOptions {
-        ExecOptions { threads: 1, limits: Limits::default(), plans: 8, keep_values: false }
+        ExecOptions { threads: 1, limits: Limits::default(), plans: 8, keep_values: false, fuse: true }
     }
 }
 

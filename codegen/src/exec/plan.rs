@@ -1,6 +1,7 @@
 //! A graph for concrete argument types: steps, where each value lives, and what is left for later.
 
-use super::kernels::{self, BufferRef, KernelStep};
+use super::groups::{self, Item};
+use super::kernels::{self, BufferRef, KernelStep, Pending};
 use super::{GraphExec, Shared};
 use egret_ir::lower::{LowerCx, Lowering};
 use egret_ir::plan::Buffer;
@@ -79,6 +80,8 @@ pub struct Plan {
     pub(crate) result_buffers: Vec<(ValueId, usize)>,
     pub(crate) scratch_bytes: usize,
     pub(crate) rest: Option<Rest>,
+    /// Offset in the arena of each temporary.
+    pub(crate) temps: Vec<usize>,
     pub(crate) states: Mutex<Vec<super::run::State>>,
 }
 
@@ -93,8 +96,9 @@ impl Plan {
         for (i, v) in graph.inputs.iter().enumerate() {
             places[v.index()] = Place::Arg(i);
         }
-        let mut steps = Vec::new();
-        let mut pending = Vec::new();
+        let readers = cut.readers(&graph);
+        let mut items = Vec::new();
+        let mut maker = vec![None; graph.values.len()];
         for &n in &cut.now {
             let node = &graph.nodes[n];
             match kernels::lower_node(&graph, n, &facts, &places, shared)? {
@@ -102,23 +106,28 @@ impl Plan {
                     let (x, y) =
                         (node.inputs[0].expect("a view has an operand"), node.outputs[0].expect("and a result"));
                     places[y.index()] = Place::Alias(x);
-                    steps.push(Step::View(n));
+                    items.push(Item::View(n));
                 }
                 Some(kernels::Lowered::Kernel(k)) => {
-                    for v in node.defs() {
-                        places[v.index()] = Place::Arena(usize::MAX);
-                    }
-                    pending.push((steps.len(), k));
-                    steps.push(Step::Host(n));
+                    places[node.outputs[0].expect("a kernel has a result").index()] = Place::Arena(usize::MAX);
+                    items.push(Item::Kernel(k));
+                }
+                Some(kernels::Lowered::Loops(computation)) => {
+                    node.defs().for_each(|v| places[v.index()] = Place::Arena(usize::MAX));
+                    let call = groups::Call { node: n, computation };
+                    groups::push(&mut items, &mut maker, &graph, &readers, call, shared.options.fuse);
                 }
                 None => {
-                    for v in node.defs() {
-                        places[v.index()] = Place::Host;
-                    }
-                    steps.push(Step::Host(n));
+                    node.defs().for_each(|v| places[v.index()] = Place::Host);
+                    items.push(Item::Host(n));
                 }
             }
         }
+        let mut build = Build { steps: Vec::new(), pending: Vec::new(), temps: Vec::new() };
+        for item in items {
+            build.item(item, &graph, &readers, &mut places, shared);
+        }
+        let Build { mut steps, pending, temps } = build;
         let mut scratch_bytes = 0;
         let compiled = kernels::compile(pending.iter().map(|(_, k)| k), shared)?;
         for ((at, k), entry) in pending.into_iter().zip(compiled) {
@@ -134,10 +143,11 @@ impl Plan {
             result_buffers: Vec::new(),
             scratch_bytes,
             rest: None,
+            temps: Vec::new(),
             states: Mutex::new(Vec::new()),
         };
         plan.rest = cut.rest(&plan.graph);
-        plan.place(shared)?;
+        plan.place(shared, &temps)?;
         Ok(plan)
     }
 
@@ -159,7 +169,7 @@ impl Plan {
     }
 
     /// Gives results memory of their own and every other kernel result a place in the arena.
-    fn place(&mut self, shared: &Shared) -> Result<()> {
+    fn place(&mut self, shared: &Shared, temps: &[Temp]) -> Result<()> {
         let n_values = self.graph.values.len();
         for v in self.graph.outputs.clone() {
             let r = self.root(v);
@@ -198,6 +208,7 @@ impl Plan {
                 values.push(v);
             }
         }
+        buffers.extend(temps.iter().map(|t| Buffer { size_bytes: t.size_bytes, first: t.first, last: t.last }));
         if buffers.iter().any(|b| b.size_bytes > shared.options.limits.value_bytes) {
             return Err(Error::limit(format!(
                 "a value needs more than the limit of {} bytes",
@@ -206,12 +217,65 @@ impl Plan {
         }
         let placement = shared.planner.place(&buffers);
         debug_assert!(disjoint(&buffers, &placement.offsets), "live buffers overlap");
+        self.temps = placement.offsets[values.len()..].to_vec();
         for (v, at) in values.into_iter().zip(&placement.offsets) {
             self.places[v] = Place::Arena(*at);
         }
         self.arena_bytes = placement.arena_bytes;
         self.bound_bytes = placement.bound_bytes;
         Ok(())
+    }
+}
+
+/// A temporary between the kernels of one group: length, first and last step.
+struct Temp {
+    size_bytes: usize,
+    first: usize,
+    last: usize,
+}
+
+/// Steps in the making; kernels are filled in once they are compiled.
+struct Build {
+    steps: Vec<Step>,
+    pending: Vec<(usize, Pending)>,
+    temps: Vec<Temp>,
+}
+
+impl Build {
+    fn item(&mut self, item: Item, graph: &Graph, readers: &[usize], places: &mut [Place], shared: &Shared) {
+        match item {
+            Item::Moved => {}
+            Item::View(n) => self.steps.push(Step::View(n)),
+            Item::Host(n) => self.steps.push(Step::Host(n)),
+            Item::Kernel(k) => self.kernel(k),
+            Item::Loops(mut calls) => {
+                let inner = calls[..calls.len() - 1].iter().flat_map(|c| graph.nodes[c.node].defs());
+                match groups::kernels(&calls, graph, self.temps.len(), shared) {
+                    Some((kernels, temps)) => {
+                        inner.for_each(|v| places[v.index()] = Place::Nowhere);
+                        let (first, last) = (self.steps.len(), (self.steps.len() + kernels.len()).saturating_sub(1));
+                        self.temps.extend(temps.into_iter().map(|size_bytes| Temp { size_bytes, first, last }));
+                        kernels.into_iter().for_each(|k| self.kernel(k));
+                    }
+                    None if calls.len() > 1 => {
+                        for call in calls.drain(..) {
+                            self.item(Item::Loops(vec![call]), graph, readers, places, shared);
+                        }
+                    }
+                    None => {
+                        let n = calls[0].node;
+                        graph.nodes[n].defs().for_each(|v| places[v.index()] = Place::Host);
+                        self.steps.push(Step::Host(n));
+                    }
+                }
+            }
+        }
+    }
+
+    fn kernel(&mut self, k: Pending) {
+        self.pending.push((self.steps.len(), k));
+        // Stands in until the code is there.
+        self.steps.push(Step::View(usize::MAX));
     }
 }
 
@@ -269,6 +333,15 @@ impl Cut {
             cut.now.push(n);
         }
         cut
+    }
+
+    /// For each value how many nodes read it, results and later segments counted as readers.
+    fn readers(&self, graph: &Graph) -> Vec<usize> {
+        let mut readers: Vec<usize> = graph.consumers().iter().map(Vec::len).collect();
+        for v in &graph.outputs {
+            readers[v.index()] += 1;
+        }
+        readers
     }
 
     fn rest(&self, graph: &Graph) -> Option<Rest> {

@@ -109,7 +109,8 @@ impl<'a> Run<'a> {
             if let Some(start) = start {
                 let took = start.elapsed();
                 let mut values = Vec::new();
-                if observer.wants_values() {
+                let complete = !matches!(step, Step::Kernel(k) if !k.last);
+                if observer.wants_values() && complete {
                     for v in step.nodes().iter().flat_map(|&n| plan.graph.nodes[n].defs()) {
                         if !matches!(plan.places[v.index()], Place::Nowhere) {
                             values.push((v, self.value(v)?));
@@ -222,6 +223,11 @@ impl<'a> Run<'a> {
             table.push(match b {
                 BufferRef::Packed(bytes) => bytes.as_slice().as_ptr().cast_mut(),
                 BufferRef::Value(v) => self.pointer(*v)?,
+                BufferRef::Temp(t) => {
+                    let at = self.plan.temps[*t];
+                    self.state.as_mut().expect("held during a run").arena.as_mut_slice().as_mut_ptr().wrapping_add(at)
+                }
+                BufferRef::HostTable => crate::lower::host_table().as_ptr().cast::<u8>().cast_mut(),
                 BufferRef::Scratch => {
                     scratch_at = Some(i);
                     std::ptr::null_mut()
@@ -252,7 +258,7 @@ impl<'a> Run<'a> {
             // range writes disjoint parts of its output.
             unsafe { k.entry.call(bufs.as_ptr(), begin as i64, end as i64) }
         };
-        self.shared.pool.parallel_for(k.extent, 1, &call);
+        self.shared.pool.parallel_for(k.extent, k.grain, &call);
         *table = shared_table.0;
         Ok(())
     }

@@ -1,0 +1,171 @@
+//! Which calls share a loop nest. A call joins the group of a producer whose results nothing else reads: then running
+//! the producer at the call's place is always legal, and what passes between them need not exist in memory.
+
+use super::Shared;
+use super::kernels::{self, BufferRef, Pending};
+use crate::lower::lower_program;
+use egret_ir::loops::fuse::{Binding, Part, compose, inline};
+use egret_ir::loops::{TensorDesc, schedule};
+use egret_ir::lower::Computation;
+use egret_ir::{Graph, ValueId};
+
+/// Calls in one group; beyond, compile time grows without gain.
+const MAX_PARTS: usize = 24;
+
+/// Expressions in one group.
+const MAX_EXPRESSIONS: usize = 800;
+
+/// Kernels above this much work (about 30 microseconds) are worth a second thread.
+const MIN_PARALLEL_COST: f64 = 120_000.0;
+
+/// A call with its expressions.
+pub(crate) struct Call {
+    pub(crate) node: usize,
+    pub(crate) computation: Computation,
+}
+
+/// What a place in the order of execution holds.
+pub(crate) enum Item {
+    View(usize),
+    Host(usize),
+    Kernel(Pending),
+    Loops(Vec<Call>),
+    /// Went into a later group.
+    Moved,
+}
+
+/// Puts a call's expressions at the end of `items`, together with every group that only it reads.
+pub(crate) fn push(
+    items: &mut Vec<Item>,
+    maker: &mut [Option<usize>],
+    graph: &Graph,
+    readers: &[usize],
+    call: Call,
+    fuse: bool,
+) {
+    let node = &graph.nodes[call.node];
+    let mut joined: Vec<usize> = Vec::new();
+    if fuse {
+        let size = |c: &[Call]| c.iter().map(|c| c.computation.compute.arena.len()).sum::<usize>();
+        let (mut parts, mut expressions) = (1, call.computation.compute.arena.len());
+        for v in node.uses() {
+            let Some(at) = maker[v.index()] else { continue };
+            let Item::Loops(calls) = &items[at] else { continue };
+            if joined.contains(&at) || parts + calls.len() > MAX_PARTS || expressions + size(calls) > MAX_EXPRESSIONS {
+                continue;
+            }
+            // Every result of the group's last call is read by this call alone (or by nothing).
+            let last = &graph.nodes[calls.last().expect("a group has a call").node];
+            let here = |v: ValueId| readers[v.index()] == usize::from(node.uses().any(|u| u == v));
+            if last.defs().all(here) {
+                parts += calls.len();
+                expressions += size(calls);
+                joined.push(at);
+            }
+        }
+    }
+    joined.sort_unstable();
+    let mut calls = Vec::new();
+    for at in joined {
+        if let Item::Loops(more) = std::mem::replace(&mut items[at], Item::Moved) {
+            calls.extend(more);
+        }
+    }
+    calls.push(call);
+    for v in node.defs() {
+        maker[v.index()] = Some(items.len());
+    }
+    items.push(Item::Loops(calls));
+}
+
+/// The kernels of a group; `None` where loops do not do it (the caller then splits the group, or runs it on the host).
+/// Temporaries are numbered from `first_temp`; their lengths in bytes are returned.
+pub(crate) fn kernels(
+    calls: &[Call],
+    graph: &Graph,
+    first_temp: usize,
+    shared: &Shared,
+) -> Option<(Vec<Pending>, Vec<usize>)> {
+    let mut external: Vec<(ValueId, TensorDesc)> = Vec::new();
+    let mut made: Vec<(ValueId, usize, usize)> = Vec::new();
+    let mut parts = Vec::new();
+    for (p, call) in calls.iter().enumerate() {
+        let node = &graph.nodes[call.node];
+        let mut inputs = Vec::new();
+        for (desc, &operand) in call.computation.compute.inputs.iter().zip(&call.computation.operands) {
+            let v = node.inputs.get(operand).copied().flatten()?;
+            let binding = match made.iter().find(|m| m.0 == v) {
+                Some(&(_, part, output)) => Binding::Part { part, output },
+                None => {
+                    let at = external.iter().position(|e| e.0 == v && e.1 == *desc).unwrap_or_else(|| {
+                        external.push((v, desc.clone()));
+                        external.len() - 1
+                    });
+                    Binding::External(at)
+                }
+            };
+            inputs.push(binding);
+        }
+        for (k, v) in node.outputs.iter().enumerate() {
+            made.push(((*v)?, p, k));
+        }
+        parts.push(Part { compute: &call.computation.compute, inputs });
+    }
+    // Results: of the last call all, of earlier ones none, since only calls of the group read them.
+    let last = calls.len() - 1;
+    let results: Vec<(ValueId, usize, usize)> = made.iter().copied().filter(|m| m.1 == last).collect();
+    let descs: Vec<TensorDesc> = external.iter().map(|e| e.1.clone()).collect();
+    let outputs: Vec<(usize, usize)> = results.iter().map(|r| (r.1, r.2)).collect();
+    let mut whole = compose(&parts, &descs, &outputs).ok()?;
+    inline(&mut whole);
+    let program = schedule(&whole).ok()?;
+    let names: Vec<String> = calls.iter().map(|c| graph.nodes[c.node].op.def().mnemonic()).collect();
+    let name = if names.len() <= 4 {
+        names.join("_")
+    } else {
+        format!("{}_and_{}_more", names[..3].join("_"), names.len() - 3)
+    };
+    let lowered = lower_program(&program, &name, shared.isa.target).ok()?;
+    let mut buffers: Vec<BufferRef> = program
+        .buffers
+        .iter()
+        .take(program.n_outer_buffers())
+        .map(|b| {
+            use egret_ir::loops::Role;
+            match b.role {
+                Role::Input(i) => BufferRef::Value(external[i].0),
+                Role::Output(o) => BufferRef::Value(results[o].0),
+                Role::Temp(t) => BufferRef::Temp(first_temp + t),
+                Role::Scratch { .. } => BufferRef::Scratch,
+            }
+        })
+        .collect();
+    buffers.extend([BufferRef::Scratch, BufferRef::HostTable]);
+    let nodes: Vec<usize> = calls.iter().map(|c| c.node).collect();
+    let n_kernels = lowered.len();
+    let pending = lowered
+        .into_iter()
+        .enumerate()
+        .map(|(k, l)| {
+            let extent = l.extent.max(0) as usize;
+            let cost = l.flops + l.bytes / 2.0;
+            let grain = if cost < MIN_PARALLEL_COST {
+                extent.max(1)
+            } else {
+                (extent as f64 * MIN_PARALLEL_COST / 2.0 / cost).ceil() as usize
+            };
+            kernels::Pending {
+                kernel: l.kernel,
+                nodes: nodes.clone(),
+                flops: l.flops as u64,
+                buffers: buffers.clone(),
+                extent,
+                grain: grain.max(1),
+                scratch_bytes: l.scratch_bytes,
+                last: k + 1 == n_kernels,
+            }
+        })
+        .collect();
+    let temps = program.temps.iter().map(|t| t.len_elems() * t.dtype.size_bytes()).collect();
+    Some((pending, temps))
+}
