@@ -43,6 +43,17 @@ pub struct Computation {
     pub compute: crate::loops::Compute,
     /// For each input of the computation the operand that it is.
     pub operands: Vec<usize>,
+    /// Requirements on the elements of operands, checked before the kernel runs.
+    pub checks: Vec<IndexCheck>,
+}
+
+/// Elements of an integer operand index an axis.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct IndexCheck {
+    /// The operand.
+    pub operand: usize,
+    /// Extent of the axis; indices in `-extent..extent` are right.
+    pub extent: usize,
 }
 
 /// How a call becomes machine code.

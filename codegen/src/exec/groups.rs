@@ -51,6 +51,11 @@ pub(crate) fn push(
         for v in node.uses() {
             let Some(at) = maker[v.index()] else { continue };
             let Item::Loops(calls) = &items[at] else { continue };
+            // What is checked must exist.
+            let checked = |c: &egret_ir::lower::IndexCheck| node.inputs.get(c.operand).copied().flatten() == Some(v);
+            if call.computation.checks.iter().any(checked) {
+                continue;
+            }
             if joined.contains(&at) || parts + calls.len() > MAX_PARTS || expressions + size(calls) > MAX_EXPRESSIONS {
                 continue;
             }
@@ -143,6 +148,12 @@ pub(crate) fn kernels(
     buffers.extend([BufferRef::Scratch, BufferRef::HostTable]);
     let nodes: Vec<usize> = calls.iter().map(|c| c.node).collect();
     let n_kernels = lowered.len();
+    let mut checks = Vec::new();
+    for call in calls {
+        for c in &call.computation.checks {
+            checks.push((graph.nodes[call.node].inputs.get(c.operand).copied().flatten()?, c.extent, call.node));
+        }
+    }
     let pending = lowered
         .into_iter()
         .enumerate()
@@ -163,6 +174,7 @@ pub(crate) fn kernels(
                 grain: grain.max(1),
                 scratch_bytes: l.scratch_bytes,
                 last: k + 1 == n_kernels,
+                checks: if k == 0 { checks.clone() } else { Vec::new() },
             }
         })
         .collect();

@@ -44,6 +44,8 @@ pub struct KernelStep {
     pub(crate) grain: usize,
     /// Whether the nodes' results are complete after it.
     pub(crate) last: bool,
+    /// (value, extent, node): elements of the value must index an axis of the extent.
+    pub(crate) checks: Vec<(ValueId, usize, usize)>,
     pub(crate) entry: Entry,
 }
 
@@ -57,6 +59,7 @@ pub(crate) struct Pending {
     pub(crate) grain: usize,
     pub(crate) scratch_bytes: usize,
     pub(crate) last: bool,
+    pub(crate) checks: Vec<(ValueId, usize, usize)>,
 }
 
 impl Pending {
@@ -69,6 +72,7 @@ impl Pending {
             extent: self.extent,
             grain: self.grain,
             last: self.last,
+            checks: self.checks,
             entry,
         }
     }
@@ -214,6 +218,7 @@ fn matmul(graph: &Graph, n: usize, m: &MatMul, rhs: Option<&Tensor>, shared: &Sh
         extent: planned.plan.parallel_extent,
         grain: 1,
         last: true,
+        checks: Vec::new(),
         scratch_bytes: planned.plan.scratch_len_bytes,
         kernel: planned.plan.kernel,
     }))
@@ -272,6 +277,7 @@ fn conv(graph: &Graph, n: usize, c: &Conv, weights: Option<&Tensor>, shared: &Sh
         extent: planned.plan.parallel_extent,
         grain: 1,
         last: true,
+        checks: Vec::new(),
         scratch_bytes: planned.plan.scratch_len_bytes,
         kernel: planned.plan.kernel,
     }))

@@ -217,6 +217,9 @@ impl<'a> Run<'a> {
     }
 
     fn kernel(&mut self, k: &KernelStep, table: &mut Vec<*mut u8>) -> Result<()> {
+        for (v, extent, n) in &k.checks {
+            self.check_indices(*v, *extent).map_err(|e| e.at(self.plan.graph.describe_with_types(*n)))?;
+        }
         table.clear();
         let mut scratch_at = None;
         for (i, b) in k.buffers.iter().enumerate() {
@@ -261,6 +264,38 @@ impl<'a> Run<'a> {
         self.shared.pool.parallel_for(k.extent, k.grain, &call);
         *table = shared_table.0;
         Ok(())
+    }
+
+    /// Elements of `v` lie in `-extent..extent`.
+    fn check_indices(&self, v: ValueId, extent: usize) -> Result<()> {
+        let root = self.plan.root(v);
+        let (dtype, shape) = self.concrete(v)?;
+        let len = egret_ir::tensor::len_elems(&shape)? * dtype.size_bytes();
+        let bytes = match &self.plan.places[root.index()] {
+            Place::Const(t) => t.bytes(),
+            Place::Arg(i) => self.args[*i].tensor()?.bytes(),
+            Place::Arena(at) => &self.state.as_ref().expect("held during a run").arena.as_slice()[*at..*at + len],
+            Place::Result(r) => self.results[*r].as_ref().map_or(&[][..], AlignedBytes::as_slice),
+            Place::Host => match &self.host[root.index()] {
+                Some(value) => value.tensor()?.bytes(),
+                None => &[],
+            },
+            Place::Nowhere | Place::Alias(_) => &[],
+        };
+        let n = extent as i64;
+        let wrong = match dtype {
+            DType::I64 => {
+                bytes.as_chunks::<8>().0.iter().map(|&b| i64::from_le_bytes(b)).find(|i| !(-n..n).contains(i))
+            }
+            DType::I32 => {
+                bytes.as_chunks::<4>().0.iter().map(|&b| i32::from_le_bytes(b).into()).find(|i| !(-n..n).contains(i))
+            }
+            _ => return Err(Error::bug(format!("indices of type {dtype}"))),
+        };
+        match wrong {
+            Some(i) => Err(Error::invalid(format!("index {i} is outside -{n}..{n}"))),
+            None => Ok(()),
+        }
     }
 
     /// First byte of a value that kernels may touch.

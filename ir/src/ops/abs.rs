@@ -6,6 +6,7 @@
 //! (bfloat16).
 
 use super::common::*;
+use super::lowering;
 use super::pointwise::*;
 use crate::error::Result;
 use crate::eval::EvalCx;
@@ -25,6 +26,10 @@ impl Op for Abs {
 
     fn eval(&self, cx: &mut EvalCx<'_>) -> Result<()> {
         eval_unary(cx, f64::abs, i128::abs)
+    }
+
+    fn lower(&self, cx: &LowerCx<'_>) -> Result<Lowering> {
+        lowering::unary(cx, |c, x| c.abs(x))
     }
 
     fn facts(&self) -> Facts {

@@ -5,6 +5,7 @@
 //! NaN outside the domain. ONNX `Acosh`: opset 9, 22 (bfloat16).
 
 use super::common::*;
+use super::lowering;
 use super::pointwise::*;
 use crate::error::Result;
 use crate::eval::EvalCx;
@@ -24,6 +25,10 @@ impl Op for Acosh {
 
     fn eval(&self, cx: &mut EvalCx<'_>) -> Result<()> {
         eval_float(cx, f64::acosh)
+    }
+
+    fn lower(&self, cx: &LowerCx<'_>) -> Result<Lowering> {
+        lowering::unary(cx, |c, x| c.acosh(x))
     }
 
     fn facts(&self) -> Facts {

@@ -7,6 +7,7 @@
 //! integers).
 
 use super::common::*;
+use super::lowering;
 use crate::error::{Error, Result};
 use crate::eval::EvalCx;
 use crate::rule::{RuleCx, RuleResult};
@@ -27,6 +28,10 @@ impl Op for Add {
 
     fn eval(&self, cx: &mut EvalCx<'_>) -> Result<()> {
         eval_binary(cx, |a, b| a + b, |a, b| Ok(a + b))
+    }
+
+    fn lower(&self, cx: &LowerCx<'_>) -> Result<Lowering> {
+        lowering::binary(cx, |c, a, b| c.add(a, b))
     }
 
     fn facts(&self) -> Facts {

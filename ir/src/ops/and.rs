@@ -6,6 +6,7 @@
 //! ONNX `And`: opset 1 (`broadcast`, `axis`), 7.
 
 use super::common::*;
+use super::lowering;
 use super::pointwise::*;
 use crate::dtype::DType;
 use crate::error::Result;
@@ -26,6 +27,10 @@ impl Op for And {
 
     fn eval(&self, cx: &mut EvalCx<'_>) -> Result<()> {
         eval_binary(cx, |a, _| a, |a, b| Ok(a & b))
+    }
+
+    fn lower(&self, cx: &LowerCx<'_>) -> Result<Lowering> {
+        lowering::binary(cx, |c, a, b| c.and(a, b))
     }
 
     fn facts(&self) -> Facts {

@@ -9,6 +9,8 @@
 
 use super::arg_common::{arg_rule, eval_arg};
 use super::common::*;
+use super::lowering;
+use super::lowering::ReduceOp;
 use crate::error::Result;
 use crate::eval::EvalCx;
 use crate::rule::{RuleCx, RuleResult};
@@ -34,6 +36,14 @@ impl Op for ArgMin {
 
     fn eval(&self, cx: &mut EvalCx<'_>) -> Result<()> {
         eval_arg(cx, self.axis, self.select_last_index, |a, b| a < b, |a, b| a < b)
+    }
+
+    fn lower(&self, cx: &LowerCx<'_>) -> Result<Lowering> {
+        if cx.shape(0).contains(&0) {
+            return Ok(Lowering::Host);
+        }
+        let axis = normal_axis(self.axis, cx.shape(0).len());
+        lowering::reduce(cx, &[axis], ReduceOp::ArgMin { last: self.select_last_index }, |_, x| x, |_, y| y)
     }
 
     fn facts(&self) -> Facts {

@@ -9,6 +9,8 @@
 //! ONNX `AveragePool`: opset 1, 7 (`count_include_pad`), 10 (`ceil_mode`), 11, 19 (`dilations`), 22.
 
 use super::common::*;
+use super::lowering;
+use super::lowering::ReduceOp;
 use super::pool_common::{eval_pool, pool_rule};
 use super::window::Window;
 use crate::error::Result;
@@ -62,6 +64,30 @@ impl Op for AveragePool {
                 false => cells.len(),
             };
             cells.iter().sum::<f64>() / n as f64
+        })
+    }
+
+    fn lower(&self, cx: &LowerCx<'_>) -> Result<Lowering> {
+        let axes = self.window().fixed(&cx.shape(0)[2..], &super::window::numbers(&self.kernel_shape)?)?;
+        let dtype = cx.dtype(0);
+        if cx.outputs[0].1.contains(&0) || axes.iter().any(|a| a.dilation != 1) {
+            return Ok(Lowering::Host);
+        }
+        let padded = self.count_include_pad;
+        lowering::pool(cx, &axes, ReduceOp::Sum, 0.0, |c, sum, i| {
+            // Cells of the window that count, along each axis: those between the ends of the (padded) input.
+            let mut count = c.idx(1);
+            for (a, axis) in axes.iter().enumerate() {
+                let (begin, end) = if padded { (axis.begin as i64, axis.end as i64) } else { (0, 0) };
+                let start = c.affine(i[2 + a], axis.stride as i64, -(axis.begin as i64));
+                let stop = c.affine(i[2 + a], axis.stride as i64, axis.kernel as i64 - axis.begin as i64);
+                let (lo, hi) = (c.idx(-begin), c.idx(axis.extent as i64 + end));
+                let (start, stop) = (c.max(start, lo), c.min(stop, hi));
+                let n = c.sub(stop, start);
+                count = c.mul(count, n);
+            }
+            let count = c.cast(count, dtype);
+            c.div(sum, count)
         })
     }
 }

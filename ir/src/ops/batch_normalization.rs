@@ -13,6 +13,8 @@
 
 use super::common::*;
 use super::lanes::{lanes, moments};
+use super::lowering::{BinOp, ComputeBuilder, ExprId, Loops, TensorId};
+use crate::dtype::DType;
 use crate::error::{Error, Result};
 use crate::eval::EvalCx;
 use crate::rule::{RuleCx, RuleResult};
@@ -85,6 +87,40 @@ impl Op for BatchNormalization {
             cx.push(Tensor::from_floats(stats.dtype(), stats.shape(), running_var));
         }
         Ok(())
+    }
+
+    fn lower(&self, cx: &LowerCx<'_>) -> Result<Lowering> {
+        if self.training_mode || cx.outputs.len() != 1 || cx.shape(0).len() < 2 {
+            return Ok(Lowering::Host);
+        }
+        let dtype = cx.outputs[0].0;
+        let epsilon = f64::from(self.epsilon);
+        let mut l = Loops::new(cx);
+        let (x, scale, bias, mean, var) = (l.x(0), l.x(1), l.x(2), l.x(3), l.x(4));
+        let channels = cx.shape(1).to_vec();
+        let wide = if dtype == DType::F64 { DType::F64 } else { DType::F32 };
+        let factor = l.c.compute(wide, &channels, |c, i| {
+            let v = c.load(var, i);
+            let v = c.cast(v, wide);
+            let v = c.bin_const(BinOp::Add, v, epsilon);
+            let v = c.sqrt(v);
+            let s = c.load(scale, i);
+            let s = c.cast(s, wide);
+            c.div(s, v)
+        });
+        l.result(|c, i| {
+            let channel = [i[1]];
+            let load = |c: &mut ComputeBuilder, t: TensorId, i: &[ExprId]| {
+                let v = c.load(t, i);
+                c.cast(v, wide)
+            };
+            let (v, m) = (load(c, x, i), load(c, mean, &channel));
+            let d = c.sub(v, m);
+            let (f, b) = (load(c, factor, &channel), load(c, bias, &channel));
+            let y = c.mul(d, f);
+            let y = c.add(y, b);
+            c.cast(y, dtype)
+        })
     }
 }
 

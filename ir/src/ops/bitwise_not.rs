@@ -5,6 +5,7 @@
 //! ONNX `BitwiseNot`: opset 18.
 
 use super::common::*;
+use super::lowering;
 use crate::error::Result;
 use crate::eval::EvalCx;
 use crate::rule::{RuleCx, RuleResult};
@@ -23,6 +24,10 @@ impl Op for BitwiseNot {
 
     fn eval(&self, cx: &mut EvalCx<'_>) -> Result<()> {
         eval_unary(cx, |x| x, |x| !x)
+    }
+
+    fn lower(&self, cx: &LowerCx<'_>) -> Result<Lowering> {
+        lowering::unary(cx, |c, x| c.not(x))
     }
 
     fn facts(&self) -> Facts {

@@ -6,6 +6,7 @@
 //! ONNX `BitwiseXor`: opset 18.
 
 use super::common::*;
+use super::lowering;
 use crate::error::Result;
 use crate::eval::EvalCx;
 use crate::rule::{RuleCx, RuleResult};
@@ -24,6 +25,10 @@ impl Op for BitwiseXor {
 
     fn eval(&self, cx: &mut EvalCx<'_>) -> Result<()> {
         eval_binary(cx, |a, _| a, |a, b| Ok(a ^ b))
+    }
+
+    fn lower(&self, cx: &LowerCx<'_>) -> Result<Lowering> {
+        lowering::binary(cx, |c, a, b| c.xor(a, b))
     }
 
     fn facts(&self) -> Facts {

@@ -5,6 +5,8 @@
 //! ONNX `Celu`: opset 12, 28 (all floats).
 
 use super::common::*;
+use super::lowering;
+use super::lowering::BinOp;
 use super::pointwise::*;
 use crate::error::Result;
 use crate::eval::EvalCx;
@@ -28,6 +30,18 @@ impl Op for Celu {
     fn eval(&self, cx: &mut EvalCx<'_>) -> Result<()> {
         let alpha = f64::from(self.alpha);
         eval_float(cx, |x| max(0.0, x) + min(0.0, alpha * (x / alpha).exp_m1()))
+    }
+
+    fn lower(&self, cx: &LowerCx<'_>) -> Result<Lowering> {
+        let alpha = f64::from(self.alpha);
+        lowering::unary(cx, |c, x| {
+            let z = c.zero(c.dtype(x));
+            let q = c.bin_const(BinOp::Div, x, alpha);
+            let e = c.expm1(q);
+            let e = c.bin_const(BinOp::Mul, e, alpha);
+            let neg = c.lt(x, z);
+            c.select(neg, e, x)
+        })
     }
 
     fn facts(&self) -> Facts {

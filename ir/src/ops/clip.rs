@@ -7,6 +7,7 @@
 //! 12 (integers), 13 (bfloat16).
 
 use super::common::*;
+use super::lowering::{ComputeBuilder, Loops, TensorId};
 use super::pointwise::*;
 use crate::error::{Error, Result};
 use crate::eval::EvalCx;
@@ -43,6 +44,28 @@ impl Op for Clip {
             let (lo, hi) = (bound(1)?.unwrap_or(i128::MIN), bound(2)?.unwrap_or(i128::MAX));
             eval_unary(cx, |x| x, |x| x.max(lo).min(hi))
         }
+    }
+
+    fn lower(&self, cx: &LowerCx<'_>) -> Result<Lowering> {
+        let mut l = Loops::new(cx);
+        let x = l.x(0);
+        let (lo, hi) = (cx.has(1).then(|| l.x(1)), cx.has(2).then(|| l.x(2)));
+        let first = |c: &mut ComputeBuilder, t: TensorId| {
+            let index = vec![c.idx(0); c.shape(t).len()];
+            c.load(t, &index)
+        };
+        l.result(|c, i| {
+            let mut y = c.load(x, i);
+            if let Some(lo) = lo {
+                let lo = first(c, lo);
+                y = c.max(y, lo);
+            }
+            if let Some(hi) = hi {
+                let hi = first(c, hi);
+                y = c.min(y, hi);
+            }
+            y
+        })
     }
 
     fn facts(&self) -> Facts {

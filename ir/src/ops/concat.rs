@@ -14,6 +14,7 @@
 //! 11 (negative), 13 (bfloat16).
 
 use super::common::*;
+use super::lowering::{Loops, TensorId};
 use crate::error::{Error, Result};
 use crate::eval::EvalCx;
 use crate::rule::{RuleCx, RuleResult};
@@ -72,6 +73,14 @@ impl Op for Concat {
         }
         cx.push(y);
         Ok(())
+    }
+
+    fn lower(&self, cx: &LowerCx<'_>) -> Result<Lowering> {
+        let axis = normal_axis(self.axis, cx.shape(0).len());
+        let mut l = Loops::new(cx);
+        let xs: Vec<TensorId> = (0..cx.inputs.len()).map(|i| l.x(i)).collect();
+        let y = l.c.concat(&xs, axis);
+        l.done(&[y])
     }
 
     fn facts(&self) -> Facts {

@@ -8,6 +8,7 @@
 //! integers).
 
 use super::common::*;
+use super::lowering;
 use super::pointwise::*;
 use crate::error::{Error, Result};
 use crate::eval::EvalCx;
@@ -32,6 +33,14 @@ impl Op for Div {
             |a, b| a / b,
             |a, b| a.checked_div(b).ok_or_else(|| Error::invalid("an integer is divided by zero")),
         )
+    }
+
+    fn lower(&self, cx: &LowerCx<'_>) -> Result<Lowering> {
+        if !cx.dtype(0).is_float() {
+            // Division by zero is an error that only the reference reports.
+            return Ok(Lowering::Host);
+        }
+        lowering::binary(cx, |c, a, b| c.div(a, b))
     }
 
     fn facts(&self) -> Facts {

@@ -5,6 +5,8 @@
 //! ONNX `Elu`: opset 1 (`consumed_inputs`), 6, 22 (bfloat16).
 
 use super::common::*;
+use super::lowering;
+use super::lowering::BinOp;
 use super::pointwise::*;
 use crate::error::Result;
 use crate::eval::EvalCx;
@@ -28,6 +30,17 @@ impl Op for Elu {
     fn eval(&self, cx: &mut EvalCx<'_>) -> Result<()> {
         let alpha = f64::from(self.alpha);
         eval_float(cx, |x| if x < 0.0 { alpha * x.exp_m1() } else { x })
+    }
+
+    fn lower(&self, cx: &LowerCx<'_>) -> Result<Lowering> {
+        let alpha = f64::from(self.alpha);
+        lowering::unary(cx, |c, x| {
+            let z = c.zero(c.dtype(x));
+            let e = c.expm1(x);
+            let e = c.bin_const(BinOp::Mul, e, alpha);
+            let neg = c.lt(x, z);
+            c.select(neg, e, x)
+        })
     }
 
     fn facts(&self) -> Facts {

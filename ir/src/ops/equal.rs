@@ -7,6 +7,7 @@
 //! 13 (bfloat16), 19 (strings).
 
 use super::common::*;
+use super::lowering;
 use super::pointwise::*;
 use crate::dtype::DType;
 use crate::error::Result;
@@ -28,6 +29,10 @@ impl Op for Equal {
 
     fn eval(&self, cx: &mut EvalCx<'_>) -> Result<()> {
         eval_compare(cx, |a, b| a == b, |a, b| a == b, |a, b| a == b)
+    }
+
+    fn lower(&self, cx: &LowerCx<'_>) -> Result<Lowering> {
+        lowering::binary(cx, |c, a, b| c.eq(a, b))
     }
 
     fn facts(&self) -> Facts {

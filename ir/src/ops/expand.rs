@@ -7,6 +7,7 @@
 //! ONNX `Expand`: opset 8, 13 (types).
 
 use super::common::*;
+use super::lowering;
 use super::move_common::*;
 use crate::dtype::DType;
 use crate::error::Result;
@@ -53,6 +54,10 @@ impl Op for Expand {
         let (_, shape) = cx.out(0)?;
         let positions = broadcast_positions(cx.tensor(0)?.shape(), &shape);
         take_result(cx, positions)
+    }
+
+    fn lower(&self, cx: &LowerCx<'_>) -> Result<Lowering> {
+        lowering::expand(cx)
     }
 
     fn facts(&self) -> Facts {

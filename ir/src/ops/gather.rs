@@ -7,6 +7,7 @@
 //! one outside `-n..n` is an error. ONNX `Gather`: opset 1, 11 (negative), 13 (types).
 
 use super::common::*;
+use super::lowering::Loops;
 use super::move_common::*;
 use crate::error::Result;
 use crate::eval::EvalCx;
@@ -49,6 +50,24 @@ impl Op for Gather {
         let positions =
             (0..outer).flat_map(|o| at.iter().flat_map(move |&i| (0..inner).map(move |k| (o * n + i) * inner + k)));
         take_result(cx, positions)
+    }
+
+    fn lower(&self, cx: &LowerCx<'_>) -> Result<Lowering> {
+        let (data, axis) = (cx.shape(0).to_vec(), normal_axis(self.axis, cx.shape(0).len()));
+        let n_index = cx.shape(1).len();
+        if data.contains(&0) {
+            return Ok(Lowering::Host);
+        }
+        let mut l = Loops::new(cx);
+        let (x, at) = (l.x(0), l.x(1));
+        l.check_index(1, data[axis]);
+        l.result(|c, i| {
+            let picked = c.load(at, &i[axis..axis + n_index]);
+            let mut index = i[..axis].to_vec();
+            index.push(c.index_from_data(picked, data[axis]));
+            index.extend_from_slice(&i[axis + n_index..]);
+            c.load(x, &index)
+        })
     }
 
     fn facts(&self) -> Facts {

@@ -8,6 +8,8 @@
 //! ONNX `Gelu`: opset 20.
 
 use super::common::*;
+use super::lowering;
+use super::lowering::BinOp;
 use super::pointwise::*;
 use crate::error::Result;
 use crate::eval::EvalCx;
@@ -37,6 +39,26 @@ impl Op for Gelu {
 
     fn eval(&self, cx: &mut EvalCx<'_>) -> Result<()> {
         if self.approximate == "tanh" { eval_float(cx, gelu_tanh) } else { eval_float(cx, gelu) }
+    }
+
+    fn lower(&self, cx: &LowerCx<'_>) -> Result<Lowering> {
+        let tanh = self.approximate == "tanh";
+        lowering::unary(cx, |c, x| {
+            let s = if tanh {
+                let cube = c.mul(x, x);
+                let cube = c.mul(cube, x);
+                let cube = c.bin_const(BinOp::Mul, cube, 0.044715);
+                let t = c.add(x, cube);
+                let t = c.bin_const(BinOp::Mul, t, std::f64::consts::FRAC_2_PI.sqrt());
+                c.tanh(t)
+            } else {
+                let t = c.bin_const(BinOp::Mul, x, std::f64::consts::FRAC_1_SQRT_2);
+                c.erf(t)
+            };
+            let s = c.bin_const(BinOp::Add, s, 1.0);
+            let h = c.bin_const(BinOp::Mul, x, 0.5);
+            c.mul(h, s)
+        })
     }
 
     fn expand(&self, b: &mut GraphBuilder, x: &[Option<ValueId>]) -> Result<Option<Vec<ValueId>>> {

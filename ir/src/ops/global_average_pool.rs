@@ -6,6 +6,8 @@
 //! ONNX `GlobalAveragePool`: opset 1, 22.
 
 use super::common::*;
+use super::lowering;
+use super::lowering::{BinOp, ReduceOp};
 use super::pool_common::{eval_global, global_rule};
 use crate::error::Result;
 use crate::eval::EvalCx;
@@ -25,6 +27,13 @@ impl Op for GlobalAveragePool {
 
     fn eval(&self, cx: &mut EvalCx<'_>) -> Result<()> {
         eval_global(cx, |v| v.iter().sum::<f64>() / v.len() as f64)
+    }
+
+    fn lower(&self, cx: &LowerCx<'_>) -> Result<Lowering> {
+        let spatial: Vec<usize> = (2..cx.shape(0).len()).collect();
+        let n: usize = cx.shape(0).iter().skip(2).product();
+        let scale = 1.0 / n as f64;
+        lowering::reduce(cx, &spatial, ReduceOp::Sum, |_, x| x, |c, y| c.bin_const(BinOp::Mul, y, scale))
     }
 }
 

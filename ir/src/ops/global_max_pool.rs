@@ -6,6 +6,8 @@
 //! ONNX `GlobalMaxPool`: opset 1, 22.
 
 use super::common::*;
+use super::lowering;
+use super::lowering::ReduceOp;
 use super::pool_common::{eval_global, global_rule};
 use crate::error::Result;
 use crate::eval::EvalCx;
@@ -25,6 +27,11 @@ impl Op for GlobalMaxPool {
 
     fn eval(&self, cx: &mut EvalCx<'_>) -> Result<()> {
         eval_global(cx, |v| v.iter().fold(f64::NEG_INFINITY, |a, &b| if b > a || b.is_nan() { b } else { a }))
+    }
+
+    fn lower(&self, cx: &LowerCx<'_>) -> Result<Lowering> {
+        let spatial: Vec<usize> = (2..cx.shape(0).len()).collect();
+        lowering::reduce(cx, &spatial, ReduceOp::Max, |_, x| x, |_, y| y)
     }
 }
 

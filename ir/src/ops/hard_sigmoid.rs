@@ -5,6 +5,8 @@
 //! NaN stays. ONNX `HardSigmoid`: opset 1 (`consumed_inputs`), 6, 22 (bfloat16).
 
 use super::common::*;
+use super::lowering;
+use super::lowering::BinOp;
 use super::pointwise::*;
 use crate::error::Result;
 use crate::eval::EvalCx;
@@ -30,6 +32,15 @@ impl Op for HardSigmoid {
     fn eval(&self, cx: &mut EvalCx<'_>) -> Result<()> {
         let (alpha, beta) = (f64::from(self.alpha), f64::from(self.beta));
         eval_float(cx, |x| max(0.0, min(1.0, alpha * x + beta)))
+    }
+
+    fn lower(&self, cx: &LowerCx<'_>) -> Result<Lowering> {
+        let (alpha, beta) = (f64::from(self.alpha), f64::from(self.beta));
+        lowering::unary(cx, |c, x| {
+            let y = c.bin_const(BinOp::Mul, x, alpha);
+            let y = c.bin_const(BinOp::Add, y, beta);
+            c.clamp(y, 0.0, 1.0)
+        })
     }
 
     fn facts(&self) -> Facts {

@@ -5,6 +5,8 @@
 //! ONNX `HardSwish`: opset 14, 22 (bfloat16).
 
 use super::common::*;
+use super::lowering;
+use super::lowering::BinOp;
 use super::pointwise::*;
 use crate::error::Result;
 use crate::eval::EvalCx;
@@ -24,6 +26,15 @@ impl Op for HardSwish {
 
     fn eval(&self, cx: &mut EvalCx<'_>) -> Result<()> {
         eval_float(cx, |x| x * max(0.0, min(1.0, x / 6.0 + 0.5)))
+    }
+
+    fn lower(&self, cx: &LowerCx<'_>) -> Result<Lowering> {
+        lowering::unary(cx, |c, x| {
+            let y = c.bin_const(BinOp::Mul, x, 1.0 / 6.0);
+            let y = c.bin_const(BinOp::Add, y, 0.5);
+            let y = c.clamp(y, 0.0, 1.0);
+            c.mul(x, y)
+        })
     }
 
     fn expand(&self, b: &mut GraphBuilder, x: &[Option<ValueId>]) -> Result<Option<Vec<ValueId>>> {

@@ -5,6 +5,7 @@
 //! ONNX `IsNaN`: opset 9, 13 (bfloat16), 20 (8-bit floats).
 
 use super::common::*;
+use super::lowering;
 use super::pointwise::*;
 use crate::dtype::DType;
 use crate::error::Result;
@@ -29,6 +30,10 @@ impl Op for IsNaN {
         let x = cx.tensor(0)?;
         cx.push(Tensor::from_bools(x.shape(), x.floats()?.into_iter().map(f64::is_nan)));
         Ok(())
+    }
+
+    fn lower(&self, cx: &LowerCx<'_>) -> Result<Lowering> {
+        lowering::unary(cx, |c, x| c.is_nan(x))
     }
 
     fn facts(&self) -> Facts {

@@ -11,6 +11,7 @@
 
 use super::common::*;
 use super::lanes::{lanes, moments};
+use super::lowering;
 use crate::dtype::DType;
 use crate::error::Result;
 use crate::eval::EvalCx;
@@ -83,6 +84,13 @@ impl Op for LayerNormalization {
             cx.push(Tensor::from_floats(self.stash_type, &stats, inverses));
         }
         Ok(())
+    }
+
+    fn lower(&self, cx: &LowerCx<'_>) -> Result<Lowering> {
+        if cx.outputs.len() != 1 || cx.outputs[0].1.contains(&0) {
+            return Ok(Lowering::Host);
+        }
+        lowering::layer_norm(cx, normal_axis(self.axis, cx.shape(0).len()), self.epsilon, true)
     }
 }
 

@@ -5,6 +5,8 @@
 //! ONNX `LeakyRelu`: opset 1 (`consumed_inputs`), 6, 16 (bfloat16).
 
 use super::common::*;
+use super::lowering;
+use super::lowering::BinOp;
 use super::pointwise::*;
 use crate::error::Result;
 use crate::eval::EvalCx;
@@ -28,6 +30,16 @@ impl Op for LeakyRelu {
     fn eval(&self, cx: &mut EvalCx<'_>) -> Result<()> {
         let alpha = f64::from(self.alpha);
         eval_float(cx, |x| if x < 0.0 { alpha * x } else { x })
+    }
+
+    fn lower(&self, cx: &LowerCx<'_>) -> Result<Lowering> {
+        let alpha = f64::from(self.alpha);
+        lowering::unary(cx, |c, x| {
+            let z = c.zero(c.dtype(x));
+            let a = c.bin_const(BinOp::Mul, x, alpha);
+            let neg = c.lt(x, z);
+            c.select(neg, a, x)
+        })
     }
 
     fn facts(&self) -> Facts {

@@ -7,6 +7,7 @@
 //! (bfloat16).
 
 use super::common::*;
+use super::lowering;
 use super::pointwise::*;
 use crate::dtype::DType;
 use crate::error::Result;
@@ -27,6 +28,10 @@ impl Op for Less {
 
     fn eval(&self, cx: &mut EvalCx<'_>) -> Result<()> {
         eval_compare(cx, |a, b| a < b, |a, b| a < b, |a, b| a < b)
+    }
+
+    fn lower(&self, cx: &LowerCx<'_>) -> Result<Lowering> {
+        lowering::binary(cx, |c, a, b| c.lt(a, b))
     }
 
     fn facts(&self) -> Facts {

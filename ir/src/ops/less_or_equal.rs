@@ -6,6 +6,7 @@
 //! False where an operand is NaN. ONNX `LessOrEqual`: opset 12, 16 (bfloat16).
 
 use super::common::*;
+use super::lowering;
 use crate::dtype::DType;
 use crate::error::Result;
 use crate::eval::EvalCx;
@@ -25,6 +26,10 @@ impl Op for LessOrEqual {
 
     fn eval(&self, cx: &mut EvalCx<'_>) -> Result<()> {
         eval_compare(cx, |a, b| a <= b, |a, b| a <= b, |a, b| a <= b)
+    }
+
+    fn lower(&self, cx: &LowerCx<'_>) -> Result<Lowering> {
+        lowering::binary(cx, |c, a, b| c.le(a, b))
     }
 
     fn expand(&self, b: &mut GraphBuilder, x: &[Option<ValueId>]) -> Result<Option<Vec<ValueId>>> {

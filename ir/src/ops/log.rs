@@ -5,6 +5,7 @@
 //! NaN below zero, negative infinity at zero. ONNX `Log`: opset 1 (`consumed_inputs`), 6, 13 (bfloat16).
 
 use super::common::*;
+use super::lowering;
 use super::pointwise::*;
 use crate::error::Result;
 use crate::eval::EvalCx;
@@ -24,6 +25,10 @@ impl Op for Log {
 
     fn eval(&self, cx: &mut EvalCx<'_>) -> Result<()> {
         eval_float(cx, f64::ln)
+    }
+
+    fn lower(&self, cx: &LowerCx<'_>) -> Result<Lowering> {
+        lowering::unary(cx, |c, x| c.log(x))
     }
 
     fn facts(&self) -> Facts {

@@ -1,11 +1,12 @@
 //! Lowerings that many operators share, written in tensor expressions.
 
+use super::window::Fixed;
 use crate::dtype::DType;
 use crate::error::{Error, Result};
-use crate::loops::{ComputeBuilder, ExprId, LoopError, TensorId};
-use crate::lower::{Computation, LowerCx, Lowering};
+use crate::loops::LoopError;
+use crate::lower::{Computation, IndexCheck, LowerCx, Lowering};
 
-pub use crate::loops::ReduceOp;
+pub use crate::loops::{BinOp, ComputeBuilder, ExprId, ReduceOp, TensorId};
 
 /// A computation in the making, its inputs tied to operands.
 pub struct Loops<'a, 'b> {
@@ -13,13 +14,14 @@ pub struct Loops<'a, 'b> {
     pub c: ComputeBuilder,
     cx: &'a LowerCx<'b>,
     operands: Vec<usize>,
+    checks: Vec<IndexCheck>,
     tensors: Vec<TensorId>,
 }
 
 impl<'a, 'b> Loops<'a, 'b> {
     /// Starts a computation for a call.
     pub fn new(cx: &'a LowerCx<'b>) -> Self {
-        Loops { c: ComputeBuilder::new(), cx, operands: Vec::new(), tensors: Vec::new() }
+        Loops { c: ComputeBuilder::new(), cx, operands: Vec::new(), checks: Vec::new(), tensors: Vec::new() }
     }
 
     /// Operand `i` as a tensor.
@@ -31,6 +33,11 @@ impl<'a, 'b> Loops<'a, 'b> {
         self.operands.push(i);
         self.tensors.push(t);
         t
+    }
+
+    /// Elements of operand `i` index an axis of `extent`: outside `-extent..extent` is an error of the run.
+    pub fn check_index(&mut self, i: usize, extent: usize) {
+        self.checks.push(IndexCheck { operand: i, extent });
     }
 
     /// Result 0 element by element.
@@ -46,7 +53,7 @@ impl<'a, 'b> Loops<'a, 'b> {
             self.c.output(r);
         }
         match self.c.finish() {
-            Ok(compute) => Ok(Lowering::Compute(Computation { compute, operands: self.operands })),
+            Ok(compute) => Ok(Lowering::Compute(Computation { compute, operands: self.operands, checks: self.checks })),
             Err(LoopError::Unsupported(_)) => Ok(Lowering::Host),
             Err(e) => Err(Error::bug(e.to_string())),
         }
@@ -128,27 +135,13 @@ pub fn reduce(
     })
 }
 
-/// The window of a pooling operator along one spatial axis.
-#[derive(Clone, Copy, Debug)]
-pub struct PoolAxis {
-    /// Extent of the kernel.
-    pub kernel: usize,
-    /// Step between windows.
-    pub stride: usize,
-    /// Step within a window.
-    pub dilation: usize,
-    /// Padding before the first element.
-    pub begin: usize,
-}
-
-/// Reduces windows of `x[n, c, spatial…]`; elements outside count as `outside`. `finish` gets the sum and the number of
-/// elements of the window that lie inside (`f32`), where `count` asks for it.
+/// Reduces windows of `x[n, c, spatial…]`; elements outside count as `outside`. `finish` gets what was reduced and the
+/// index of the window.
 pub fn pool(
     cx: &LowerCx<'_>,
-    axes: &[PoolAxis],
+    axes: &[Fixed],
     op: ReduceOp,
     outside: f64,
-    pre: impl Fn(&mut ComputeBuilder, ExprId) -> ExprId,
     finish: impl Fn(&mut ComputeBuilder, ExprId, &[ExprId]) -> ExprId,
 ) -> Result<Lowering> {
     let dtype = cx.dtype(0);
@@ -163,11 +156,27 @@ pub fn pool(
                 let tap = c.affine(r[a], axis.dilation as i64, 0);
                 index.push(c.add(start, tap));
             }
-            let pad = if dtype.is_float() { c.float(dtype, outside) } else { c.int(dtype, outside as i64) };
-            let v = c.load_padded(x, &index, pad);
-            pre(c, v)
+            let pad = c.float(dtype, outside);
+            c.load_padded(x, &index, pad)
         });
         finish(c, sum, i)
+    })
+}
+
+/// The axes of a `Reduce…` call with `axes` as operand 1; `None` where they are not constant or nothing is reduced.
+pub fn reduce_axes(cx: &LowerCx<'_>, noop: bool) -> Result<Option<Vec<usize>>> {
+    let rank = cx.shape(0).len();
+    let axes = match cx.has(1) {
+        false => Vec::new(),
+        true => match cx.constant(1) {
+            Some(t) => t.to_i64s()?.into_iter().map(|a| super::common::normal_axis(a, rank)).collect(),
+            None => return Ok(None),
+        },
+    };
+    Ok(match (axes.is_empty(), noop) {
+        (false, _) => Some(axes),
+        (true, true) => None,
+        (true, false) => Some((0..rank).collect()),
     })
 }
 

@@ -9,6 +9,8 @@
 //! index -1. ONNX `MaxPool`: opset 1, 8 (`Indices`), 10 (`ceil_mode`, `dilations`), 11, 12 (bytes), 22.
 
 use super::common::*;
+use super::lowering;
+use super::lowering::ReduceOp;
 use super::pool_common::pool_rule;
 use super::window::{Window, for_each_window, numbers};
 use crate::dtype::DType;
@@ -89,6 +91,14 @@ impl Op for MaxPool {
             cx.push(Tensor::from_slice(&shape, &at));
         }
         Ok(())
+    }
+
+    fn lower(&self, cx: &LowerCx<'_>) -> Result<Lowering> {
+        if cx.outputs.len() != 1 || !cx.dtype(0).is_float() || cx.outputs[0].1.contains(&0) {
+            return Ok(Lowering::Host);
+        }
+        let axes = self.window().fixed(&cx.shape(0)[2..], &super::window::numbers(&self.kernel_shape)?)?;
+        lowering::pool(cx, &axes, ReduceOp::Max, f64::NEG_INFINITY, |_, v, _| v)
     }
 
     fn facts(&self) -> Facts {

@@ -7,6 +7,8 @@
 //! (bfloat16).
 
 use super::common::*;
+use super::lowering;
+use super::lowering::ComputeBuilder;
 use super::pointwise::*;
 use crate::error::Result;
 use crate::eval::EvalCx;
@@ -27,6 +29,10 @@ impl Op for Min {
 
     fn eval(&self, cx: &mut EvalCx<'_>) -> Result<()> {
         eval_variadic(cx, min, i128::min, |x| x)
+    }
+
+    fn lower(&self, cx: &LowerCx<'_>) -> Result<Lowering> {
+        lowering::variadic(cx, ComputeBuilder::min)
     }
 
     fn facts(&self) -> Facts {

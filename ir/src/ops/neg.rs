@@ -5,6 +5,7 @@
 //! Integers wrap. Enters shape arithmetic. ONNX `Neg`: opset 1 (`consumed_inputs`), 6, 13 (bfloat16).
 
 use super::common::*;
+use super::lowering;
 use super::pointwise::*;
 use crate::error::Result;
 use crate::eval::EvalCx;
@@ -25,6 +26,10 @@ impl Op for Neg {
 
     fn eval(&self, cx: &mut EvalCx<'_>) -> Result<()> {
         eval_unary(cx, |x| -x, |x| -x)
+    }
+
+    fn lower(&self, cx: &LowerCx<'_>) -> Result<Lowering> {
+        lowering::unary(cx, |c, x| c.neg(x))
     }
 
     fn facts(&self) -> Facts {

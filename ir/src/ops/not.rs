@@ -5,6 +5,7 @@
 //! ONNX `Not`: opset 1.
 
 use super::common::*;
+use super::lowering;
 use crate::dtype::DType;
 use crate::error::Result;
 use crate::eval::EvalCx;
@@ -24,6 +25,10 @@ impl Op for Not {
 
     fn eval(&self, cx: &mut EvalCx<'_>) -> Result<()> {
         eval_unary(cx, |x| x, |x| i128::from(x == 0))
+    }
+
+    fn lower(&self, cx: &LowerCx<'_>) -> Result<Lowering> {
+        lowering::unary(cx, |c, x| c.not(x))
     }
 
     fn facts(&self) -> Facts {

@@ -7,6 +7,7 @@
 //! ONNX `Pow`: opset 1 (`broadcast`, `axis`), 7, 12 (integers, two types), 13, 15 (bfloat16).
 
 use super::common::*;
+use super::lowering;
 use super::pointwise::*;
 use crate::dtype::DType;
 use crate::error::{Error, Result};
@@ -40,6 +41,16 @@ impl Op for Pow {
             return Ok(());
         }
         eval_binary(cx, f64::powf, int_pow)
+    }
+
+    fn lower(&self, cx: &LowerCx<'_>) -> Result<Lowering> {
+        if !cx.dtype(0).is_float() || cx.dtype(0) != cx.dtype(1) {
+            return Ok(Lowering::Host);
+        }
+        if let Some(2.0) = cx.constant(1).filter(|t| t.len() == 1).and_then(|t| t.floats().ok()).map(|v| v[0]) {
+            return lowering::binary(cx, |c, a, _| c.mul(a, a));
+        }
+        lowering::binary(cx, |c, a, b| c.pow(a, b))
     }
 
     fn facts(&self) -> Facts {

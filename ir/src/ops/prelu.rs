@@ -7,6 +7,7 @@
 //! 9 (integers), 16 (bfloat16).
 
 use super::common::*;
+use super::lowering;
 use super::pointwise::*;
 use crate::dtype::DType;
 use crate::error::Result;
@@ -35,6 +36,15 @@ impl Op for PRelu {
 
     fn eval(&self, cx: &mut EvalCx<'_>) -> Result<()> {
         eval_binary(cx, |x, s| if x < 0.0 { s * x } else { x }, |x, s| Ok(if x < 0 { s.wrapping_mul(x) } else { x }))
+    }
+
+    fn lower(&self, cx: &LowerCx<'_>) -> Result<Lowering> {
+        lowering::binary(cx, |c, a, b| {
+            let z = c.zero(c.dtype(a));
+            let m = c.mul(a, b);
+            let neg = c.lt(a, z);
+            c.select(neg, m, a)
+        })
     }
 
     fn facts(&self) -> Facts {

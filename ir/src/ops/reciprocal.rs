@@ -5,6 +5,7 @@
 //! Infinite at zero. ONNX `Reciprocal`: opset 1 (`consumed_inputs`), 6, 13 (bfloat16).
 
 use super::common::*;
+use super::lowering;
 use super::pointwise::*;
 use crate::error::Result;
 use crate::eval::EvalCx;
@@ -24,6 +25,10 @@ impl Op for Reciprocal {
 
     fn eval(&self, cx: &mut EvalCx<'_>) -> Result<()> {
         eval_float(cx, |x| 1.0 / x)
+    }
+
+    fn lower(&self, cx: &LowerCx<'_>) -> Result<Lowering> {
+        lowering::unary(cx, |c, x| c.recip(x))
     }
 
     fn facts(&self) -> Facts {

@@ -4,6 +4,8 @@
 
 use super::common::*;
 use super::lanes::sum;
+use super::lowering;
+use super::lowering::ReduceOp;
 use super::reduce_common::{WIDE, eval_reduce, reduce_rule, upgrade_axes};
 use crate::error::Result;
 use crate::eval::EvalCx;
@@ -33,6 +35,11 @@ impl Op for ReduceL1 {
             |v| sum(v.iter().map(|x| x.abs())),
             |v| v.iter().map(|x| x.abs()).sum(),
         )
+    }
+
+    fn lower(&self, cx: &LowerCx<'_>) -> Result<Lowering> {
+        let Some(axes) = lowering::reduce_axes(cx, self.noop_with_empty_axes)? else { return Ok(Lowering::Host) };
+        lowering::reduce(cx, &axes, ReduceOp::Sum, |c, x| c.abs(x), |_, y| y)
     }
 }
 

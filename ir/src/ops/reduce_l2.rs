@@ -4,6 +4,8 @@
 
 use super::common::*;
 use super::lanes::sum;
+use super::lowering;
+use super::lowering::ReduceOp;
 use super::reduce_common::{WIDE, eval_reduce_real, reduce_rule, upgrade_axes};
 use crate::error::Result;
 use crate::eval::EvalCx;
@@ -28,6 +30,14 @@ impl Op for ReduceL2 {
 
     fn eval(&self, cx: &mut EvalCx<'_>) -> Result<()> {
         eval_reduce_real(cx, self.noop_with_empty_axes, |v| sum(v.iter().map(|x| x * x)).sqrt())
+    }
+
+    fn lower(&self, cx: &LowerCx<'_>) -> Result<Lowering> {
+        if !cx.dtype(0).is_float() {
+            return Ok(Lowering::Host);
+        }
+        let Some(axes) = lowering::reduce_axes(cx, self.noop_with_empty_axes)? else { return Ok(Lowering::Host) };
+        lowering::reduce(cx, &axes, ReduceOp::Sum, |c, x| c.mul(x, x), |c, y| c.sqrt(y))
     }
 }
 

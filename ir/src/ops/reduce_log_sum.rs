@@ -3,6 +3,8 @@
 //! Shapes and constraints C1 to C3: see [`reduce_common`](super::reduce_common). The result of nothing is minus infinity. Integers, which opset 28 took out, are still taken and rounded towards zero. ONNX `ReduceLogSum`: opset 1, 11, 13, 18, 28.
 
 use super::common::*;
+use super::lowering;
+use super::lowering::ReduceOp;
 use super::reduce_common::{WIDE, eval_reduce_real, reduce_rule, upgrade_axes};
 use crate::error::Result;
 use crate::eval::EvalCx;
@@ -27,6 +29,14 @@ impl Op for ReduceLogSum {
 
     fn eval(&self, cx: &mut EvalCx<'_>) -> Result<()> {
         eval_reduce_real(cx, self.noop_with_empty_axes, |v| v.iter().sum::<f64>().ln())
+    }
+
+    fn lower(&self, cx: &LowerCx<'_>) -> Result<Lowering> {
+        if !cx.dtype(0).is_float() {
+            return Ok(Lowering::Host);
+        }
+        let Some(axes) = lowering::reduce_axes(cx, self.noop_with_empty_axes)? else { return Ok(Lowering::Host) };
+        lowering::reduce(cx, &axes, ReduceOp::Sum, |_, x| x, |c, y| c.log(y))
     }
 }
 

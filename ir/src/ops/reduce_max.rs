@@ -3,7 +3,10 @@
 //! Shapes and constraints C1 to C3: see [`reduce_common`](super::reduce_common). NaN wins. The greatest of nothing is the type's least value. ONNX `ReduceMax`: opset 1, 11, 12, 13, 18, 20.
 
 use super::common::*;
+use super::lowering;
+use super::lowering::ReduceOp;
 use super::reduce_common::{ORDERED, eval_reduce, reduce_rule, upgrade_axes};
+use crate::dtype::DType;
 use crate::error::Result;
 use crate::eval::EvalCx;
 use crate::rule::{RuleCx, RuleResult};
@@ -34,6 +37,14 @@ impl Op for ReduceMax {
             |v| v.iter().fold(f64::NEG_INFINITY, |a, &b| if b > a || b.is_nan() { b } else { a }),
             |v| v.iter().copied().max().unwrap_or(none),
         )
+    }
+
+    fn lower(&self, cx: &LowerCx<'_>) -> Result<Lowering> {
+        if cx.dtype(0) == DType::Bool {
+            return Ok(Lowering::Host);
+        }
+        let Some(axes) = lowering::reduce_axes(cx, self.noop_with_empty_axes)? else { return Ok(Lowering::Host) };
+        lowering::reduce(cx, &axes, ReduceOp::Max, |_, x| x, |_, y| y)
     }
 }
 

@@ -3,6 +3,8 @@
 //! Shapes and constraints C1 to C3: see [`reduce_common`](super::reduce_common). The mean of nothing is NaN (0 for integers, whose means are rounded towards zero). ONNX `ReduceMean`: opset 1, 11, 13, 18.
 
 use super::common::*;
+use super::lowering;
+use super::lowering::{BinOp, ReduceOp};
 use super::reduce_common::{WIDE, eval_reduce, reduce_rule, upgrade_axes};
 use crate::error::Result;
 use crate::eval::EvalCx;
@@ -32,6 +34,16 @@ impl Op for ReduceMean {
             |v| v.iter().sum::<f64>() / v.len() as f64,
             |v| v.iter().sum::<i128>() / (v.len() as i128).max(1),
         )
+    }
+
+    fn lower(&self, cx: &LowerCx<'_>) -> Result<Lowering> {
+        if !cx.dtype(0).is_float() {
+            return Ok(Lowering::Host);
+        }
+        let Some(axes) = lowering::reduce_axes(cx, self.noop_with_empty_axes)? else { return Ok(Lowering::Host) };
+        let n: usize = axes.iter().map(|&a| cx.shape(0)[a]).product();
+        let scale = 1.0 / n as f64;
+        lowering::reduce(cx, &axes, ReduceOp::Sum, |_, x| x, |c, y| c.bin_const(BinOp::Mul, y, scale))
     }
 }
 

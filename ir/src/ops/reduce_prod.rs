@@ -3,6 +3,8 @@
 //! Shapes and constraints C1 to C3: see [`reduce_common`](super::reduce_common). An empty product is 1; integers wrap. ONNX `ReduceProd`: opset 1, 11, 13, 18.
 
 use super::common::*;
+use super::lowering;
+use super::lowering::ReduceOp;
 use super::reduce_common::{WIDE, eval_reduce, reduce_rule, upgrade_axes};
 use crate::error::Result;
 use crate::eval::EvalCx;
@@ -32,6 +34,11 @@ impl Op for ReduceProd {
             |v| v.iter().product(),
             |v| v.iter().fold(1, |a, &b| a.wrapping_mul(b)),
         )
+    }
+
+    fn lower(&self, cx: &LowerCx<'_>) -> Result<Lowering> {
+        let Some(axes) = lowering::reduce_axes(cx, self.noop_with_empty_axes)? else { return Ok(Lowering::Host) };
+        lowering::reduce(cx, &axes, ReduceOp::Prod, |_, x| x, |_, y| y)
     }
 }
 

@@ -5,6 +5,7 @@
 //! NaN stays NaN. ONNX `Relu`: opset 1, 6, 13 (bfloat16), 14 (integers).
 
 use super::common::*;
+use super::lowering;
 use crate::error::Result;
 use crate::eval::EvalCx;
 use crate::rule::{RuleCx, RuleResult};
@@ -23,6 +24,10 @@ impl Op for Relu {
 
     fn eval(&self, cx: &mut EvalCx<'_>) -> Result<()> {
         eval_unary(cx, |x| if x < 0.0 { 0.0 } else { x }, |x| x.max(0))
+    }
+
+    fn lower(&self, cx: &LowerCx<'_>) -> Result<Lowering> {
+        lowering::unary(cx, |c, x| c.relu(x))
     }
 
     fn facts(&self) -> Facts {

@@ -9,6 +9,7 @@
 use super::common::*;
 use super::lanes::map_lanes;
 use super::layer_normalization::{require_broadcasts_to, scale_and_shift};
+use super::lowering;
 use crate::error::Result;
 use crate::eval::EvalCx;
 use crate::rule::{RuleCx, RuleResult};
@@ -53,6 +54,13 @@ impl Op for RmsNormalization {
         scale_and_shift(&mut v, x.shape(), Some(scale), None)?;
         cx.push(Tensor::from_floats(scale.dtype(), x.shape(), v));
         Ok(())
+    }
+
+    fn lower(&self, cx: &LowerCx<'_>) -> Result<Lowering> {
+        if cx.outputs.len() != 1 || cx.outputs[0].1.contains(&0) {
+            return Ok(Lowering::Host);
+        }
+        lowering::layer_norm(cx, normal_axis(self.axis, cx.shape(0).len()), self.epsilon, false)
     }
 }
 

@@ -5,6 +5,8 @@
 //! ONNX `Selu`: opset 1 (other defaults), 6, 22 (bfloat16).
 
 use super::common::*;
+use super::lowering;
+use super::lowering::BinOp;
 use super::pointwise::*;
 use crate::error::Result;
 use crate::eval::EvalCx;
@@ -30,6 +32,18 @@ impl Op for Selu {
     fn eval(&self, cx: &mut EvalCx<'_>) -> Result<()> {
         let (alpha, gamma) = (f64::from(self.alpha), f64::from(self.gamma));
         eval_float(cx, |x| if x > 0.0 { gamma * x } else { gamma * alpha * x.exp_m1() })
+    }
+
+    fn lower(&self, cx: &LowerCx<'_>) -> Result<Lowering> {
+        let (alpha, gamma) = (f64::from(self.alpha), f64::from(self.gamma));
+        lowering::unary(cx, |c, x| {
+            let z = c.zero(c.dtype(x));
+            let e = c.expm1(x);
+            let e = c.bin_const(BinOp::Mul, e, alpha);
+            let neg = c.le(x, z);
+            let y = c.select(neg, e, x);
+            c.bin_const(BinOp::Mul, y, gamma)
+        })
     }
 
     fn facts(&self) -> Facts {

@@ -5,6 +5,7 @@
 //! ONNX `Sigmoid`: opset 1 (`consumed_inputs`), 6, 13 (bfloat16).
 
 use super::common::*;
+use super::lowering;
 use super::pointwise::*;
 use crate::error::Result;
 use crate::eval::EvalCx;
@@ -24,6 +25,10 @@ impl Op for Sigmoid {
 
     fn eval(&self, cx: &mut EvalCx<'_>) -> Result<()> {
         eval_float(cx, sigmoid)
+    }
+
+    fn lower(&self, cx: &LowerCx<'_>) -> Result<Lowering> {
+        lowering::unary(cx, |c, x| c.sigmoid(x))
     }
 
     fn facts(&self) -> Facts {

@@ -5,6 +5,7 @@
 //! Zero and NaN stay. ONNX `Sign`: opset 9, 13 (bfloat16).
 
 use super::common::*;
+use super::lowering;
 use crate::error::Result;
 use crate::eval::EvalCx;
 use crate::rule::{RuleCx, RuleResult};
@@ -35,6 +36,10 @@ impl Op for Sign {
             },
             i128::signum,
         )
+    }
+
+    fn lower(&self, cx: &LowerCx<'_>) -> Result<Lowering> {
+        lowering::unary(cx, |c, x| c.sign(x))
     }
 
     fn facts(&self) -> Facts {

@@ -10,6 +10,7 @@
 //! ONNX `Slice`: opset 1 (attributes), 10 (operands, steps), 11, 13 (types).
 
 use super::common::*;
+use super::lowering;
 use super::move_common::*;
 use crate::error::Result;
 use crate::eval::EvalCx;
@@ -129,6 +130,21 @@ impl Op for Slice {
             steps[a] = if n > 1 { step as isize * from[a] as isize } else { 0 };
         }
         take_result(cx, affine_positions(&shape, &steps, start))
+    }
+
+    fn lower(&self, cx: &LowerCx<'_>) -> Result<Lowering> {
+        let ints = |k: usize| cx.constant(k).map(crate::Tensor::to_i64s).transpose();
+        let rank = cx.shape(0).len();
+        let (Some(starts), Some(ends)) = (ints(1)?, ints(2)?) else { return Ok(Lowering::Host) };
+        let axes = if cx.has(3) { ints(3)? } else { Some((0..starts.len() as i64).collect()) };
+        let steps = if cx.has(4) { ints(4)? } else { Some(vec![1; starts.len()]) };
+        let (Some(axes), Some(steps)) = (axes, steps) else { return Ok(Lowering::Host) };
+        let mut map = vec![(1, 0); rank];
+        for (k, &a) in axes.iter().enumerate() {
+            let a = normal_axis(a, rank);
+            map[a] = (steps[k], slice_range(cx.shape(0)[a], starts[k], ends[k], steps[k]).0 as i64);
+        }
+        lowering::moved(cx, |c, i| i.iter().zip(&map).map(|(&e, &(step, start))| c.affine(e, step, start)).collect())
     }
 
     fn facts(&self) -> Facts {

@@ -7,6 +7,7 @@
 
 use super::common::*;
 use super::lanes::{eval_lane, softmax};
+use super::lowering;
 use crate::error::{Error, Result};
 use crate::eval::EvalCx;
 use crate::rule::{RuleCx, RuleResult};
@@ -31,6 +32,13 @@ impl Op for Softmax {
 
     fn eval(&self, cx: &mut EvalCx<'_>) -> Result<()> {
         eval_lane(cx, self.axis, softmax)
+    }
+
+    fn lower(&self, cx: &LowerCx<'_>) -> Result<Lowering> {
+        if cx.outputs[0].1.contains(&0) {
+            return Ok(Lowering::Host);
+        }
+        lowering::softmax(cx, normal_axis(self.axis, cx.shape(0).len()), false)
     }
 
     fn facts(&self) -> Facts {

@@ -5,6 +5,7 @@
 //! Large `x` stays itself, without overflow. ONNX `Softplus`: opset 1, 22 (bfloat16).
 
 use super::common::*;
+use super::lowering;
 use super::pointwise::*;
 use crate::error::Result;
 use crate::eval::EvalCx;
@@ -24,6 +25,18 @@ impl Op for Softplus {
 
     fn eval(&self, cx: &mut EvalCx<'_>) -> Result<()> {
         eval_float(cx, softplus)
+    }
+
+    fn lower(&self, cx: &LowerCx<'_>) -> Result<Lowering> {
+        lowering::unary(cx, |c, x| {
+            // max(x, 0) + log(1 + e^-|x|) never overflows.
+            let p = c.relu(x);
+            let a = c.abs(x);
+            let a = c.neg(a);
+            let e = c.exp(a);
+            let l = c.log1p(e);
+            c.add(p, l)
+        })
     }
 
     fn facts(&self) -> Facts {

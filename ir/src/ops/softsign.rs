@@ -5,6 +5,8 @@
 //! NaN at infinities, as the formula says. ONNX `Softsign`: opset 1, 22 (bfloat16).
 
 use super::common::*;
+use super::lowering;
+use super::lowering::BinOp;
 use super::pointwise::*;
 use crate::error::Result;
 use crate::eval::EvalCx;
@@ -24,6 +26,14 @@ impl Op for Softsign {
 
     fn eval(&self, cx: &mut EvalCx<'_>) -> Result<()> {
         eval_float(cx, |x| x / (1.0 + x.abs()))
+    }
+
+    fn lower(&self, cx: &LowerCx<'_>) -> Result<Lowering> {
+        lowering::unary(cx, |c, x| {
+            let a = c.abs(x);
+            let a = c.bin_const(BinOp::Add, a, 1.0);
+            c.div(x, a)
+        })
     }
 
     fn facts(&self) -> Facts {

@@ -9,6 +9,7 @@
 //! attribute; 1 takes it as an operand too), 11, 13 (operand), 18 (`num_outputs`; before, pieces were equal).
 
 use super::common::*;
+use super::lowering::Loops;
 use super::move_common::*;
 use crate::dtype::DType;
 use crate::error::Result;
@@ -92,6 +93,24 @@ impl Op for Split {
             start += len;
         }
         Ok(())
+    }
+
+    fn lower(&self, cx: &LowerCx<'_>) -> Result<Lowering> {
+        let axis = normal_axis(self.axis, cx.shape(0).len());
+        let mut l = Loops::new(cx);
+        let x = l.x(0);
+        let mut start = 0;
+        let mut pieces = Vec::new();
+        for (dtype, shape) in &cx.outputs {
+            let at = start;
+            pieces.push(l.c.compute(*dtype, shape, |c, i| {
+                let mut index = i.to_vec();
+                index[axis] = c.affine(index[axis], 1, at);
+                c.load(x, &index)
+            }));
+            start += shape[axis] as i64;
+        }
+        l.done(&pieces)
     }
 
     fn facts(&self) -> Facts {

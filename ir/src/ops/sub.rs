@@ -7,6 +7,7 @@
 //! 13, 14 (8- and 16-bit integers).
 
 use super::common::*;
+use super::lowering;
 use super::pointwise::*;
 use crate::error::Result;
 use crate::eval::EvalCx;
@@ -27,6 +28,10 @@ impl Op for Sub {
 
     fn eval(&self, cx: &mut EvalCx<'_>) -> Result<()> {
         eval_binary(cx, |a, b| a - b, |a, b| Ok(a - b))
+    }
+
+    fn lower(&self, cx: &LowerCx<'_>) -> Result<Lowering> {
+        lowering::binary(cx, |c, a, b| c.sub(a, b))
     }
 
     fn facts(&self) -> Facts {

@@ -6,6 +6,8 @@
 //! The sum is rounded once. ONNX `Sum`: opset 1 and 6 (equal shapes), 8 (broadcasting), 13 (bfloat16).
 
 use super::common::*;
+use super::lowering;
+use super::lowering::ComputeBuilder;
 use super::pointwise::*;
 use crate::error::Result;
 use crate::eval::EvalCx;
@@ -25,6 +27,10 @@ impl Op for Sum {
 
     fn eval(&self, cx: &mut EvalCx<'_>) -> Result<()> {
         eval_variadic(cx, |a, b| a + b, i128::wrapping_add, |x| x)
+    }
+
+    fn lower(&self, cx: &LowerCx<'_>) -> Result<Lowering> {
+        lowering::variadic(cx, ComputeBuilder::add)
     }
 
     fn expand(&self, b: &mut GraphBuilder, x: &[Option<ValueId>]) -> Result<Option<Vec<ValueId>>> {

@@ -5,6 +5,8 @@
 //! ONNX `Swish`: opset 24.
 
 use super::common::*;
+use super::lowering;
+use super::lowering::BinOp;
 use super::pointwise::*;
 use crate::error::Result;
 use crate::eval::EvalCx;
@@ -28,6 +30,15 @@ impl Op for Swish {
     fn eval(&self, cx: &mut EvalCx<'_>) -> Result<()> {
         let alpha = f64::from(self.alpha);
         eval_float(cx, |x| x * sigmoid(alpha * x))
+    }
+
+    fn lower(&self, cx: &LowerCx<'_>) -> Result<Lowering> {
+        let alpha = f64::from(self.alpha);
+        lowering::unary(cx, |c, x| {
+            let y = c.bin_const(BinOp::Mul, x, alpha);
+            let y = c.sigmoid(y);
+            c.mul(x, y)
+        })
     }
 
     fn expand(&self, b: &mut GraphBuilder, x: &[Option<ValueId>]) -> Result<Option<Vec<ValueId>>> {

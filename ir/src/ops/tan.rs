@@ -5,6 +5,7 @@
 //! ONNX `Tan`: opset 7, 22 (bfloat16).
 
 use super::common::*;
+use super::lowering;
 use super::pointwise::*;
 use crate::error::Result;
 use crate::eval::EvalCx;
@@ -24,6 +25,10 @@ impl Op for Tan {
 
     fn eval(&self, cx: &mut EvalCx<'_>) -> Result<()> {
         eval_float(cx, f64::tan)
+    }
+
+    fn lower(&self, cx: &LowerCx<'_>) -> Result<Lowering> {
+        lowering::unary(cx, |c, x| c.tan(x))
     }
 
     fn facts(&self) -> Facts {

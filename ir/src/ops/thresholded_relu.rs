@@ -5,6 +5,7 @@
 //! NaN becomes 0. ONNX `ThresholdedRelu`: opset 10, 22 (bfloat16).
 
 use super::common::*;
+use super::lowering;
 use super::pointwise::*;
 use crate::error::Result;
 use crate::eval::EvalCx;
@@ -28,6 +29,16 @@ impl Op for ThresholdedRelu {
     fn eval(&self, cx: &mut EvalCx<'_>) -> Result<()> {
         let alpha = f64::from(self.alpha);
         eval_float(cx, |x| if x > alpha { x } else { 0.0 })
+    }
+
+    fn lower(&self, cx: &LowerCx<'_>) -> Result<Lowering> {
+        let alpha = f64::from(self.alpha);
+        lowering::unary(cx, |c, x| {
+            let z = c.zero(c.dtype(x));
+            let a = c.float(c.dtype(x), alpha);
+            let above = c.gt(x, a);
+            c.select(above, x, z)
+        })
     }
 
     fn facts(&self) -> Facts {

@@ -6,6 +6,7 @@
 //! ONNX `Tile`: opset 1 (`tiles` and `axis`: one axis, as constants here), 6, 13 (types).
 
 use super::common::*;
+use super::lowering;
 use super::move_common::*;
 use crate::dtype::DType;
 use crate::error::{Error, Result};
@@ -60,6 +61,22 @@ impl Op for Tile {
             Ok(())
         })?;
         take_result(cx, positions)
+    }
+
+    fn lower(&self, cx: &LowerCx<'_>) -> Result<Lowering> {
+        let shape = cx.shape(0).to_vec();
+        if shape.contains(&0) {
+            return Ok(Lowering::Host);
+        }
+        lowering::moved(cx, |c, i| {
+            i.iter()
+                .zip(&shape)
+                .map(|(&e, &n)| {
+                    let n = c.idx(n as i64);
+                    c.floor_mod(e, n)
+                })
+                .collect()
+        })
     }
 
     fn facts(&self) -> Facts {

@@ -5,6 +5,7 @@
 //! ONNX `Transpose`: opset 1, 13, 21, 23, 24, 25 (types).
 
 use super::common::*;
+use super::lowering;
 use super::move_common::*;
 use crate::error::Result;
 use crate::eval::EvalCx;
@@ -55,6 +56,15 @@ impl Op for Transpose {
         let from = strides(x.shape());
         let steps: Vec<isize> = self.permutation(shape.len()).into_iter().map(|a| from[a] as isize).collect();
         take_result(cx, affine_positions(&shape, &steps, 0))
+    }
+
+    fn lower(&self, cx: &LowerCx<'_>) -> Result<Lowering> {
+        let perm = self.permutation(cx.shape(0).len());
+        lowering::moved(cx, |_, i| {
+            let mut at = i.to_vec();
+            perm.iter().zip(i).for_each(|(&a, &e)| at[a] = e);
+            at
+        })
     }
 
     fn facts(&self) -> Facts {

@@ -7,6 +7,7 @@
 //! known. ONNX `Where`: opset 9, 16 (bfloat16).
 
 use super::common::*;
+use super::lowering::{Loops};
 use crate::dtype::DType;
 use crate::error::Result;
 use crate::eval::EvalCx;
@@ -58,6 +59,16 @@ impl Op for Where {
         }
         cx.push(out);
         Ok(())
+    }
+
+    fn lower(&self, cx: &LowerCx<'_>) -> Result<Lowering> {
+        let mut l = Loops::new(cx);
+        let (cond, x, y) = (l.x(0), l.x(1), l.x(2));
+        l.result(|c, i| {
+            let cond = c.load_broadcast(cond, i);
+            let (x, y) = (c.load_broadcast(x, i), c.load_broadcast(y, i));
+            c.select(cond, x, y)
+        })
     }
 
     fn facts(&self) -> Facts {
