@@ -14,11 +14,14 @@ pub mod r#if;
 pub mod lanes;
 pub mod r#loop;
 pub mod lowering;
+pub mod microsoft;
 pub mod move_common;
 pub mod one_hot;
 pub mod pad;
 pub mod pointwise;
 pub mod pool_common;
+pub mod quantized;
+pub mod random;
 pub mod reduce_common;
 pub mod scan;
 pub mod scan_common;
@@ -44,11 +47,15 @@ pub mod atan;
 pub mod atanh;
 pub mod average_pool;
 pub mod batch_normalization;
+pub mod bernoulli;
+pub mod bit_cast;
 pub mod bit_shift;
 pub mod bitwise_and;
 pub mod bitwise_not;
 pub mod bitwise_or;
 pub mod bitwise_xor;
+pub mod cast;
+pub mod cast_like;
 pub mod ceil;
 pub mod celu;
 pub mod clip;
@@ -56,12 +63,16 @@ pub mod concat;
 pub mod constant;
 pub mod constant_of_shape;
 pub mod conv;
+pub mod conv_integer;
 pub mod conv_transpose;
 pub mod cos;
 pub mod cosh;
 pub mod cum_prod;
 pub mod cum_sum;
+pub mod dequantize_linear;
 pub mod div;
+pub mod dropout;
+pub mod dynamic_quantize_linear;
 pub mod elu;
 pub mod equal;
 pub mod erf;
@@ -95,6 +106,7 @@ pub mod lp_normalization;
 pub mod lp_pool;
 pub mod lrn;
 pub mod mat_mul;
+pub mod mat_mul_integer;
 pub mod max;
 pub mod max_pool;
 pub mod mean;
@@ -103,11 +115,19 @@ pub mod min;
 pub mod mish;
 pub mod modulo;
 pub mod mul;
+pub mod multinomial;
 pub mod neg;
 pub mod not;
 pub mod or;
 pub mod pow;
 pub mod prelu;
+pub mod q_linear_conv;
+pub mod q_linear_mat_mul;
+pub mod quantize_linear;
+pub mod random_normal;
+pub mod random_normal_like;
+pub mod random_uniform;
+pub mod random_uniform_like;
 pub mod range;
 pub mod reciprocal;
 pub mod reduce_l1;
@@ -166,11 +186,15 @@ pub static OPS: &[&OpDef] = &[
     &atanh::DEF,
     &average_pool::DEF,
     &batch_normalization::DEF,
+    &bernoulli::DEF,
+    &bit_cast::DEF,
     &bit_shift::DEF,
     &bitwise_and::DEF,
     &bitwise_not::DEF,
     &bitwise_or::DEF,
     &bitwise_xor::DEF,
+    &cast::DEF,
+    &cast_like::DEF,
     &ceil::DEF,
     &celu::DEF,
     &clip::DEF,
@@ -178,12 +202,16 @@ pub static OPS: &[&OpDef] = &[
     &constant::DEF,
     &constant_of_shape::DEF,
     &conv::DEF,
+    &conv_integer::DEF,
     &conv_transpose::DEF,
     &cos::DEF,
     &cosh::DEF,
     &cum_prod::DEF,
     &cum_sum::DEF,
+    &dequantize_linear::DEF,
     &div::DEF,
+    &dropout::DEF,
+    &dynamic_quantize_linear::DEF,
     &elu::DEF,
     &equal::DEF,
     &erf::DEF,
@@ -217,6 +245,7 @@ pub static OPS: &[&OpDef] = &[
     &lp_pool::DEF,
     &lrn::DEF,
     &mat_mul::DEF,
+    &mat_mul_integer::DEF,
     &max::DEF,
     &max_pool::DEF,
     &mean::DEF,
@@ -225,11 +254,19 @@ pub static OPS: &[&OpDef] = &[
     &mish::DEF,
     &modulo::DEF,
     &mul::DEF,
+    &multinomial::DEF,
     &neg::DEF,
     &not::DEF,
     &or::DEF,
     &pow::DEF,
     &prelu::DEF,
+    &q_linear_conv::DEF,
+    &q_linear_mat_mul::DEF,
+    &quantize_linear::DEF,
+    &random_normal::DEF,
+    &random_normal_like::DEF,
+    &random_uniform::DEF,
+    &random_uniform_like::DEF,
     &range::DEF,
     &reciprocal::DEF,
     &reduce_l1::DEF,
@@ -285,6 +322,19 @@ pub static OPS: &[&OpDef] = &[
     &top_k::DEF,
     &trilu::DEF,
     &r#where::DEF,
+    &microsoft::bias_gelu::DEF,
+    &microsoft::dequantize_linear::DEF,
+    &microsoft::fast_gelu::DEF,
+    &microsoft::gelu::DEF,
+    &microsoft::q_linear_add::DEF,
+    &microsoft::q_linear_average_pool::DEF,
+    &microsoft::q_linear_concat::DEF,
+    &microsoft::q_linear_global_average_pool::DEF,
+    &microsoft::q_linear_leaky_relu::DEF,
+    &microsoft::q_linear_mul::DEF,
+    &microsoft::q_linear_sigmoid::DEF,
+    &microsoft::quantize_linear::DEF,
+    &microsoft::quick_gelu::DEF,
 ];
 
 /// The operator `name` of `domain` (`ai.onnx` and the empty string are one).

@@ -1,0 +1,96 @@
+//! `y = (x - zero_point) scale`.
+//!
+//! - **C1** `x` and `scale` have types of the specification; `zero_point` has the type of `x`; the result's type is
+//!   `output_dtype` or that of `scale`
+//! - **C2** `axis` is one of `x`
+//! - **C3** `scale` is one number, one an index of `axis`, or, with `block_size`, one a block
+//! - **C4** `zero_point` has the shape of `scale`
+//!
+//! The product is rounded once. ONNX `DequantizeLinear`: opset 10, 13 (`axis`), 19 (8-bit floats), 21 (`block_size`),
+//! 23 (`output_dtype`), 24, 25, 28 (types).
+
+use super::common::*;
+use super::quantized::*;
+use crate::dtype::DType;
+use crate::error::Result;
+use crate::eval::EvalCx;
+use crate::rule::{RuleCx, RuleResult};
+use crate::tensor::Tensor;
+
+attributes! {
+    /// Attributes of `DequantizeLinear`.
+    pub struct DequantizeLinear {
+        /// Axis of the scales.
+        axis: i64 = 1,
+        /// Elements of `axis` that share a scale; 0: not blocked.
+        block_size: Dim = Dim::int(0),
+        /// Type of the result.
+        output_dtype: Option<DType>,
+    }
+}
+
+impl Op for DequantizeLinear {
+    op_basics!();
+
+    fn rule(&self, cx: &mut RuleCx<'_>) -> RuleResult {
+        cx.require_dtype("C1", 0, &[QUANTIZED, &[DType::I32]].concat())?;
+        let scale = cx.require_dtype("C1", 1, &[DType::F32, DType::F16, DType::BF16, DType::F8E8M0])?;
+        cx.same_dtype("C1", [0, 2])?;
+        let dtype = self.output_dtype.unwrap_or(if scale == DType::F8E8M0 { DType::F32 } else { scale });
+        cx.require("C1", [DType::F32, DType::F16, DType::BF16].contains(&dtype), || format!("output_dtype {dtype}"))?;
+        scale_rule(cx, 1, 2, self.axis, &self.block_size)?;
+        cx.output(dtype, cx.shape(0)?)
+    }
+
+    fn eval(&self, cx: &mut EvalCx<'_>) -> Result<()> {
+        let (x, scale) = (cx.tensor(0)?, cx.tensor(1)?);
+        let (dtype, shape) = cx.out(0)?;
+        let at = scale_positions(&shape, scale.shape(), self.axis, &self.block_size)?;
+        let zero = cx.tensor_opt(2)?.map(Tensor::floats).transpose()?;
+        let s = scale.floats()?;
+        let y = x.floats()?.into_iter().zip(at).map(|(x, i)| {
+            let zero = zero.as_ref().map_or(0.0, |z| z[if z.len() == 1 { 0 } else { i }]);
+            (x - zero) * s[i]
+        });
+        cx.push(Tensor::from_floats(dtype, &shape, y));
+        Ok(())
+    }
+
+    fn facts(&self) -> Facts {
+        Facts { in_place: &[], accuracy: Accuracy::Ulp(1), ..Facts::MOVES }
+    }
+}
+
+op! {
+    DequantizeLinear in "ai.onnx" since [10, 13, 19, 21, 23, 24, 25, 28]; "x, x_scale, x_zero_point?" => "y";
+    summary: "numbers of a low-precision scale as floats";
+    upgrade: |cx| { drop_undefined(cx, &["output_dtype"]); Ok(()) };
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::common::testing::*;
+    use super::*;
+
+    #[test]
+    fn blocks_share_a_scale() {
+        let x = Tensor::from_slice(&[1, 4], &[1u8, 2, 3, 4]);
+        let s = Tensor::from_slice(&[1, 2], &[1.0f32, 10.0]);
+        let z = Tensor::from_slice(&[1, 2], &[1u8, 2]);
+        let y = run1("DequantizeLinear", attrs! { block_size: 2i64 }, &[x, s, z]).unwrap();
+        assert_eq!(y, Tensor::from_slice(&[1, 4], &[0.0f32, 1.0, 10.0, 20.0]));
+    }
+
+    #[test]
+    fn dequantize_linear_constraints_are_named() {
+        let t = |d, s: &[usize]| Type::tensor(d, s);
+        let (f, u) = (DType::F32, DType::U8);
+        let label = |a, types: &[Type]| violated("DequantizeLinear", a, types);
+        let x = t(u, &[2, 3]);
+        let types = [x.clone(), t(f, &[]), t(DType::I8, &[])];
+        assert_eq!(label(attrs! {}, &types).as_deref(), Some("DequantizeLinear.C1"));
+        assert_eq!(label(attrs! { axis: 2i64 }, &[x.clone(), t(f, &[3])]).as_deref(), Some("DequantizeLinear.C2"));
+        assert_eq!(label(attrs! {}, &[x.clone(), t(f, &[2])]).as_deref(), Some("DequantizeLinear.C3"));
+        assert_eq!(label(attrs! {}, &[x, t(f, &[3]), t(u, &[2])]).as_deref(), Some("DequantizeLinear.C4"));
+    }
+}

@@ -1,0 +1,70 @@
+//! `y = quantise(GlobalAveragePool(dequantise(x)))`.
+//!
+//! - **C1** quantised operands are `i8` or `u8`
+//! - parameters as for [`dequantize_linear`](crate::ops::dequantize_linear)
+//!
+//! Evaluated through `f32`: dequantise, compute, quantise. ONNX Runtime `com.microsoft::QLinearGlobalAveragePool`, version 1.
+
+use super::layout::{channels_first, channels_last};
+use crate::error::Result;
+use crate::ops::common::*;
+use crate::ops::pointwise::rule_of_expansion;
+use crate::ops::quantized::*;
+use crate::rule::{RuleCx, RuleResult};
+
+attributes! {
+    /// Attributes of `QLinearGlobalAveragePool`.
+    pub struct QLinearGlobalAveragePool {
+        /// Whether the channels are the last axis.
+        channels_last: bool = false,
+    }
+}
+
+impl Op for QLinearGlobalAveragePool {
+    op_basics!();
+
+    fn rule(&self, cx: &mut RuleCx<'_>) -> RuleResult {
+        cx.require_dtype("C1", 0, BYTES)?;
+        rule_of_expansion(self, cx)
+    }
+
+    fn expand(&self, b: &mut GraphBuilder, x: &[Option<ValueId>]) -> Result<Option<Vec<ValueId>>> {
+        let at = |i: usize| x.get(i).copied().flatten();
+        let p = dequantize(b, at(0), at(1), at(2), 1)?;
+        let p = if self.channels_last { channels_first(b, p)? } else { Some(p) };
+        let Some(p) = p else { return Ok(None) };
+        let y = b.op("GlobalAveragePool", attrs! {}, &[p])?;
+        let y = if self.channels_last { channels_last(b, y)? } else { Some(y) };
+        let Some(y) = y else { return Ok(None) };
+        Ok(Some(vec![quantize(b, y, at(3), at(4), at(0))?]))
+    }
+}
+
+op! {
+    QLinearGlobalAveragePool in "com.microsoft" since [1]; "X, x_scale, x_zero_point, y_scale, y_zero_point" => "Y";
+    summary: "mean over all positions of a quantised tensor, quantised";
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::Tensor;
+    use crate::ops::common::testing::*;
+
+    #[test]
+    fn q_linear_global_average_pool_of_both_layouts() {
+        let operands = [
+            Tensor::from_slice(&[1, 2, 1], &[3u8, 7]),
+            Tensor::scalar(1.0f32),
+            Tensor::scalar(1u8),
+            Tensor::scalar(2.0f32),
+            Tensor::scalar(0u8),
+        ]
+        .map(|t: Tensor| Some(Value::from(t)));
+        let y = run("com.microsoft", "QLinearGlobalAveragePool", attrs! { channels_last: 1i64 }, &operands, 1).unwrap();
+        let want = [2.0];
+        let have = y[0].tensor().unwrap().floats().unwrap();
+        assert!(have.iter().zip(want).all(|(a, b)| (a - b).abs() < 1e-6), "{have:?}");
+        assert_eq!(have.len(), want.len());
+    }
+}

@@ -1,0 +1,65 @@
+//! `y = quantise(LeakyRelu(dequantise(x)))`.
+//!
+//! - **C1** quantised operands are `i8` or `u8`
+//! - parameters as for [`dequantize_linear`](crate::ops::dequantize_linear)
+//!
+//! Evaluated through `f32`: dequantise, compute, quantise. ONNX Runtime `com.microsoft::QLinearLeakyRelu`, version 1.
+
+use crate::error::Result;
+use crate::ops::common::*;
+use crate::ops::pointwise::rule_of_expansion;
+use crate::ops::quantized::*;
+use crate::rule::{RuleCx, RuleResult};
+
+attributes! {
+    /// Attributes of `QLinearLeakyRelu`.
+    pub struct QLinearLeakyRelu {
+        /// Slope of the negative side.
+        alpha: f32 = 0.01f32,
+    }
+}
+
+impl Op for QLinearLeakyRelu {
+    op_basics!();
+
+    fn rule(&self, cx: &mut RuleCx<'_>) -> RuleResult {
+        cx.require_dtype("C1", 0, BYTES)?;
+        rule_of_expansion(self, cx)
+    }
+
+    fn expand(&self, b: &mut GraphBuilder, x: &[Option<ValueId>]) -> Result<Option<Vec<ValueId>>> {
+        let at = |i: usize| x.get(i).copied().flatten();
+        let p = dequantize(b, at(0), at(1), at(2), 1)?;
+        let y = b.op("LeakyRelu", attrs! { alpha: self.alpha }, &[p])?;
+        Ok(Some(vec![quantize(b, y, at(3), at(4), at(0))?]))
+    }
+}
+
+op! {
+    QLinearLeakyRelu in "com.microsoft" since [1]; "X, X_scale, X_zero_point?, Y_scale, Y_zero_point?" => "Y";
+    summary: "LeakyRelu of a quantised tensor, quantised";
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::Tensor;
+    use crate::ops::common::testing::*;
+
+    #[test]
+    fn q_linear_leaky_relu_of_both_sides() {
+        let operands = [
+            Tensor::from_slice(&[2], &[1u8, 9]),
+            Tensor::scalar(1.0f32),
+            Tensor::scalar(5u8),
+            Tensor::scalar(1.0f32),
+            Tensor::scalar(10u8),
+        ]
+        .map(|t: Tensor| Some(Value::from(t)));
+        let y = run("com.microsoft", "QLinearLeakyRelu", attrs! { alpha: 0.5f32 }, &operands, 1).unwrap();
+        let want = [8.0, 14.0];
+        let have = y[0].tensor().unwrap().floats().unwrap();
+        assert!(have.iter().zip(want).all(|(a, b)| (a - b).abs() < 1e-6), "{have:?}");
+        assert_eq!(have.len(), want.len());
+    }
+}

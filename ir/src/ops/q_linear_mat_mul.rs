@@ -1,0 +1,134 @@
+//! `y = quantise((a - a_zero_point) @ (b - b_zero_point) a_scale b_scale / y_scale)`.
+//!
+//! - **C1** matrices and zero points are 8-bit integers or floats, each zero point of its matrix's type; scales are
+//!   floats of one type
+//! - **C2** both ranks are 1 or more
+//! - **C3** the summed extents agree
+//! - **C4** the batch axes broadcast
+//! - **C5** scale and zero point are one number, or one a row of `a` and `y`, one a column of `b`
+//!
+//! The sum is exact; the quotient is rounded to the nearest integer, halves to even, before the zero point is added.
+//! The expansion takes the product in `f32`, so that it may differ by one step where the quotient is near a half.
+//! ONNX `QLinearMatMul`: opset 10, 21 (8-bit floats, more scales).
+
+use super::cast::floats_to;
+use super::common::*;
+use super::contraction::{Product, product_shape};
+use super::pointwise::FLOATS8;
+use super::quantized::*;
+use crate::dtype::DType;
+use crate::error::Result;
+use crate::eval::EvalCx;
+use crate::num::RoundMode;
+use crate::rule::{RuleCx, RuleResult};
+
+attributes! {
+    /// `QLinearMatMul` has no attributes.
+    pub struct QLinearMatMul {}
+}
+
+impl Op for QLinearMatMul {
+    op_basics!();
+
+    fn rule(&self, cx: &mut RuleCx<'_>) -> RuleResult {
+        let allowed = [BYTES, FLOATS8].concat();
+        for i in [0, 3, 7] {
+            cx.require_dtype("C1", i, &allowed)?;
+        }
+        cx.same_dtype("C1", [0, 2])?;
+        cx.same_dtype("C1", [3, 5])?;
+        cx.require_dtype("C1", 1, &[DType::F32, DType::F16, DType::BF16])?;
+        cx.same_dtype("C1", [1, 4, 6])?;
+        let (a, b) = (cx.shape(0)?, cx.shape(3)?);
+        let shape = product_shape(cx, "C2", "C3", "C4", &a, &b)?;
+        for (param, matrix, rows) in [(1, &a, true), (2, &a, true), (4, &b, false), (5, &b, false)] {
+            matrix_parameter_rule(cx, "C5", param, matrix, rows)?;
+        }
+        matrix_parameter_rule(cx, "C5", 6, &shape, true)?;
+        matrix_parameter_rule(cx, "C5", 7, &shape, true)?;
+        cx.output(cx.dtype(7)?, shape)
+    }
+
+    fn eval(&self, cx: &mut EvalCx<'_>) -> Result<()> {
+        let (a, b) = (cx.tensor(0)?, cx.tensor(3)?);
+        let (dtype, shape) = cx.out(0)?;
+        let minus = |t: &crate::Tensor, zero: usize, rows: bool| -> Result<Vec<f64>> {
+            let zero = spread(cx.tensor(zero)?, t.shape(), rows)?;
+            Ok(t.floats()?.into_iter().zip(zero).map(|(x, z)| x - z).collect())
+        };
+        let (av, bv) = (minus(a, 2, true)?, minus(b, 5, false)?);
+        let sums = Product::of(a.shape(), b.shape(), false, false).eval(&av, &bv);
+        let (sa, sb) = (spread(cx.tensor(1)?, &shape, true)?, spread(cx.tensor(4)?, &shape, false)?);
+        let (sy, zy) = (spread(cx.tensor(6)?, &shape, true)?, spread(cx.tensor(7)?, &shape, true)?);
+        let y: Vec<f64> = (0..sums.len())
+            .map(|i| {
+                let q = sums[i] * (sa[i] * sb[i] / sy[i]);
+                (if dtype.is_int() { q.round_ties_even() } else { q }) + zy[i]
+            })
+            .collect();
+        cx.push(floats_to(dtype, &shape, &y, true, RoundMode::Up)?);
+        Ok(())
+    }
+
+    fn expand(&self, b: &mut GraphBuilder, x: &[Option<ValueId>]) -> Result<Option<Vec<ValueId>>> {
+        let at = |i: usize| x.get(i).copied().flatten();
+        let rank = |b: &GraphBuilder, i: usize| at(i).and_then(|v| b.ty(v).as_tensor()?.shape.dims().map(<[Dim]>::len));
+        let (Some(ra), Some(rb), Some(sa), Some(sb)) = (rank(b, 0), rank(b, 3), rank(b, 1), rank(b, 4)) else {
+            return Ok(None);
+        };
+        if ra < 2 || rb < 2 || sa > 1 || sb > 1 || rank(b, 6).is_none_or(|r| r > 1) {
+            return Ok(None);
+        }
+        let p = dequantize(b, at(0), at(1), at(2), ra as i64 - 2)?;
+        let q = dequantize(b, at(3), at(4), at(5), rb as i64 - 1)?;
+        let product = b.op("MatMul", attrs! {}, &[p, q])?;
+        Ok(Some(vec![
+            b.node("ai.onnx", "QuantizeLinear", attrs! { axis: -2i64 }, &[Some(product), at(6), at(7)], 1)?[0],
+        ]))
+    }
+}
+
+op! {
+    QLinearMatMul in "ai.onnx" since [10, 21];
+    "a, a_scale, a_zero_point, b, b_scale, b_zero_point, y_scale, y_zero_point" => "y";
+    summary: "matrix product of quantised matrices, quantised";
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::common::testing::*;
+    use super::*;
+    use crate::Tensor;
+
+    fn call(a: Tensor, za: u8, b: Tensor, zb: i8, scale: f32, zy: u8) -> Result<Tensor> {
+        let s = Tensor::scalar(1.0f32);
+        let (za, zb, zy) = (Tensor::scalar(za), Tensor::scalar(zb), Tensor::scalar(zy));
+        run1("QLinearMatMul", attrs! {}, &[a, s.clone(), za, b, s, zb, Tensor::scalar(scale), zy])
+    }
+
+    #[test]
+    fn q_linear_mat_mul_rounds_and_holds() {
+        let a = Tensor::from_slice(&[1, 2], &[3u8, 5]);
+        let b = Tensor::from_slice(&[2, 2], &[1i8, 100, 1, 100]);
+        let y = call(a, 1, b, 0, 4.0, 1).unwrap();
+        // (2 + 4) / 4 = 1.5, rounded to 2; 600 / 4 = 150.
+        assert_eq!(y, Tensor::from_slice(&[1, 2], &[3u8, 151]));
+    }
+
+    #[test]
+    fn q_linear_mat_mul_constraints_are_named() {
+        let label = |a: (DType, &[usize]), b: &[usize], sa: &[usize]| {
+            let t = |d, s: &[usize]| Type::tensor(d, s);
+            let (u, f) = (DType::U8, DType::F32);
+            let one = t(f, &[]);
+            let types = [t(a.0, a.1), t(f, sa), t(a.0, &[]), t(u, b), one.clone(), t(u, &[]), one, t(u, &[])];
+            violated("QLinearMatMul", attrs! {}, &types)
+        };
+        let u = DType::U8;
+        assert_eq!(label((DType::I32, &[1, 1]), &[1, 1], &[]).as_deref(), Some("QLinearMatMul.C1"));
+        assert_eq!(label((u, &[]), &[1, 1], &[]).as_deref(), Some("QLinearMatMul.C2"));
+        assert_eq!(label((u, &[1, 2]), &[1, 1], &[]).as_deref(), Some("QLinearMatMul.C3"));
+        assert_eq!(label((u, &[2, 1, 1]), &[3, 1, 1], &[]).as_deref(), Some("QLinearMatMul.C4"));
+        assert_eq!(label((u, &[2, 2]), &[2, 2], &[3]).as_deref(), Some("QLinearMatMul.C5"));
+    }
+}

@@ -1,0 +1,205 @@
+//! What the quantised operators share: which scale belongs to which element, rounding to a precision, centred
+//! operands.
+//!
+//! A scale is one number, one for each index of an axis, or one for each block of an axis (blocked, the scale has the
+//! rank of the tensor). Source: ONNX `QuantizeLinear`, opset 21 and later.
+
+use super::common::*;
+use crate::dtype::DType;
+use crate::error::{Error, Result};
+use crate::num;
+use crate::rule::{RuleCx, RuleResult};
+use crate::tensor::Tensor;
+
+/// Types that hold quantised numbers.
+pub const QUANTIZED: &[DType] = &[
+    DType::I8,
+    DType::U8,
+    DType::I16,
+    DType::U16,
+    DType::I4,
+    DType::U4,
+    DType::I2,
+    DType::U2,
+    DType::F8E4M3FN,
+    DType::F8E4M3FNUZ,
+    DType::F8E5M2,
+    DType::F8E5M2FNUZ,
+    DType::F4E2M1,
+];
+
+/// 8-bit integers.
+pub const BYTES: &[DType] = &[DType::I8, DType::U8];
+
+/// Whether every extent is known to be 1.
+fn single(shape: &[Dim]) -> bool {
+    shape.iter().all(|d| *d == 1)
+}
+
+/// Checks that operand `scale` says one number, one an axis index or one a block for operand 0, and that operand
+/// `zero`, where given, has its shape. Labels: C2 the axis, C3 the scale's shape, C4 the zero point's.
+pub fn scale_rule(cx: &mut RuleCx<'_>, scale: usize, zero: usize, axis: i64, block: &Dim) -> RuleResult {
+    let (x, s) = (cx.shape(0)?, cx.shape(scale)?);
+    if *block != 0 {
+        let axis = cx.axis("C2", axis, x.len())?;
+        cx.require_that("C3", Cond::le(&Dim::int(1), block))?;
+        cx.require("C3", s.len() == x.len(), || format!("a blocked scale has rank {}, x {}", s.len(), x.len()))?;
+        for d in 0..x.len() {
+            let want = if d == axis { x[d].ceil_div(block) } else { x[d].clone() };
+            cx.require_eq("C3", &s[d], &want)?;
+        }
+    } else if !single(&s) {
+        cx.require("C3", s.len() == 1, || format!("the scale has rank {}", s.len()))?;
+        let axis = if x.len() == 1 { 0 } else { cx.axis("C2", axis, x.len())? };
+        cx.require_that("C3", Cond::eq(&s[0], &Dim::int(1)).or(&Cond::eq(&s[0], &x[axis])))?;
+    }
+    if cx.has(zero) {
+        let z = cx.shape(zero)?;
+        if !(single(&s) && single(&z)) {
+            cx.require("C4", s.len() == z.len(), || format!("scale has rank {}, zero point {}", s.len(), z.len()))?;
+            for (s, z) in s.iter().zip(&z) {
+                cx.require_eq("C4", s, z)?;
+            }
+        }
+    }
+    Ok(())
+}
+
+/// For each element of `x`, the linear position of its scale.
+///
+/// # Errors
+/// When the shapes do not fit, which the rule has checked.
+pub fn scale_positions(x: &[usize], scale: &[usize], axis: i64, block: &Dim) -> Result<Vec<usize>> {
+    let n: usize = x.iter().product();
+    if scale.iter().product::<usize>() == 1 || n == 0 {
+        return Ok(vec![0; n]);
+    }
+    let axis = if x.len() == 1 { 0 } else { normal_axis(axis, x.len()) };
+    let inner: usize = x[axis + 1..].iter().product();
+    if scale.len() == 1 && *block == 0 {
+        return Ok((0..n).map(|i| i / inner % x[axis]).collect());
+    }
+    let block = block.as_int().and_then(|b| usize::try_from(b).ok()).filter(|&b| b > 0);
+    let block = block.ok_or_else(|| Error::invalid("block_size must be a positive number"))?;
+    let positions = indices(x).map(|mut index| {
+        index[axis] /= block;
+        position(scale, &index)
+    });
+    Ok(positions.collect())
+}
+
+/// Rounds once to a float type; other types leave the number as it is.
+pub fn round_to(dtype: DType, v: f64) -> f64 {
+    match dtype {
+        DType::F32 => f64::from(v as f32),
+        DType::F16 => num::f16_from_f64(v).to_f64(),
+        DType::BF16 => num::bf16_from_f64(v).to_f64(),
+        _ => v,
+    }
+}
+
+/// Removes an element type of 0 ("undefined"), which is the same as an absent attribute.
+pub fn drop_undefined(cx: &mut Upgrade<'_>, names: &[&str]) {
+    for name in names {
+        if matches!(cx.attrs.get(*name), Some(Attr::Int(d)) if *d == 0) {
+            cx.take(name);
+        }
+    }
+}
+
+/// A parameter of a matrix product's operand (a scale, a zero point) seen with the axes of its matrix: one an entry of
+/// the row axis (`rows`), or of the column axis.
+pub fn matrix_parameter(shape: &[usize], rows: bool) -> Vec<usize> {
+    match shape {
+        [n] if rows && *n != 1 => vec![*n, 1],
+        other => other.to_vec(),
+    }
+}
+
+/// Checks that the parameter at operand `param` broadcasts to `matrix`, as [`matrix_parameter`] sees it.
+pub fn matrix_parameter_rule(
+    cx: &mut RuleCx<'_>,
+    label: &'static str,
+    param: usize,
+    matrix: &[Dim],
+    rows: bool,
+) -> RuleResult {
+    if !cx.has(param) {
+        return Ok(());
+    }
+    let mut p = cx.shape(param)?;
+    if rows && p.len() == 1 && p[0] != 1 {
+        p.push(Dim::int(1));
+    }
+    cx.require(label, p.len() <= matrix.len() || single(&p), || {
+        format!("operand {param} has rank {}, its matrix {}", p.len(), matrix.len())
+    })?;
+    for (p, m) in p.iter().rev().zip(matrix.iter().rev()) {
+        cx.require_that(label, Cond::eq(p, &Dim::int(1)).or(&Cond::eq(p, m)))?;
+    }
+    Ok(())
+}
+
+/// For each element of a matrix, the parameter that belongs to it.
+///
+/// # Errors
+/// When the parameter holds no numbers.
+pub fn spread(param: &Tensor, matrix: &[usize], rows: bool) -> Result<Vec<f64>> {
+    let v = param.floats()?;
+    if v.len() == 1 {
+        return Ok(vec![v[0]; matrix.iter().product()]);
+    }
+    let shape = matrix_parameter(param.shape(), rows);
+    if shape.len() > matrix.len() {
+        return Err(Error::invalid(format!("a parameter of shape {shape:?} for a matrix {matrix:?}")));
+    }
+    Ok(broadcast_positions(&shape, matrix).into_iter().map(|i| v[i]).collect())
+}
+
+/// Quantises back: `DequantizeLinear` of the triple `(x, scale, zero point)` in the domain of ONNX.
+///
+/// # Errors
+/// When the rule refuses the operands.
+pub fn dequantize(
+    b: &mut GraphBuilder,
+    x: Option<ValueId>,
+    scale: Option<ValueId>,
+    zero: Option<ValueId>,
+    axis: i64,
+) -> Result<ValueId> {
+    Ok(b.node("ai.onnx", "DequantizeLinear", attrs! { axis: axis }, &[x, scale, zero], 1)?[0])
+}
+
+/// `QuantizeLinear` of `y` to the type of the zero point, or `like` where that is left out.
+///
+/// # Errors
+/// When the rule refuses the operands.
+pub fn quantize(
+    b: &mut GraphBuilder,
+    y: ValueId,
+    scale: Option<ValueId>,
+    zero: Option<ValueId>,
+    like: Option<ValueId>,
+) -> Result<ValueId> {
+    let mut attrs = attrs! {};
+    if zero.is_none()
+        && let Some(t) = like.and_then(|v| b.ty(v).as_tensor())
+    {
+        attrs = attrs! { output_dtype: t.dtype };
+    }
+    Ok(b.node("ai.onnx", "QuantizeLinear", attrs, &[Some(y), scale, zero], 1)?[0])
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn scales_of_an_axis_and_of_blocks() {
+        let zero = Dim::int(0);
+        assert_eq!(scale_positions(&[2, 3], &[3], 1, &zero).unwrap(), [0, 1, 2, 0, 1, 2]);
+        assert_eq!(scale_positions(&[2, 2], &[2], 0, &zero).unwrap(), [0, 0, 1, 1]);
+        assert_eq!(scale_positions(&[1, 5], &[1, 3], -1, &Dim::int(2)).unwrap(), [0, 0, 1, 1, 2]);
+        assert_eq!(scale_positions(&[3], &[1], 1, &zero).unwrap(), [0, 0, 0]);
+    }
+}

@@ -1,0 +1,71 @@
+//! `y`: random numbers uniform in `[low, high)`, of the shape of `x`.
+//!
+//! - **C1** `dtype`, or else the type of `x`, is a float
+//!
+//! Only the shape and the type of `x` are used. ONNX `RandomUniformLike`: opset 1, 22 (bfloat16).
+
+use super::common::*;
+use super::random_uniform::fill;
+use crate::dtype::DType;
+use crate::error::Result;
+use crate::eval::EvalCx;
+use crate::rule::{RuleCx, RuleResult};
+
+attributes! {
+    /// Attributes of `RandomUniformLike`.
+    pub struct RandomUniformLike {
+        /// Element type of the result; without it that of `x`.
+        dtype: Option<DType>,
+        /// Upper end, excluded.
+        high: f32 = 1.0f32,
+        /// Lower end, included.
+        low: f32 = 0.0f32,
+        /// Seed; without it each run differs.
+        seed: Option<f32>,
+    }
+}
+
+impl Op for RandomUniformLike {
+    op_basics!();
+
+    fn rule(&self, cx: &mut RuleCx<'_>) -> RuleResult {
+        let dtype = self.dtype.map_or_else(|| cx.dtype(0), Ok)?;
+        cx.require("C1", sets::FLOATS.contains(&dtype), || format!("the result's type is {dtype}"))?;
+        cx.output(dtype, cx.shape(0)?)
+    }
+
+    fn eval(&self, cx: &mut EvalCx<'_>) -> Result<()> {
+        let y = fill(cx, self.seed, self.low, self.high)?;
+        cx.push(y);
+        Ok(())
+    }
+
+    fn facts(&self) -> Facts {
+        Facts { pure: self.seed.is_some(), ..Facts::default() }
+    }
+}
+
+op! {
+    RandomUniformLike in "ai.onnx" since [1, 22]; "input" => "output";
+    summary: "uniform random numbers of the shape of another tensor";
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::common::testing::*;
+    use super::*;
+    use crate::Tensor;
+
+    #[test]
+    fn random_uniform_like_takes_shape_and_type() {
+        let y = run1("RandomUniformLike", attrs! { dtype: DType::F16 }, &[Tensor::from_slice(&[1, 2], &[1i32, 2])])
+            .unwrap();
+        assert_eq!((y.dtype(), y.shape()), (DType::F16, &[1, 2][..]));
+    }
+
+    #[test]
+    fn random_uniform_like_c1_names_the_types() {
+        let label = violated("RandomUniformLike", attrs! {}, &[Type::tensor(DType::I32, &[1])]);
+        assert_eq!(label.as_deref(), Some("RandomUniformLike.C1"));
+    }
+}
