@@ -37,7 +37,7 @@ impl Op for Bernoulli {
         let (dtype, shape) = cx.out(0)?;
         let mut rng = Rng::new(cx.env, self.seed);
         let p = cx.tensor(0)?.floats()?;
-        let y = p.into_iter().map(|p| i128::from(rng.uniform() < p));
+        let y = p.into_iter().map(|p| i128::from(rng.chance(p)));
         cx.push(Tensor::from_ints(dtype, &shape, y));
         Ok(())
     }

@@ -6,13 +6,14 @@
 //!
 //! | from \ to | float | integer | bool | string |
 //! |---|---|---|---|---|
-//! | float | nearest, ties to even; infinity out of range | towards 0, held within the type, NaN is 0 | `x ≠ 0` | shortest digits |
+//! | float | nearest, ties to even; infinity out of range | towards 0, held in range, NaN is 0 | `x ≠ 0` | shortest digits |
 //! | integer, bool | nearest | wraps | `x ≠ 0` | digits; `True`, `False` |
 //! | string | parsed | parsed, towards 0 | parsed, `≠ 0` | as is |
 //!
 //! 8-bit floats hold out-of-range numbers at their greatest value, without `saturate` they become infinity or NaN;
 //! `f8e8m0` rounds by `round_mode`. The specification leaves floats out of an integer's range and texts that are no
-//! numbers open: here the former are held, the latter an error. Known integers enter shape arithmetic.
+//! numbers open: here the former are held (integers of 2 and 4 bits wrap, as in ONNX's test cases), the latter an
+//! error. Known integers enter shape arithmetic.
 //!
 //! ONNX `Cast`: opset 1 (`to` is a word), 6, 9 (strings), 13 (bfloat16), 19 (8-bit floats), 21, 23, 24 (`round_mode`),
 //! 25, 28 (types).
@@ -121,7 +122,7 @@ pub fn cast_tensor(x: &Tensor, to: DType, saturate: bool, mode: RoundMode) -> Re
         (_, Class::String) => {
             Ok(Tensor::from_strings(shape, x.ints()?.into_iter().map(|v| Arc::from(v.to_string())).collect()))
         }
-        (Class::Float, _) => floats_to(to, shape, &x.floats()?, saturate, mode),
+        (Class::Float, _) => truncated(to, shape, &x.floats()?, saturate, mode),
         (_, Class::Float) if to.bits() <= 8 => floats_to(to, shape, &x.floats()?, saturate, mode),
         // Rounded once: a detour through `f64` would round 64-bit integers twice.
         (_, Class::Float) if to == DType::F32 => {
@@ -145,6 +146,14 @@ pub fn floats_to(to: DType, shape: &[usize], values: &[f64], saturate: bool, mod
         return Tensor::from_aligned(to, shape, AlignedBytes::copy_of(&codes));
     }
     Ok(Tensor::from_floats(to, shape, values.iter().copied()))
+}
+
+/// Drops fractions; integers of 2 and 4 bits wrap, wider ones are held within their range.
+fn truncated(to: DType, shape: &[usize], values: &[f64], saturate: bool, mode: RoundMode) -> Result<Tensor> {
+    if to.is_int() && to.bits() < 8 {
+        return Ok(Tensor::from_ints(to, shape, values.iter().map(|&v| v as i128)));
+    }
+    floats_to(to, shape, values, saturate, mode)
 }
 
 fn parse_float(s: &str) -> Result<f64> {

@@ -20,7 +20,7 @@ attributes! {
     /// Attributes of `Dropout`.
     pub struct Dropout {
         /// Seed; without it each run differs.
-        seed: Option<f32>,
+        seed: Option<i64>,
     }
 }
 
@@ -52,7 +52,7 @@ impl Op for Dropout {
             if !(0.0..1.0).contains(&ratio) {
                 return Err(Error::invalid(format!("a dropout ratio of {ratio} is outside [0, 1)")));
             }
-            let mut rng = Rng::new(cx.env, self.seed);
+            let mut rng = Rng::seeded(cx.env, self.seed);
             let mask: Vec<bool> = (0..x.len()).map(|_| rng.uniform() >= ratio).collect();
             let y = x.floats()?.into_iter().zip(&mask).map(|(x, &keep)| if keep { x / (1.0 - ratio) } else { 0.0 });
             (Tensor::from_floats(x.dtype(), x.shape(), y), mask)
@@ -124,7 +124,7 @@ mod tests {
         let x = Tensor::from_slice(&[100], &[1.0f32; 100]);
         assert_eq!(run1("Dropout", attrs! {}, std::slice::from_ref(&x)).unwrap(), x);
         let operands = [x, Tensor::scalar(0.75f32), Tensor::from_bools(&[], [true])].map(|t| Some(Value::from(t)));
-        let y = run("ai.onnx", "Dropout", attrs! { seed: 1.0f32 }, &operands, 2).unwrap();
+        let y = run("ai.onnx", "Dropout", attrs! { seed: 1i64 }, &operands, 2).unwrap();
         let (y, mask) = (y[0].tensor().unwrap().floats().unwrap(), y[1].tensor().unwrap().ints().unwrap());
         assert!(y.iter().zip(&mask).all(|(y, m)| *y == 4.0 * *m as f64));
         assert!((10..45).contains(&mask.iter().sum::<i128>()));

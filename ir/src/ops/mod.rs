@@ -161,6 +161,7 @@ pub mod sqrt;
 pub mod squeeze;
 pub mod sub;
 pub mod sum;
+pub mod swi_glu;
 pub mod swish;
 pub mod tan;
 pub mod tanh;
@@ -168,6 +169,7 @@ pub mod thresholded_relu;
 pub mod tile;
 pub mod transpose;
 pub mod unsqueeze;
+pub mod r#where;
 pub mod xor;
 
 /// The registry: every operator's declaration.
@@ -300,6 +302,7 @@ pub static OPS: &[&OpDef] = &[
     &squeeze::DEF,
     &sub::DEF,
     &sum::DEF,
+    &swi_glu::DEF,
     &swish::DEF,
     &tan::DEF,
     &tanh::DEF,
@@ -307,6 +310,7 @@ pub static OPS: &[&OpDef] = &[
     &tile::DEF,
     &transpose::DEF,
     &unsqueeze::DEF,
+    &r#where::DEF,
     &xor::DEF,
     &eye_like::DEF,
     &gather_elements::DEF,

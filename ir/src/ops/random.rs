@@ -1,36 +1,84 @@
-//! Random numbers for the random operators: SplitMix64 (Steele, Lea, Flood 2014), 53 bits a uniform number, normal
-//! numbers by the method of Box and Muller. The sequence is a function of the seed alone, the same on every machine.
+//! Random numbers for the random operators: the Mersenne twister MT19937 (Matsumoto and Nishimura 1998), seeded and
+//! read like numpy's `RandomState`, on which ONNX's reference is built. So a node with a seed gives the reference's
+//! numbers, the same on every machine.
 
 use crate::eval::Env;
 
+/// Words of state.
+const N: usize = 624;
+/// Distance of the word that is mixed in.
+const M: usize = 397;
+
 /// A sequence of random numbers.
-pub struct Rng(u64);
+pub struct Rng {
+    state: Vec<u32>,
+    next: usize,
+    spare: Option<f64>,
+}
 
 impl Rng {
-    /// The sequence of a node: by its own seed (the bits of the attribute), or by the next of the run.
+    /// The sequence of a node: by its own seed, of which the integer part counts, or by the next of the run.
     pub fn new(env: &Env, seed: Option<f32>) -> Rng {
-        Rng(seed.map_or_else(|| env.next_seed(), |s| u64::from(s.to_bits())))
+        Rng::seeded(env, seed.map(|s| s as i64))
     }
 
-    /// 64 random bits.
-    pub fn bits(&mut self) -> u64 {
-        self.0 = self.0.wrapping_add(0x9E37_79B9_7F4A_7C15);
-        let mut z = self.0;
-        z = (z ^ (z >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
-        z = (z ^ (z >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
-        z ^ (z >> 31)
+    /// As [`Rng::new`], for operators whose seed is an integer; its low 32 bits count.
+    pub fn seeded(env: &Env, seed: Option<i64>) -> Rng {
+        let mut word = seed.map_or_else(|| env.next_seed(), |s| s as u64) as u32;
+        let mut state = Vec::with_capacity(N);
+        for i in 0..N as u32 {
+            if i > 0 {
+                word = (word ^ (word >> 30)).wrapping_mul(1_812_433_253).wrapping_add(i);
+            }
+            state.push(word);
+        }
+        Rng { state, next: N, spare: None }
     }
 
-    /// Uniform in `[0, 1)`.
+    /// 32 random bits.
+    pub fn bits(&mut self) -> u32 {
+        if self.next == N {
+            for i in 0..N {
+                let y = (self.state[i] & 0x8000_0000) | (self.state[(i + 1) % N] & 0x7fff_ffff);
+                let odd = if y & 1 == 1 { 0x9908_b0df } else { 0 };
+                self.state[i] = self.state[(i + M) % N] ^ (y >> 1) ^ odd;
+            }
+            self.next = 0;
+        }
+        let mut y = self.state[self.next];
+        self.next += 1;
+        y ^= y >> 11;
+        y ^= (y << 7) & 0x9d2c_5680;
+        y ^= (y << 15) & 0xefc6_0000;
+        y ^ (y >> 18)
+    }
+
+    /// Uniform in `[0, 1)`, 53 bits.
     pub fn uniform(&mut self) -> f64 {
-        (self.bits() >> 11) as f64 / (1u64 << 53) as f64
+        let (high, low) = (self.bits() >> 5, self.bits() >> 6);
+        (f64::from(high) * 67_108_864.0 + f64::from(low)) / 9_007_199_254_740_992.0
     }
 
-    /// Normal with mean 0 and deviation 1.
+    /// Normal with mean 0 and deviation 1, by the polar method.
     pub fn normal(&mut self) -> f64 {
-        // In (0, 1], so that the logarithm is finite.
-        let radius = (-2.0 * (1.0 - self.uniform()).ln()).sqrt();
-        radius * (2.0 * std::f64::consts::PI * self.uniform()).cos()
+        if let Some(v) = self.spare.take() {
+            return v;
+        }
+        loop {
+            let (a, b) = (2.0 * self.uniform() - 1.0, 2.0 * self.uniform() - 1.0);
+            let square = a * a + b * b;
+            if square < 1.0 && square != 0.0 {
+                let factor = (-2.0 * square.ln() / square).sqrt();
+                self.spare = Some(factor * a);
+                return factor * b;
+            }
+        }
+    }
+
+    /// True with probability `p`; ends of `[0, 1]` stand for what lies outside, 0 for NaN.
+    pub fn chance(&mut self, p: f64) -> bool {
+        let u = self.uniform();
+        if p <= 0.5 { u > 1.0 - p } else { u <= p }
     }
 }
 
@@ -39,21 +87,33 @@ mod tests {
     use super::*;
 
     #[test]
+    fn a_seed_gives_the_numbers_of_numpy() {
+        // numpy.random.RandomState(0): random_sample(), and randn() of a fresh state.
+        let env = Env::default();
+        let mut r = Rng::new(&env, Some(0.0));
+        assert_eq!([r.uniform(), r.uniform()], [0.548_813_503_927_324_7, 0.715_189_366_372_419_4]);
+        let mut r = Rng::seeded(&env, Some(0));
+        for want in [1.764_052_345_967_664, 0.400_157_208_367_223_3] {
+            let have = r.normal();
+            assert!((have - want).abs() < 1e-15, "{have}");
+        }
+    }
+
+    #[test]
     fn moments_are_those_of_the_distributions() {
         let mut r = Rng::new(&Env::default(), Some(1.0));
         let n = 20_000;
-        let mean = (0..n).map(|_| r.uniform()).sum::<f64>() / f64::from(n);
-        assert!((mean - 0.5).abs() < 0.01, "{mean}");
         let normal: Vec<f64> = (0..n).map(|_| r.normal()).collect();
         let (mean, square) =
             (normal.iter().sum::<f64>() / f64::from(n), normal.iter().map(|v| v * v).sum::<f64>() / f64::from(n));
         assert!(mean.abs() < 0.03 && (square - 1.0).abs() < 0.05, "{mean} {square}");
+        let share = (0..n).filter(|_| r.chance(0.25)).count() as f64 / f64::from(n);
+        assert!((share - 0.25).abs() < 0.02, "{share}");
     }
 
     #[test]
-    fn a_seed_names_a_sequence() {
+    fn without_a_seed_sequences_differ() {
         let env = Env::default();
-        assert_eq!(Rng::new(&env, Some(2.0)).bits(), Rng::new(&env, Some(2.0)).bits());
         assert_ne!(Rng::new(&env, None).bits(), Rng::new(&env, None).bits());
     }
 }
