@@ -169,7 +169,6 @@ pub mod thresholded_relu;
 pub mod tile;
 pub mod transpose;
 pub mod unsqueeze;
-pub mod r#where;
 pub mod xor;
 
 /// The registry: every operator's declaration.
@@ -325,7 +324,6 @@ pub static OPS: &[&OpDef] = &[
     &scatter_nd::DEF,
     &top_k::DEF,
     &trilu::DEF,
-    &r#where::DEF,
     &microsoft::bias_gelu::DEF,
     &microsoft::dequantize_linear::DEF,
     &microsoft::fast_gelu::DEF,

@@ -7,7 +7,7 @@
 //! known. ONNX `Where`: opset 9, 16 (bfloat16).
 
 use super::common::*;
-use super::lowering::{Loops};
+use super::lowering::Loops;
 use crate::dtype::DType;
 use crate::error::Result;
 use crate::eval::EvalCx;
