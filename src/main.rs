@@ -1,1 +1,7 @@
-fn main() {}
+//! The program `egret`: see `egret help`.
+
+mod cli;
+
+fn main() -> std::process::ExitCode {
+    cli::main()
+}

@@ -12,7 +12,6 @@ mod groups;
 pub mod kernels;
 pub mod plan;
 pub mod run;
-mod tails;
 #[cfg(test)]
 mod tests;
 

@@ -1,0 +1,285 @@
+//! A model ready to run: one signature over the levels of execution.
+
+use crate::options::{Level, Options};
+use egret_codegen::exec;
+use egret_codegen::exec::plan::{Plan, Step};
+use egret_ir::eval::{Env, Limits, Reference, evaluate_observed};
+use egret_ir::{Error, Graph, Result, Tensor, Type, Value, ValueId};
+use egret_passes::DefaultPlanner;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+/// An input or output.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Port {
+    /// Name in the model.
+    pub name: String,
+    /// Declared or inferred type; extents may be symbols.
+    pub ty: Type,
+    /// What an input is when the caller leaves it out.
+    pub default: Option<Tensor>,
+}
+
+/// What [`Executable::run_observed`] shows of one step.
+pub struct StepReport<'a> {
+    /// `native`, `host` (the operator's reference evaluation inside a plan), `view` (nothing runs) or `reference`.
+    pub kind: &'static str,
+    /// Operators that the step computes, one for each node, in order.
+    pub ops: Vec<&'static str>,
+    /// The last of its nodes in words.
+    pub node: String,
+    /// Wall time.
+    pub took: Duration,
+    /// The values it made, by name, if wanted.
+    pub values: &'a [(String, Value)],
+}
+
+enum Engine {
+    Reference,
+    Native(Box<exec::Executable>),
+}
+
+/// A model ready to run. `Send + Sync`: any number of threads may run it at once; weights are shared, scratch memory is
+/// each run's own.
+pub struct Executable {
+    graph: Arc<Graph>,
+    inputs: Vec<Port>,
+    outputs: Vec<Port>,
+    limits: Limits,
+    engine: Engine,
+}
+
+impl Executable {
+    pub(crate) fn new(graph: Graph, options: &Options) -> Result<Executable> {
+        let graph = Arc::new(graph);
+        let engine = match options.level {
+            Level::Reference => Engine::Reference,
+            Level::Native => {
+                let exec_options = exec::ExecOptions {
+                    threads: options.threads,
+                    limits: options.limits.clone(),
+                    keep_values: options.keep_values,
+                    ..exec::ExecOptions::default()
+                };
+                let planner = Arc::new(DefaultPlanner);
+                Engine::Native(Box::new(exec::Executable::new(Arc::clone(&graph), planner, exec_options)?))
+            }
+        };
+        let port = |&v: &ValueId| {
+            let info = graph.value(v);
+            Port { name: info.name.clone(), ty: info.ty.clone(), default: info.constant.clone() }
+        };
+        let (inputs, outputs) = (graph.inputs.iter().map(port).collect(), graph.outputs.iter().map(port).collect());
+        Ok(Executable { graph, inputs, outputs, limits: options.limits.clone(), engine })
+    }
+
+    /// What it takes, in order.
+    pub fn inputs(&self) -> &[Port] {
+        &self.inputs
+    }
+
+    /// What it gives, in order.
+    pub fn outputs(&self) -> &[Port] {
+        &self.outputs
+    }
+
+    /// The graph that was compiled.
+    pub fn graph(&self) -> &Graph {
+        &self.graph
+    }
+
+    /// The level that runs it.
+    pub fn level(&self) -> Level {
+        match self.engine {
+            Engine::Reference => Level::Reference,
+            Engine::Native(_) => Level::Native,
+        }
+    }
+
+    /// Compiles for inputs of these types before the first run; the plan says what will run. `None` at the reference
+    /// level, which has none.
+    ///
+    /// # Errors
+    /// When a node violates its rule for them.
+    pub fn prepare(&self, types: &[Type]) -> Result<Option<Arc<Plan>>> {
+        match &self.engine {
+            Engine::Reference => Ok(None),
+            Engine::Native(e) => e.prepare(types).map(Some),
+        }
+    }
+
+    /// Runs the model on inputs in order. Inputs are not copied; outputs are the caller's.
+    ///
+    /// # Errors
+    /// When the inputs do not fit, a node refuses its operands, or a limit is reached.
+    pub fn run(&self, inputs: &[Value]) -> Result<Vec<Value>> {
+        self.run_within(inputs, &self.limits)
+    }
+
+    /// As [`Executable::run`], within other limits.
+    ///
+    /// # Errors
+    /// As [`Executable::run`].
+    pub fn run_within(&self, inputs: &[Value], limits: &Limits) -> Result<Vec<Value>> {
+        let env = Env::new(limits.clone(), 0);
+        match &self.engine {
+            Engine::Reference => {
+                self.check(inputs)?;
+                egret_ir::eval::evaluate(&self.graph, inputs.to_vec(), &env)
+            }
+            Engine::Native(e) => e.run_with(inputs.to_vec(), &env, &mut exec::run::Silent),
+        }
+    }
+
+    /// Runs the model on inputs by name, in any order; inputs with a default may be left out. Outputs with their names.
+    ///
+    /// # Errors
+    /// As [`Executable::run`]; also when a name is unknown, given twice, or missing.
+    pub fn run_named(&self, inputs: &[(&str, Value)]) -> Result<Vec<(String, Value)>> {
+        let outputs = self.run(&self.order(inputs)?)?;
+        Ok(self.outputs.iter().map(|p| p.name.clone()).zip(outputs).collect())
+    }
+
+    /// Inputs by name put into the model's order, defaults filled in.
+    ///
+    /// # Errors
+    /// When a name is unknown, given twice, or missing.
+    pub fn order(&self, inputs: &[(&str, Value)]) -> Result<Vec<Value>> {
+        let mut args: Vec<Option<Value>> = vec![None; self.inputs.len()];
+        for (name, value) in inputs {
+            let at = self.inputs.iter().position(|p| p.name == *name).ok_or_else(|| {
+                let known: Vec<&str> = self.inputs.iter().map(|p| p.name.as_str()).collect();
+                Error::invalid(format!("there is no input \"{name}\"; the inputs are {}", known.join(", ")))
+            })?;
+            if args[at].replace(value.clone()).is_some() {
+                return Err(Error::invalid(format!("input \"{name}\" is given twice")));
+            }
+        }
+        let fill = |(given, port): (Option<Value>, &Port)| {
+            given
+                .or_else(|| port.default.clone().map(Value::Tensor))
+                .ok_or_else(|| Error::invalid(format!("input \"{}\": {} is missing", port.name, port.ty)))
+        };
+        args.into_iter().zip(&self.inputs).map(fill).collect()
+    }
+
+    /// Runs the model and shows each step to `observe`, with the values it makes where `values` is set (named values
+    /// only; compile with [`Options::keep_values`] to see those that fusion would leave out).
+    ///
+    /// # Errors
+    /// As [`Executable::run`].
+    pub fn run_observed(
+        &self,
+        inputs: &[Value],
+        values: bool,
+        observe: &mut dyn FnMut(&StepReport<'_>),
+    ) -> Result<Vec<Value>> {
+        let env = Env::new(self.limits.clone(), 0);
+        match &self.engine {
+            Engine::Reference => {
+                self.check(inputs)?;
+                self.reference_observed(inputs, &env, observe)
+            }
+            Engine::Native(e) => e.run_with(inputs.to_vec(), &env, &mut Watch { values, observe }),
+        }
+    }
+
+    fn reference_observed(
+        &self,
+        inputs: &[Value],
+        env: &Env,
+        observe: &mut dyn FnMut(&StepReport<'_>),
+    ) -> Result<Vec<Value>> {
+        let producers = self.graph.producers();
+        let mut since = Instant::now();
+        let mut see = |v: ValueId, value: &Value| {
+            let took = since.elapsed();
+            if let Some((n, _)) = producers[v.index()] {
+                let values = [(self.graph.value(v).name.clone(), value.clone())];
+                let ops = vec![self.graph.nodes[n].op.def().name];
+                observe(&StepReport { kind: "reference", ops, node: self.graph.describe(n), took, values: &values });
+            }
+            since = Instant::now();
+        };
+        evaluate_observed(&self.graph, inputs.to_vec(), &[], env, &Reference, &mut see)
+    }
+
+    /// Inputs against the declared types, as the native level does itself.
+    fn check(&self, inputs: &[Value]) -> Result<()> {
+        if inputs.len() != self.inputs.len() {
+            return Err(Error::invalid(format!("{} inputs wanted, {} given", self.inputs.len(), inputs.len())));
+        }
+        for (port, value) in self.inputs.iter().zip(inputs) {
+            if !egret_ir::eval::agrees(&value.ty(), &port.ty) {
+                let (name, have) = (&port.name, value.ty());
+                return Err(Error::invalid(format!("input \"{name}\" is {have}, the model wants {}", port.ty)));
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Hands the executor's steps on, values by name.
+struct Watch<'a> {
+    values: bool,
+    observe: &'a mut dyn FnMut(&StepReport<'_>),
+}
+
+impl exec::run::Observer for Watch<'_> {
+    fn wants_values(&self) -> bool {
+        self.values
+    }
+
+    fn step(&mut self, plan: &Plan, step: &Step, took: Duration, values: &[(ValueId, Value)]) {
+        let named: Vec<(String, Value)> =
+            values.iter().map(|(v, value)| (plan.graph.value(*v).name.clone(), value.clone())).collect();
+        let ops = step.nodes().iter().map(|&n| plan.graph.nodes[n].op.def().name).collect();
+        let node = step.nodes().last().map_or_else(String::new, |&n| plan.graph.describe(n));
+        (self.observe)(&StepReport { kind: step.kind(), ops, node, took, values: &named });
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::Model;
+
+    fn digits(options: &Options) -> Executable {
+        Model::load(concat!(env!("CARGO_MANIFEST_DIR"), "/models/digits.onnx")).unwrap().compile(options).unwrap()
+    }
+
+    #[test]
+    fn an_executable_may_be_shared_between_threads() {
+        fn shared<T: Send + Sync>() {}
+        shared::<Executable>();
+    }
+
+    #[test]
+    fn levels_agree_and_threads_change_no_bit() {
+        let image = Tensor::from_floats(crate::DType::F32, &[2, 1, 8, 8], (0..128).map(|i| f64::from(i % 17) / 17.0));
+        let want =
+            digits(&Options { level: Level::Reference, ..Options::default() }).run(&[image.clone().into()]).unwrap();
+        let runs = [1, 2]
+            .map(|threads| digits(&Options { threads, ..Options::default() }).run(&[image.clone().into()]).unwrap());
+        assert_eq!(runs[0], runs[1]);
+        let tolerance = crate::compare::Tolerance::default();
+        assert!(tolerance.compare(&runs[0][0], &want[0]).is_ok());
+    }
+
+    #[test]
+    fn inputs_by_name_are_checked() {
+        let exe = digits(&Options { level: Level::Reference, ..Options::default() });
+        let image = || Value::from(Tensor::zeros(crate::DType::F32, &[1, 1, 8, 8]).unwrap());
+        assert_eq!(exe.run_named(&[("image", image())]).unwrap()[0].0, "probabilities");
+        for (inputs, why) in [
+            (vec![], "is missing"),
+            (vec![("image", image()), ("image", image())], "given twice"),
+            (vec![("picture", image())], "no input \"picture\"; the inputs are image"),
+        ] {
+            let error = exe.run_named(&inputs).unwrap_err().to_string();
+            assert!(error.contains(why), "{error}");
+        }
+        let wrong = Value::from(Tensor::zeros(crate::DType::F64, &[1, 1, 8, 8]).unwrap());
+        assert!(exe.run(&[wrong]).unwrap_err().to_string().contains("the model wants f32"));
+    }
+}

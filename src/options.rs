@@ -1,0 +1,108 @@
+//! What a caller may choose when compiling.
+
+use egret_ir::eval::Limits;
+use egret_ir::{Error, Result};
+use std::fmt;
+use std::str::FromStr;
+
+/// Which machinery runs the graph.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Default)]
+pub enum Level {
+    /// Each operator's own `eval`, node by node: slow, plain, the measure of everything else.
+    Reference,
+    /// Optimised, planned and compiled to machine code.
+    #[default]
+    Native,
+}
+
+impl Level {
+    /// Every level, plainest first.
+    pub const ALL: [Level; 2] = [Level::Reference, Level::Native];
+
+    /// The word in options and reports.
+    pub fn name(self) -> &'static str {
+        match self {
+            Level::Reference => "reference",
+            Level::Native => "native",
+        }
+    }
+}
+
+impl fmt::Display for Level {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(self.name())
+    }
+}
+
+impl FromStr for Level {
+    type Err = String;
+    fn from_str(s: &str) -> Result<Level, String> {
+        Level::ALL.into_iter().find(|l| l.name() == s).ok_or_else(|| format!("`{s}` is neither reference nor native"))
+    }
+}
+
+/// Choices for [`Model::compile`](crate::Model::compile).
+#[derive(Clone, Debug)]
+pub struct Options {
+    /// Which machinery runs the graph.
+    pub level: Level,
+    /// Threads of one run, the calling one included.
+    pub threads: usize,
+    /// Bounds of every run.
+    pub limits: Limits,
+    /// Whether inputs that have a default in the file stay inputs. Otherwise they become constants, so that weights
+    /// which an exporter also listed as inputs can be folded and packed.
+    pub overridable: bool,
+    /// Whether [`Executable::run_observed`](crate::Executable::run_observed) must see every value. Costs memory: none
+    /// is overwritten or fused away.
+    pub keep_values: bool,
+}
+
+impl Default for Options {
+    /// Native code on all threads of the process's quota.
+    fn default() -> Options {
+        Options {
+            level: Level::Native,
+            threads: available_threads(),
+            limits: Limits::default(),
+            overridable: false,
+            keep_values: false,
+        }
+    }
+}
+
+impl Options {
+    /// The defaults with the level that the environment variable `EGRET_ISA` asks for: nothing or `baseline` is native
+    /// code for this processor's 128-bit vectors, `reference` the reference evaluation.
+    ///
+    /// # Errors
+    /// When the variable names a level that is not there.
+    pub fn from_env() -> Result<Options> {
+        let level = match std::env::var("EGRET_ISA").as_deref() {
+            Err(_) | Ok("" | "baseline") => Level::Native,
+            Ok("reference") => Level::Reference,
+            Ok(other) => {
+                return Err(Error::unsupported(format!("EGRET_ISA={other}: there are `baseline` and `reference`")));
+            }
+        };
+        Ok(Options { level, ..Options::default() })
+    }
+}
+
+/// Threads that this process may run at once: processors, its affinity, its control group's CPU quota.
+pub fn available_threads() -> usize {
+    std::thread::available_parallelism().map_or(1, usize::from)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn levels_are_read_by_their_names() {
+        for level in Level::ALL {
+            assert_eq!(level.name().parse(), Ok(level));
+        }
+        assert!("fast".parse::<Level>().is_err());
+    }
+}
