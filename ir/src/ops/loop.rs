@@ -86,6 +86,8 @@ fn cover(old: &Type, new: &Type, varying: &mut Vec<Dim>, fresh: &mut dyn FnMut()
         (Type::Optional(x), Type::Optional(y)) if **x != Type::Unknown => {
             Type::Optional(Box::new(cover(x, y, varying, fresh)?))
         }
+        // An optional may become the value that it held; what it is is then known only at run time.
+        (Type::Optional(x), y) if !matches!(y, Type::Optional(_)) => join(x, y, fresh).map(|_| Type::Unknown)?,
         (old, new) => join(old, new, fresh)?,
     })
 }

@@ -5,8 +5,12 @@ use std::collections::HashMap;
 use std::sync::OnceLock;
 
 pub mod arg_common;
+pub mod center_crop_pad;
 pub mod common;
+pub mod compress;
+pub mod concat_from_sequence;
 pub mod contraction;
+pub mod depth_to_space;
 pub mod eye_like;
 pub mod gather_elements;
 pub mod gather_nd;
@@ -16,21 +20,41 @@ pub mod r#loop;
 pub mod lowering;
 pub mod microsoft;
 pub mod move_common;
+pub mod non_zero;
 pub mod one_hot;
+pub mod optional;
+pub mod optional_get_element;
+pub mod optional_has_element;
 pub mod pad;
 pub mod pointwise;
 pub mod pool_common;
 pub mod quantized;
 pub mod random;
 pub mod reduce_common;
+pub mod reverse_sequence;
 pub mod scan;
 pub mod scan_common;
 pub mod scatter;
 pub mod scatter_common;
 pub mod scatter_elements;
 pub mod scatter_nd;
+pub mod sequence_at;
+pub mod sequence_common;
+pub mod sequence_construct;
+pub mod sequence_empty;
+pub mod sequence_erase;
+pub mod sequence_insert;
+pub mod sequence_length;
+pub mod sequence_map;
+pub mod space_to_depth;
+pub mod split_to_sequence;
+pub mod string_concat;
+pub mod string_normalizer;
+pub mod string_split;
+pub mod tensor_scatter;
 pub mod top_k;
 pub mod trilu;
+pub mod unique;
 pub mod r#where;
 pub mod window;
 
@@ -337,6 +361,29 @@ pub static OPS: &[&OpDef] = &[
     &microsoft::q_linear_sigmoid::DEF,
     &microsoft::quantize_linear::DEF,
     &microsoft::quick_gelu::DEF,
+    &center_crop_pad::DEF,
+    &compress::DEF,
+    &concat_from_sequence::DEF,
+    &depth_to_space::DEF,
+    &non_zero::DEF,
+    &optional::DEF,
+    &optional_get_element::DEF,
+    &optional_has_element::DEF,
+    &reverse_sequence::DEF,
+    &sequence_at::DEF,
+    &sequence_construct::DEF,
+    &sequence_empty::DEF,
+    &sequence_erase::DEF,
+    &sequence_insert::DEF,
+    &sequence_length::DEF,
+    &sequence_map::DEF,
+    &space_to_depth::DEF,
+    &split_to_sequence::DEF,
+    &string_concat::DEF,
+    &string_normalizer::DEF,
+    &string_split::DEF,
+    &tensor_scatter::DEF,
+    &unique::DEF,
 ];
 
 /// The operator `name` of `domain` (`ai.onnx` and the empty string are one).

@@ -1,0 +1,45 @@
+//! The value inside an optional; any other value itself.
+//!
+//! An optional that holds nothing is an error at run time. ONNX `OptionalGetElement`: opset 15, 18 (other values), 28
+//! (types).
+
+use super::common::*;
+use crate::error::{Error, Result};
+use crate::eval::EvalCx;
+use crate::rule::{RuleCx, RuleResult};
+
+attributes! {
+    /// `OptionalGetElement` has no attributes.
+    pub struct OptionalGetElement {}
+}
+
+impl Op for OptionalGetElement {
+    op_basics!();
+
+    fn rule(&self, cx: &mut RuleCx<'_>) -> RuleResult {
+        let ty = match cx.ty(0)? {
+            Type::Optional(t) => (**t).clone(),
+            other => other.clone(),
+        };
+        cx.output_type(ty)
+    }
+
+    fn eval(&self, cx: &mut EvalCx<'_>) -> Result<()> {
+        let v = match cx.value(0)? {
+            Value::Optional(_, Some(v)) => (**v).clone(),
+            Value::Optional(_, None) => return Err(Error::invalid("the optional holds nothing")),
+            other => other.clone(),
+        };
+        cx.push(v);
+        Ok(())
+    }
+
+    fn facts(&self) -> Facts {
+        Facts::MOVES
+    }
+}
+
+op! {
+    OptionalGetElement in "ai.onnx" since [15, 18, 28]; "input" => "output";
+    summary: "the value inside an optional";
+}

@@ -1,0 +1,38 @@
+//! Whether an optional holds a value, `bool` of rank 0; true for other values, false for no operand.
+//!
+//! ONNX `OptionalHasElement`: opset 15, 18 (other values, no operand), 28 (types).
+
+use super::common::*;
+use crate::dtype::DType;
+use crate::error::Result;
+use crate::eval::EvalCx;
+use crate::rule::{RuleCx, RuleResult};
+use crate::tensor::Tensor;
+
+attributes! {
+    /// `OptionalHasElement` has no attributes.
+    pub struct OptionalHasElement {}
+}
+
+impl Op for OptionalHasElement {
+    op_basics!();
+
+    fn rule(&self, cx: &mut RuleCx<'_>) -> RuleResult {
+        cx.output(DType::Bool, vec![])
+    }
+
+    fn eval(&self, cx: &mut EvalCx<'_>) -> Result<()> {
+        let has = cx.has(0) && !matches!(cx.value(0)?, Value::Optional(_, None));
+        cx.push(Tensor::from_bools(&[], [has]));
+        Ok(())
+    }
+
+    fn facts(&self) -> Facts {
+        Facts::MOVES
+    }
+}
+
+op! {
+    OptionalHasElement in "ai.onnx" since [15, 18, 28]; "input?" => "output";
+    summary: "whether an optional holds a value";
+}
