@@ -7,6 +7,7 @@
 //! | [`graph`], [`builder`] | values, nodes, bodies; building them by hand |
 //! | [`mod@op`], [`ops`], [`attr`], [`rule`] | what an operator is; all operators; attributes; rules |
 //! | [`infer`], [`eval`] | types of a graph; its reference evaluation |
+//! | [`text`], [`json`], [`dot`], [`verify`] | graphs as text, JSON, drawings; are their invariants held |
 //! | [`onnx`] | the only place that knows protobuf |
 //! | [`lower`], [`loops`] | what an operator's `lower` speaks |
 //!
@@ -15,11 +16,13 @@
 pub mod attr;
 pub mod builder;
 pub mod dim;
+pub mod dot;
 pub mod dtype;
 pub mod error;
 pub mod eval;
 pub mod graph;
 pub mod infer;
+pub mod json;
 pub mod loops;
 pub mod lower;
 pub mod num;
@@ -29,8 +32,10 @@ pub mod ops;
 pub mod plan;
 pub mod rule;
 pub mod tensor;
+pub mod text;
 pub mod types;
 pub mod value;
+pub mod verify;
 
 pub use attr::{Attr, Attrs};
 pub use builder::GraphBuilder;
