@@ -8,6 +8,7 @@
 //! | [`mod@op`], [`ops`], [`attr`], [`rule`] | what an operator is; all operators; attributes; rules |
 //! | [`infer`], [`eval`] | types of a graph; its reference evaluation |
 //! | [`text`], [`json`], [`dot`], [`verify`] | graphs as text, JSON, drawings; are their invariants held |
+//! | [`filetest`] | tests written as IR text |
 //! | [`onnx`] | the only place that knows protobuf |
 //! | [`lower`], [`loops`] | what an operator's `lower` speaks |
 //!
@@ -20,6 +21,7 @@ pub mod dot;
 pub mod dtype;
 pub mod error;
 pub mod eval;
+pub mod filetest;
 pub mod graph;
 pub mod infer;
 pub mod json;

@@ -54,7 +54,7 @@ pub use print::{print, print_all, print_full, print_with};
 pub use sidecar::{Sidecar, TensorRef, content_hash};
 pub(crate) use tensor::{float_bits, float_text};
 pub use tensor::{parse_tensor, print_tensor};
-pub use types::parse_type;
+pub use types::{parse_type, parse_types};
 pub use values::{parse_values, print_value};
 
 /// The graph with its values in order of definition (arguments, captures, constants, results of nodes) and without

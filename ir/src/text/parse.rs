@@ -210,11 +210,11 @@ impl Parser<'_> {
         let def =
             ops::find_mnemonic(word).ok_or_else(|| self.c.error_at(op_at, format!("there is no operator `{word}`")))?;
         let mut inputs = Vec::new();
-        while self.c.peek() == Some('%') || self.c.peek_word() == "_" {
+        // On the mnemonic's line: what stands on the next may be the results of another node.
+        let mut more = self.c.rest().trim_start_matches([' ', '\t']).starts_with(['%', '_']);
+        while more {
             inputs.push(if self.c.take_word("_") { None } else { Some(self.used(scope)?) });
-            if !self.c.take(",") {
-                break;
-            }
+            more = self.c.take(",");
         }
         let mut captures = Vec::new();
         if self.c.take("[") {

@@ -16,6 +16,28 @@ pub fn parse_type(text: &str) -> Result<Type> {
     if c.at_end() { Ok(ty) } else { Err(c.unexpected("the end of the type")) }
 }
 
+/// Reads types separated by commas, in parentheses or not.
+///
+/// # Errors
+/// As [`parse_type`].
+pub fn parse_types(text: &str) -> Result<Vec<Type>> {
+    let mut c = Cursor::new(text);
+    let closed = c.take("(");
+    let mut out = Vec::new();
+    if !closed || !c.take(")") {
+        loop {
+            out.push(ty(&mut c)?);
+            if !c.take(",") {
+                break;
+            }
+        }
+        if closed {
+            c.want(")")?;
+        }
+    }
+    if c.at_end() { Ok(out) } else { Err(c.unexpected("the end of the types")) }
+}
+
 pub(super) fn ty(c: &mut Cursor<'_>) -> Result<Type> {
     if c.take("?") {
         return Ok(Type::Unknown);
