@@ -176,13 +176,7 @@ fn find_problems(parsed: &Parsed, index: usize, errors: &mut Vec<&Directive<'_>>
 }
 
 /// Inference stops at its first error and names no line; verification finds the same one with its line.
-fn find_problems_or(
-    parsed: &Parsed,
-    index: usize,
-    errors: &mut Vec<&Directive<'_>>,
-    out: &mut Outcome,
-    error: &Error,
-) {
+fn find_problems_or(parsed: &Parsed, index: usize, errors: &mut Vec<&Directive<'_>>, out: &mut Outcome, error: &Error) {
     let before = (errors.len(), out.failures.len());
     find_problems(parsed, index, errors, out);
     if (errors.len(), out.failures.len()) == before {
@@ -229,7 +223,9 @@ fn matches(error: &Error, wanted: &str) -> bool {
         let def = ops::find_mnemonic(op)?;
         Some(format!("{}.{label}", def.name))
     });
-    error.label().is_some_and(|l| l == wanted || Some(l) == by_mnemonic.as_deref() || l.ends_with(&format!(".{wanted}")))
+    error
+        .label()
+        .is_some_and(|l| l == wanted || Some(l) == by_mnemonic.as_deref() || l.ends_with(&format!(".{wanted}")))
         || error.message().contains(wanted)
 }
 

@@ -196,7 +196,7 @@ impl Parser<'_> {
         let op_at = self.c.at;
         self.mark(start, Anchor::Node(g.nodes.len()));
         let word = self.c.word("an operator")?;
-        if word == "constant" && !matches!(self.c.peek(), Some('{' | ':' | '@')) {
+        if word == "constant" && self.c.peek_word().parse::<DType>().is_ok() {
             let [Some(result)] = <[_; 1]>::try_from(results).unwrap_or([None]) else {
                 return Err(self.c.error_at(start, "a constant has one name"));
             };
@@ -229,6 +229,8 @@ impl Parser<'_> {
         let attrs = if self.c.take("{") { self.attrs(g.nodes.len())? } else { Attrs::new() };
         let op = (def.parse)(&attrs).map_err(|e| self.c.locate(op_at, e.of_op(def.name)))?;
         let mut types = Vec::new();
+        self.c.space();
+        let types_at = self.c.at;
         if self.c.take(":") {
             types.push(types::ty(&mut self.c)?);
             while self.c.take(",") {
@@ -236,7 +238,8 @@ impl Parser<'_> {
             }
             let wanted = results.iter().flatten().count();
             if types.len() != wanted {
-                return Err(self.c.error(format!("{} types are given for {wanted} results", types.len())));
+                let message = format!("{} types are given for {wanted} results", types.len());
+                return Err(self.c.error_at(types_at, message));
             }
         }
         let name = if self.c.take("@") { self.name()? } else { String::new() };

@@ -310,7 +310,7 @@ fn some_graph(r: &mut Rng, captures: &[Type], depth: usize) -> Graph {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(400))]
+    #![proptest_config(ProptestConfig { cases: 400, failure_persistence: None, ..ProptestConfig::default() })]
 
     #[test]
     fn printed_graphs_parse_to_what_they_were(seed in any::<u64>()) {
