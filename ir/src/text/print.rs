@@ -124,7 +124,7 @@ impl Names {
     }
 
     fn of_definition(&self, v: ValueId) -> &str {
-        self.defined.get(&v).map_or_else(|| self.of_use(v), |s| s)
+        self.defined.get(&v).map_or(self.of_use(v), |s| s.as_str())
     }
 }
 
