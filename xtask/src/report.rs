@@ -21,6 +21,11 @@ impl Count {
         Count::of(counts, "; ")
     }
 
+    /// Reads the last line of `egret conform`: `12 passed, 0 failed, 3 skipped`; none for any other line.
+    pub(crate) fn from_conform(line: &str) -> Option<Count> {
+        Count::of(line, ", ")
+    }
+
     /// Reads `12 passed<separator>3 failed` and whatever follows; none if the text does not start so.
     fn of(text: &str, separator: &str) -> Option<Count> {
         let (passed, rest) = text.split_once(" passed")?;
@@ -163,6 +168,12 @@ mod tests {
         assert_eq!(Count::from_cargo_test("test result: ok. many passed; 3 failed;"), None);
         assert_eq!(Count::from_cargo_test("test dim::tests::sums_are_sorted ... ok"), None);
         assert_eq!(Count::from_cargo_test(""), None);
+    }
+
+    #[test]
+    fn the_last_line_of_conform_is_counted() {
+        assert_eq!(Count::from_conform("12 passed, 3 failed, 1 skipped"), Some(Count { passed: 12, failed: 3 }));
+        assert_eq!(Count::from_conform("test_abs: 3 of 60 elements differ"), None);
     }
 
     #[test]

@@ -2,11 +2,13 @@
 //!
 //! All of it uses the cargo profile `ci` (see `Cargo.toml`), so one build serves the tests and the program under test.
 
+use std::path::PathBuf;
+
 use anyhow::Result;
 
-use crate::cases;
 use crate::command::Cmd;
 use crate::report::{Count, Outcome, Report};
+use crate::{cases, paths};
 
 /// The cargo profile of every build for tests.
 pub(crate) const PROFILE: &str = "ci";
@@ -20,8 +22,35 @@ pub(crate) fn run(report: &mut Report) -> Result<()> {
     cases::run(report)?;
     let cmd =
         Cmd::cargo().args(["test", "--workspace", "--no-fail-fast", "--profile", PROFILE, "--features", FEATURES]);
-    report.tests("cargo test", &cmd.to_string(), || {
-        let (count, outcome) = cmd.run_counting(Count::from_cargo_test);
+    counted(report, "cargo test", &cmd, Count::from_cargo_test)?;
+    let onnx = paths::onnx_cases()?;
+    let small = ["node", "simple", "pytorch-converted", "pytorch-operator"].map(|kind| onnx.join(kind));
+    conform(report, "conformance", "reference,native", &small)?;
+    // The plain loops of the reference would take minutes for networks of full size.
+    conform(report, "networks of onnx", "native", &[onnx.join("light")])?;
+    let zoo = paths::root().join("../shared/zoo/tiny");
+    if zoo.is_dir() {
+        return conform(report, "networks of papers", "reference,native", &[zoo]);
+    }
+    report.step("networks of papers", "cargo xtask test", || Ok(Outcome::Skipped("no ../shared/zoo/tiny".to_owned())))
+}
+
+/// Runs the built `egret` on folders of test cases. Cases that are known to fail are listed with the reason in
+/// `tests/conformance/<name of the step, with dashes>.txt`, where there is such a file.
+fn conform(report: &mut Report, name: &'static str, levels: &str, folders: &[PathBuf]) -> Result<()> {
+    // The tests of the root package have just built it.
+    let egret = paths::target()?.join(PROFILE).join("egret");
+    let mut cmd = Cmd::new(egret).args(["conform", "--level", levels]);
+    let manifest = format!("tests/conformance/{}.txt", name.replace(' ', "-"));
+    if paths::root().join(&manifest).is_file() {
+        cmd = cmd.args(["--manifest", &manifest]);
+    }
+    counted(report, name, &cmd.args(folders), Count::from_conform)
+}
+
+fn counted(report: &mut Report, name: &'static str, cmd: &Cmd, count: fn(&str) -> Option<Count>) -> Result<()> {
+    report.tests(name, &cmd.to_string(), || {
+        let (count, outcome) = cmd.run_counting(count);
         (Outcome::Tested(count), outcome)
     })
 }
