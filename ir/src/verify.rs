@@ -7,7 +7,8 @@
 //! - the rule of every node accepts its operands, and what it says of the results agrees with the types in the graph
 //!
 //! Types agree where they can be equal for some sizes of the symbols: a graph may know more than a rule can infer, and a
-//! value without a type is not wrong. Rules are asked only where the structure is sound.
+//! value without a type is not wrong. Rules of a graph are asked only where its structure and its bodies are sound, lest one
+//! mistake is reported again by every rule that meets it.
 
 use crate::attr::Attr;
 use crate::dim::Cond;
