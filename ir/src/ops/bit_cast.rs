@@ -6,6 +6,7 @@
 //! A byte read as bool is `false` for 0 and `true` otherwise (a bool is 0 or 1 in memory). ONNX `BitCast`: opset 26.
 
 use super::common::*;
+use super::lowering;
 use crate::dtype::DType;
 use crate::error::Result;
 use crate::eval::EvalCx;
@@ -46,6 +47,13 @@ impl Op for BitCast {
         }
         cx.push(Tensor::from_aligned(self.to, x.shape(), bytes)?);
         Ok(())
+    }
+
+    fn lower(&self, cx: &LowerCx<'_>) -> Result<Lowering> {
+        if self.to == DType::Bool || self.to.bits() < 8 {
+            return Ok(Lowering::Host);
+        }
+        lowering::unary(cx, |c, x| c.bitcast(x, self.to))
     }
 
     fn facts(&self) -> Facts {

@@ -8,6 +8,7 @@
 //! copies of the sign (right, negative `x`: -1) or 0. ONNX `BitShift`: opset 11 (unsigned), 28 (signed).
 
 use super::common::*;
+use super::lowering::{self, BinOp};
 use crate::error::Result;
 use crate::eval::EvalCx;
 use crate::rule::{RuleCx, RuleResult};
@@ -45,6 +46,11 @@ impl Op for BitShift {
                 })
             },
         )
+    }
+
+    fn lower(&self, cx: &LowerCx<'_>) -> Result<Lowering> {
+        let op = if self.direction == "RIGHT" { BinOp::Shr } else { BinOp::Shl };
+        lowering::binary(cx, |c, x, y| c.bin(op, x, y))
     }
 
     fn facts(&self) -> Facts {

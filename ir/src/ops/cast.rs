@@ -19,6 +19,7 @@
 //! 25, 28 (types).
 
 use super::common::*;
+use super::lowering;
 use crate::dtype::DType;
 use crate::error::{Error, Result};
 use crate::eval::EvalCx;
@@ -51,6 +52,10 @@ impl Op for Cast {
         Ok(())
     }
 
+    fn lower(&self, cx: &LowerCx<'_>) -> Result<Lowering> {
+        lower_cast(cx, self.to, self.saturate)
+    }
+
     fn facts(&self) -> Facts {
         Facts { in_place: &[], ..Facts::POINTWISE }
     }
@@ -79,6 +84,24 @@ pub fn cast_rule(cx: &mut RuleCx<'_>, to: DType, saturate: bool, mode: &str) -> 
         cx.output_values(values);
     }
     Ok(())
+}
+
+/// How `Cast` and `CastLike` become machine code: natively where loops round as [`cast_tensor`] does.
+///
+/// # Errors
+/// When the description is refused.
+pub fn lower_cast(cx: &LowerCx<'_>, to: DType, saturate: bool) -> Result<Lowering> {
+    let from = cx.dtype(0);
+    if from == to {
+        return Ok(Lowering::View);
+    }
+    let narrow_int = from.is_float() && to.is_int() && to.bits() < 8;
+    let rounded_twice =
+        to.is_float() && to.bits() <= 16 && (from == DType::F64 || (from.bits() > 16 && to != DType::F16));
+    if narrow_int || to == DType::F8E8M0 || (rounded_twice && from != DType::F32) {
+        return Ok(Lowering::Host);
+    }
+    lowering::unary(cx, |c, x| c.cast_with(x, to, saturate))
 }
 
 /// The rounding mode of that name.

@@ -4,7 +4,7 @@
 //!
 //! ONNX `CastLike`: opset 15, 19 (`saturate`), 21, 23, 24 (`round_mode`), 25.
 
-use super::cast::{cast_rule, cast_tensor, round_mode};
+use super::cast::{cast_rule, cast_tensor, lower_cast, round_mode};
 use super::common::*;
 use crate::error::Result;
 use crate::eval::EvalCx;
@@ -40,6 +40,10 @@ impl Op for CastLike {
         let Some(to) = b.ty(target).as_tensor().map(|t| t.dtype) else { return Ok(None) };
         let attrs = attrs! { to: to, saturate: self.saturate, round_mode: self.round_mode.as_str() };
         Ok(Some(vec![b.op("Cast", attrs, &[x])?]))
+    }
+
+    fn lower(&self, cx: &LowerCx<'_>) -> Result<Lowering> {
+        lower_cast(cx, cx.dtype(1), self.saturate)
     }
 
     fn facts(&self) -> Facts {

@@ -10,6 +10,7 @@
 //! 23 (`output_dtype`), 24, 25, 28 (types).
 
 use super::common::*;
+use super::lowering::Loops;
 use super::quantized::*;
 use crate::dtype::DType;
 use crate::error::Result;
@@ -54,6 +55,32 @@ impl Op for DequantizeLinear {
         });
         cx.push(Tensor::from_floats(dtype, &shape, y));
         Ok(())
+    }
+
+    fn lower(&self, cx: &LowerCx<'_>) -> Result<Lowering> {
+        let (from, to) = (cx.dtype(0), cx.outputs[0].0);
+        if cx.dtype(1) == DType::F8E8M0 {
+            return Ok(Lowering::Host);
+        }
+        // 8- and 16-bit numbers are exact in `f32`, so that only the product is rounded.
+        let wide = if from == DType::I32 { DType::F64 } else { DType::F32 };
+        let at = ScaleIndex::new(cx, self.axis, &self.block_size)?;
+        let mut l = Loops::new(cx);
+        let (x, scale) = (l.x(0), l.x(1));
+        let zero = cx.has(2).then(|| l.x(2));
+        l.result(|c, i| {
+            let x = c.load(x, i);
+            let mut v = c.cast(x, wide);
+            if let Some(zero) = zero {
+                let z = at.load(c, zero, i);
+                let z = c.cast(z, wide);
+                v = c.sub(v, z);
+            }
+            let s = at.load(c, scale, i);
+            let s = c.cast(s, wide);
+            let y = c.mul(v, s);
+            c.cast(y, to)
+        })
     }
 
     fn facts(&self) -> Facts {

@@ -64,6 +64,14 @@ impl Op for Dropout {
         Ok(())
     }
 
+    fn lower(&self, cx: &LowerCx<'_>) -> Result<Lowering> {
+        let training = match cx.constant(2) {
+            None => cx.has(2),
+            Some(t) => t.ints()?.iter().any(|&v| v != 0),
+        };
+        Ok(if training || cx.outputs.len() > 1 { Lowering::Host } else { Lowering::View })
+    }
+
     fn facts(&self) -> Facts {
         Facts { pure: self.seed.is_some(), ..Facts::default() }
     }

@@ -7,6 +7,7 @@
 //! ONNX `DynamicQuantizeLinear`: opset 11.
 
 use super::common::*;
+use super::lowering::{BinOp, Loops, ReduceOp};
 use crate::dtype::DType;
 use crate::error::Result;
 use crate::eval::EvalCx;
@@ -37,6 +38,43 @@ impl Op for DynamicQuantizeLinear {
         cx.push(Tensor::scalar(scale));
         cx.push(Tensor::scalar(zero));
         Ok(())
+    }
+    fn lower(&self, cx: &LowerCx<'_>) -> Result<Lowering> {
+        let shape = cx.shape(0).to_vec();
+        let mut l = Loops::new(cx);
+        let x = l.x(0);
+        let mut end = |op| {
+            l.c.compute(DType::F32, &[], |c, _| {
+                let v = c.reduce(op, &shape, |c, r| c.load(x, r));
+                let zero = c.zero(DType::F32);
+                if op == ReduceOp::Max { c.max(v, zero) } else { c.min(v, zero) }
+            })
+        };
+        let (lo, hi) = (end(ReduceOp::Min), end(ReduceOp::Max));
+        let scale = l.c.compute(DType::F32, &[], |c, _| {
+            let (lo, hi) = (c.load(lo, &[]), c.load(hi, &[]));
+            let (some, width) = (c.gt(hi, lo), c.sub(hi, lo));
+            let (scale, one) = (c.bin_const(BinOp::Div, width, 255.0), c.one(DType::F32));
+            c.select(some, scale, one)
+        });
+        // Casts hold numbers within the range of `u8`.
+        let zero = l.c.compute(DType::U8, &[], |c, _| {
+            let (lo, scale) = (c.load(lo, &[]), c.load(scale, &[]));
+            let q = c.div(lo, scale);
+            let q = c.neg(q);
+            let q = c.round(q);
+            c.cast(q, DType::U8)
+        });
+        let y = l.c.compute(DType::U8, &shape, |c, i| {
+            let (v, scale, zero) = (c.load(x, i), c.load(scale, &[]), c.load(zero, &[]));
+            let q = c.div(v, scale);
+            let q = c.round(q);
+            let zero = c.cast(zero, DType::F32);
+            let q = c.add(q, zero);
+            c.cast(q, DType::U8)
+        });
+        let all = [y, scale, zero];
+        l.done(&all[..cx.outputs.len().min(3)])
     }
 }
 

@@ -5,6 +5,7 @@
 //! ONNX `IsInf`: opset 10, 20 (more types).
 
 use super::common::*;
+use super::lowering;
 use super::pointwise::*;
 use crate::dtype::DType;
 use crate::error::Result;
@@ -36,6 +37,22 @@ impl Op for IsInf {
             |v: f64| (self.detect_negative && v == f64::NEG_INFINITY) || (self.detect_positive && v == f64::INFINITY);
         cx.push(Tensor::from_bools(x.shape(), x.floats()?.into_iter().map(found)));
         Ok(())
+    }
+
+    fn lower(&self, cx: &LowerCx<'_>) -> Result<Lowering> {
+        let signs = (self.detect_negative, self.detect_positive);
+        if signs == (false, false) {
+            return Ok(Lowering::Host);
+        }
+        lowering::unary(cx, |c, x| {
+            let end = if signs.1 { f64::INFINITY } else { f64::NEG_INFINITY };
+            if signs == (true, true) {
+                c.is_inf(x)
+            } else {
+                let end = c.float(c.dtype(x), end);
+                c.eq(x, end)
+            }
+        })
     }
 
     fn facts(&self) -> Facts {

@@ -10,6 +10,7 @@
 
 use super::common::*;
 use super::contraction::product_shape;
+use super::lowering::Loops;
 use super::quantized::*;
 use crate::dtype::DType;
 use crate::error::Result;
@@ -33,6 +34,16 @@ impl Op for MatMulInteger {
         matrix_parameter_rule(cx, "C5", 3, &b, false)?;
         let shape = product_shape(cx, "C2", "C3", "C4", &a, &b)?;
         cx.output(DType::I32, shape)
+    }
+
+    fn lower(&self, cx: &LowerCx<'_>) -> Result<Lowering> {
+        let p = IntProduct { a: 0, a_zero: 2, b: 1, b_zero: 3 };
+        if !p.fits(cx) {
+            return Ok(Lowering::Host);
+        }
+        let mut l = Loops::new(cx);
+        let tensors = p.tensors(cx, &mut l);
+        l.result(|c, i| int_product(c, tensors, i))
     }
 
     fn expand(&self, b: &mut GraphBuilder, x: &[Option<ValueId>]) -> Result<Option<Vec<ValueId>>> {

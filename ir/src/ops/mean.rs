@@ -6,6 +6,7 @@
 //! The quotient is rounded once. ONNX `Mean`: opset 1 and 6 (equal shapes), 8 (broadcasting), 13 (bfloat16).
 
 use super::common::*;
+use super::lowering::{BinOp, Loops};
 use super::pointwise::*;
 use crate::error::Result;
 use crate::eval::EvalCx;
@@ -32,6 +33,20 @@ impl Op for Mean {
         let Some(n) = x[0].and_then(|v| scalar_like(b, v, x.len() as f64)) else { return Ok(None) };
         let sum = b.node("ai.onnx", "Sum", attrs! {}, x, 1)?[0];
         Ok(Some(vec![b.op("Div", attrs! {}, &[sum, n])?]))
+    }
+
+    fn lower(&self, cx: &LowerCx<'_>) -> Result<Lowering> {
+        let n = cx.inputs.len();
+        let mut l = Loops::new(cx);
+        let xs: Vec<_> = (0..n).map(|i| l.x(i)).collect();
+        l.result(|c, i| {
+            let mut sum = c.load_broadcast(xs[0], i);
+            for &x in &xs[1..] {
+                let x = c.load_broadcast(x, i);
+                sum = c.add(sum, x);
+            }
+            c.bin_const(BinOp::Div, sum, n as f64)
+        })
     }
 
     fn facts(&self) -> Facts {

@@ -5,6 +5,7 @@
 //! ONNX `Mish`: opset 18, 22 (bfloat16).
 
 use super::common::*;
+use super::lowering;
 use super::pointwise::*;
 use crate::error::Result;
 use crate::eval::EvalCx;
@@ -31,6 +32,19 @@ impl Op for Mish {
         let s = b.op("Softplus", attrs! {}, &[x])?;
         let t = b.op("Tanh", attrs! {}, &[s])?;
         Ok(Some(vec![b.op("Mul", attrs! {}, &[x, t])?]))
+    }
+
+    fn lower(&self, cx: &LowerCx<'_>) -> Result<Lowering> {
+        lowering::unary(cx, |c, x| {
+            // ln(1 + e^x) = max(x, 0) + ln(1 + e^-|x|), which does not overflow.
+            let (size, positive) = (c.abs(x), c.relu(x));
+            let size = c.neg(size);
+            let e = c.exp(size);
+            let small = c.log1p(e);
+            let s = c.add(positive, small);
+            let t = c.tanh(s);
+            c.mul(x, t)
+        })
     }
 
     fn facts(&self) -> Facts {

@@ -8,6 +8,7 @@
 //! without `fmod`).
 
 use super::common::*;
+use super::lowering::{self, BinOp};
 use super::pointwise::*;
 use crate::error::{Error, Result};
 use crate::eval::EvalCx;
@@ -37,6 +38,18 @@ impl Op for Mod {
 
     fn eval(&self, cx: &mut EvalCx<'_>) -> Result<()> {
         eval_binary(cx, |a, b| float_mod(a, b, self.fmod), |a, b| int_mod(a, b, self.fmod))
+    }
+
+    fn lower(&self, cx: &LowerCx<'_>) -> Result<Lowering> {
+        // An integer divided by zero is an error that only the reference reports; the table of zeros and infinities
+        // of floats is kept there too.
+        let divides = cx.constant(1).and_then(|t| t.ints().ok()).is_some_and(|v| !v.contains(&0));
+        match (cx.dtype(0).is_float(), self.fmod) {
+            (true, true) => lowering::binary(cx, |c, a, b| c.bin(BinOp::Rem, a, b)),
+            (false, true) if divides => lowering::binary(cx, |c, a, b| c.bin(BinOp::Rem, a, b)),
+            (false, false) if divides => lowering::binary(cx, |c, a, b| c.bin(BinOp::FloorMod, a, b)),
+            _ => Ok(Lowering::Host),
+        }
     }
 
     fn facts(&self) -> Facts {

@@ -14,6 +14,7 @@
 use super::cast::floats_to;
 use super::common::*;
 use super::contraction::{Product, product_shape};
+use super::lowering::{ComputeBuilder, Loops};
 use super::pointwise::FLOATS8;
 use super::quantized::*;
 use crate::dtype::DType;
@@ -68,6 +69,35 @@ impl Op for QLinearMatMul {
             .collect();
         cx.push(floats_to(dtype, &shape, &y, true, RoundMode::Up)?);
         Ok(())
+    }
+
+    fn lower(&self, cx: &LowerCx<'_>) -> Result<Lowering> {
+        let p = IntProduct { a: 0, a_zero: 2, b: 3, b_zero: 5 };
+        let simple = |i: usize| cx.shape(i).len() <= 1;
+        let to = cx.outputs[0].0;
+        let ints = BYTES.contains(&cx.dtype(0)) && BYTES.contains(&cx.dtype(3)) && to.is_int();
+        if !ints || !p.fits(cx) || ![1, 4, 6, 7].into_iter().all(simple) {
+            return Ok(Lowering::Host);
+        }
+        let mut l = Loops::new(cx);
+        let tensors = p.tensors(cx, &mut l);
+        let (sa, sb, sy, zy) = (l.x(1), l.x(4), l.x(6), l.x(7));
+        l.result(|c, i| {
+            let (m, n) = (i[i.len() - 2], i[i.len() - 1]);
+            let sum = int_product(c, tensors, i);
+            let sum = c.cast(sum, DType::F64);
+            let wide = |c: &mut ComputeBuilder, t, at| {
+                let v = load_parameter(c, t, at).unwrap_or_else(|| c.one(DType::F64));
+                c.cast(v, DType::F64)
+            };
+            let (sa, sb, sy, zy) = (wide(c, sa, m), wide(c, sb, n), wide(c, sy, m), wide(c, zy, m));
+            let factor = c.mul(sa, sb);
+            let factor = c.div(factor, sy);
+            let q = c.mul(sum, factor);
+            let q = c.round(q);
+            let q = c.add(q, zy);
+            c.cast(q, to)
+        })
     }
 
     fn expand(&self, b: &mut GraphBuilder, x: &[Option<ValueId>]) -> Result<Option<Vec<ValueId>>> {

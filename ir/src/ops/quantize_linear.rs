@@ -13,6 +13,7 @@
 
 use super::cast::floats_to;
 use super::common::*;
+use super::lowering::Loops;
 use super::quantized::*;
 use crate::dtype::DType;
 use crate::error::Result;
@@ -75,6 +76,33 @@ impl Op for QuantizeLinear {
             .collect();
         cx.push(floats_to(dtype, &shape, &y, self.saturate, RoundMode::Up)?);
         Ok(())
+    }
+
+    fn lower(&self, cx: &LowerCx<'_>) -> Result<Lowering> {
+        let precision = self.precision.unwrap_or(DType::F32);
+        if [cx.dtype(0), cx.dtype(1), precision] != [DType::F32; 3] {
+            return Ok(Lowering::Host);
+        }
+        let to = cx.outputs[0].0;
+        let at = ScaleIndex::new(cx, self.axis, &self.block_size)?;
+        let mut l = Loops::new(cx);
+        let (x, scale) = (l.x(0), l.x(1));
+        let zero = cx.has(2).then(|| l.x(2));
+        l.result(|c, i| {
+            let x = c.load(x, i);
+            let s = at.load(c, scale, i);
+            let mut q = c.div(x, s);
+            if to.is_int() {
+                q = c.round(q);
+            }
+            if let Some(zero) = zero {
+                let z = at.load(c, zero, i);
+                let z = c.cast(z, DType::F32);
+                q = c.add(q, z);
+            }
+            // Integers are held within their range.
+            c.cast_with(q, to, self.saturate)
+        })
     }
 
     fn facts(&self) -> Facts {

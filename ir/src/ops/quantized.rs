@@ -5,6 +5,7 @@
 //! rank of the tensor). Source: ONNX `QuantizeLinear`, opset 21 and later.
 
 use super::common::*;
+use super::lowering::{BinOp, ComputeBuilder, ExprId, Loops, ReduceOp, TensorId};
 use crate::dtype::DType;
 use crate::error::{Error, Result};
 use crate::num;
@@ -88,6 +89,41 @@ pub fn scale_positions(x: &[usize], scale: &[usize], axis: i64, block: &Dim) -> 
     Ok(positions.collect())
 }
 
+/// Where an element's scale stands, as index expressions.
+pub struct ScaleIndex {
+    axis: usize,
+    block: Option<usize>,
+}
+
+impl ScaleIndex {
+    /// For a call with scale operand 1.
+    ///
+    /// # Errors
+    /// When the block size is no number.
+    pub fn new(cx: &LowerCx<'_>, axis: i64, block: &Dim) -> Result<ScaleIndex> {
+        let rank = cx.shape(0).len();
+        let axis = if rank <= 1 { 0 } else { normal_axis(axis, rank) };
+        let block = super::window::number(block)?;
+        Ok(ScaleIndex { axis, block: (block > 0).then_some(block) })
+    }
+
+    /// The parameter (scale or zero point) of the element at index `i`.
+    pub fn load(&self, c: &mut ComputeBuilder, param: TensorId, i: &[ExprId]) -> ExprId {
+        let shape = c.shape(param);
+        let index: Vec<ExprId> = match (self.block, shape.iter().all(|&n| n == 1)) {
+            (_, true) => shape.iter().map(|_| c.idx(0)).collect(),
+            (None, false) => vec![i[self.axis]],
+            (Some(block), false) => {
+                let block = c.idx(block as i64);
+                let mut index = i.to_vec();
+                index[self.axis] = c.bin(BinOp::FloorDiv, i[self.axis], block);
+                index
+            }
+        };
+        c.load(param, &index)
+    }
+}
+
 /// Rounds once to a float type; other types leave the number as it is.
 pub fn round_to(dtype: DType, v: f64) -> f64 {
     match dtype {
@@ -154,6 +190,78 @@ pub fn spread(param: &Tensor, matrix: &[usize], rows: bool) -> Result<Vec<f64>> 
         return Err(Error::invalid(format!("a parameter of shape {shape:?} for a matrix {matrix:?}")));
     }
     Ok(broadcast_positions(&shape, matrix).into_iter().map(|i| v[i]).collect())
+}
+
+/// The element of a matrix' parameter (a scale, a zero point: one number, or one a row or column) for row or column
+/// `at`; none where it is of another form.
+pub fn load_parameter(c: &mut ComputeBuilder, param: TensorId, at: ExprId) -> Option<ExprId> {
+    let shape = c.shape(param);
+    match shape.as_slice() {
+        [n] if *n != 1 => Some(c.load(param, &[at])),
+        _ if shape.iter().all(|&n| n == 1) => {
+            let zeros = vec![c.idx(0); shape.len()];
+            Some(c.load(param, &zeros))
+        }
+        _ => None,
+    }
+}
+
+/// Operands of an integer matrix product: the two matrices and their zero points, by number.
+pub struct IntProduct {
+    /// First matrix.
+    pub a: usize,
+    /// Its zero point.
+    pub a_zero: usize,
+    /// Second matrix.
+    pub b: usize,
+    /// Its zero point.
+    pub b_zero: usize,
+}
+
+impl IntProduct {
+    /// Whether [`IntProduct::sum`] can be written: matrices of rank 2 or more, zero points of at most one axis.
+    pub fn fits(&self, cx: &LowerCx<'_>) -> bool {
+        let simple = |i: usize| !cx.has(i) || cx.shape(i).len() <= 1;
+        cx.shape(self.a).len() >= 2 && cx.shape(self.b).len() >= 2 && simple(self.a_zero) && simple(self.b_zero)
+    }
+
+    /// Tensors of the operands, zero points where given.
+    pub fn tensors(&self, cx: &LowerCx<'_>, l: &mut Loops<'_, '_>) -> [Option<TensorId>; 4] {
+        [self.a, self.a_zero, self.b, self.b_zero].map(|i| cx.has(i).then(|| l.x(i)))
+    }
+}
+
+/// `sum_k (a - a_zero) (b - b_zero)` in `i32` at index `i` of the result, of the tensors of [`IntProduct::tensors`].
+pub fn int_product(c: &mut ComputeBuilder, tensors: [Option<TensorId>; 4], i: &[ExprId]) -> ExprId {
+    let [Some(a), a_zero, Some(b), b_zero] = tensors else { return c.int(DType::I32, 0) };
+    let (sa, sb) = (c.shape(a), c.shape(b));
+    let (m, n) = (i[i.len() - 2], i[i.len() - 1]);
+    let batch = &i[..i.len() - 2];
+    let k = sa[sa.len() - 1];
+    c.reduce(ReduceOp::Sum, &[k], |c, r| {
+        let mut value = |t: TensorId, shape: &[usize], row: ExprId, col: ExprId, zero: Option<TensorId>, at: ExprId| {
+            let lead = shape.len() - 2;
+            let mut index: Vec<ExprId> = batch[batch.len() - lead..].to_vec();
+            for (e, &extent) in index.iter_mut().zip(shape) {
+                if extent == 1 {
+                    *e = c.idx(0);
+                }
+            }
+            index.extend([row, col]);
+            let v = c.load(t, &index);
+            let v = c.cast(v, DType::I32);
+            match zero.and_then(|z| load_parameter(c, z, at)) {
+                Some(z) => {
+                    let z = c.cast(z, DType::I32);
+                    c.sub(v, z)
+                }
+                None => v,
+            }
+        };
+        let x = value(a, &sa, m, r[0], a_zero, m);
+        let y = value(b, &sb, r[0], n, b_zero, n);
+        c.mul(x, y)
+    })
 }
 
 /// Quantises back: `DequantizeLinear` of the triple `(x, scale, zero point)` in the domain of ONNX.

@@ -5,6 +5,7 @@
 //! Integers: the sum in real numbers, truncated and held within the type. ONNX `Shrink`: opset 9.
 
 use super::common::*;
+use super::lowering::{self, BinOp};
 use super::pointwise::*;
 use crate::error::Result;
 use crate::eval::EvalCx;
@@ -37,6 +38,21 @@ impl Op for Shrink {
             } else {
                 0.0
             }
+        })
+    }
+
+    fn lower(&self, cx: &LowerCx<'_>) -> Result<Lowering> {
+        if !cx.dtype(0).is_float() {
+            return Ok(Lowering::Host);
+        }
+        lowering::unary(cx, |c, x| {
+            let t = c.dtype(x);
+            let (lambd, bias) = (f64::from(self.lambd), f64::from(self.bias));
+            let (lo, hi, zero) = (c.float(t, -lambd), c.float(t, lambd), c.zero(t));
+            let (below, above) = (c.lt(x, lo), c.gt(x, hi));
+            let (up, down) = (c.bin_const(BinOp::Add, x, bias), c.bin_const(BinOp::Sub, x, bias));
+            let y = c.select(above, down, zero);
+            c.select(below, up, y)
         })
     }
 

@@ -6,6 +6,7 @@
 //! ONNX `SwiGLU`: opset 28.
 
 use super::common::*;
+use super::lowering::{self, BinOp};
 use super::pointwise::sigmoid;
 use crate::error::Result;
 use crate::eval::EvalCx;
@@ -42,6 +43,15 @@ impl Op for SwiGLU {
         let (Some(gate), Some(value)) = (x[0], x[1]) else { return Ok(None) };
         let gate = b.op("Swish", attrs! { alpha: self.alpha }, &[gate])?;
         Ok(Some(vec![b.op("Mul", attrs! {}, &[gate, value])?]))
+    }
+
+    fn lower(&self, cx: &LowerCx<'_>) -> Result<Lowering> {
+        lowering::binary(cx, |c, a, b| {
+            let scaled = c.bin_const(BinOp::Mul, a, self.alpha.into());
+            let s = c.sigmoid(scaled);
+            let gate = c.mul(a, s);
+            c.mul(gate, b)
+        })
     }
 
     fn facts(&self) -> Facts {
