@@ -129,7 +129,8 @@ impl ThreadPool {
         let mut spins = 0usize;
         while shared.pending.load(Ordering::Acquire) != 0 {
             spins += 1;
-            if spins.is_multiple_of(1024) {
+            // Where threads are more than free cores, the worker may need this one.
+            if spins.is_multiple_of(64) {
                 std::thread::yield_now();
             }
             std::hint::spin_loop();
