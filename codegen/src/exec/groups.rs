@@ -5,7 +5,7 @@ use super::Shared;
 use super::kernels::{self, BufferRef, Pending};
 use crate::lower::lower_program;
 use egret_ir::loops::fuse::{Binding, Part, compose, inline};
-use egret_ir::loops::{TensorDesc, schedule};
+use egret_ir::loops::{Compute, TensorDesc, schedule};
 use egret_ir::lower::Computation;
 use egret_ir::{Graph, ValueId};
 
@@ -83,14 +83,14 @@ pub(crate) fn push(
     items.push(Item::Loops(calls));
 }
 
-/// The kernels of a group; `None` where loops do not do it (the caller then splits the group, or runs it on the host).
-/// Temporaries are numbered from `first_temp`; their lengths in bytes are returned.
-pub(crate) fn kernels(
-    calls: &[Call],
-    graph: &Graph,
-    first_temp: usize,
-    shared: &Shared,
-) -> Option<(Vec<Pending>, Vec<usize>)> {
+/// A value that a computation reads, with its type.
+type External = (ValueId, TensorDesc);
+
+/// A value that a computation makes: part and output of the part.
+type Made = (ValueId, usize, usize);
+
+/// The calls of a group as one computation, what it reads, and what it makes.
+pub(crate) fn composed(calls: &[Call], graph: &Graph) -> Option<(Compute, Vec<External>, Vec<Made>)> {
     let mut external: Vec<(ValueId, TensorDesc)> = Vec::new();
     let mut made: Vec<(ValueId, usize, usize)> = Vec::new();
     let mut parts = Vec::new();
@@ -123,6 +123,18 @@ pub(crate) fn kernels(
     let outputs: Vec<(usize, usize)> = results.iter().map(|r| (r.1, r.2)).collect();
     let mut whole = compose(&parts, &descs, &outputs).ok()?;
     inline(&mut whole);
+    Some((whole, external, results))
+}
+
+/// The kernels of a group; `None` where loops do not do it (the caller then splits the group, or runs it on the host).
+/// Temporaries are numbered from `first_temp`; their lengths in bytes are returned.
+pub(crate) fn kernels(
+    calls: &[Call],
+    graph: &Graph,
+    first_temp: usize,
+    shared: &Shared,
+) -> Option<(Vec<Pending>, Vec<usize>)> {
+    let (whole, external, results) = composed(calls, graph)?;
     let program = schedule(&whole).ok()?;
     let names: Vec<String> = calls.iter().map(|c| graph.nodes[c.node].op.def().mnemonic()).collect();
     let name = if names.len() <= 4 {

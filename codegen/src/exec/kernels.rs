@@ -2,6 +2,7 @@
 
 use super::Shared;
 use super::plan::{Place, lower_cx, lowering, operand};
+use super::tails::Tail;
 use crate::builder::{Elem, KernelFn};
 use crate::jit::{CompiledKernels, Entry};
 use crate::kernels::conv::{self, ConvAxis, ConvDesc, PackedWeights};
@@ -101,12 +102,13 @@ enum Layout {
     Conv(PackedWeights),
 }
 
-/// Lowers one call; `None` runs it on the host.
+/// Lowers one call, a product with the `tail` that it takes over; `None` runs it on the host (or leaves the tail alone).
 pub(crate) fn lower_node(
     graph: &Graph,
     n: usize,
     facts: &[Fact],
     places: &[Place],
+    tail: Option<&Tail>,
     shared: &Shared,
 ) -> Result<Option<Lowered>> {
     let Some(cx) = lower_cx(graph, n, facts, places) else { return Ok(None) };
@@ -114,10 +116,10 @@ pub(crate) fn lower_node(
         Lowering::View => Some(Lowered::View),
         Lowering::Compute(c) => Some(Lowered::Loops(c)),
         Lowering::MatMul(m) if cx.dtype(0) == DType::F32 => {
-            matmul(graph, n, &m, cx.constant(1), shared)?.map(Lowered::Kernel)
+            matmul(graph, n, &m, cx.constant(1), tail, shared)?.map(Lowered::Kernel)
         }
         Lowering::Conv(c) if cx.dtype(0) == DType::F32 => {
-            conv(graph, n, &c, cx.constant(1), shared)?.map(Lowered::Kernel)
+            conv(graph, n, &c, cx.constant(1), tail, shared)?.map(Lowered::Kernel)
         }
         _ => None,
     })
@@ -144,7 +146,14 @@ pub(crate) fn compile<'a>(pending: impl Iterator<Item = &'a Pending>, shared: &S
     wanted.iter().map(|k| entries.get(*k).cloned().ok_or_else(|| Error::bug("a kernel was not compiled"))).collect()
 }
 
-fn matmul(graph: &Graph, n: usize, m: &MatMul, rhs: Option<&Tensor>, shared: &Shared) -> Result<Option<Pending>> {
+fn matmul(
+    graph: &Graph,
+    n: usize,
+    m: &MatMul,
+    rhs: Option<&Tensor>,
+    tail: Option<&Tail>,
+    shared: &Shared,
+) -> Result<Option<Pending>> {
     if m.m == 0 || m.n == 0 || m.k == 0 || m.batch.iter().any(|b| b.0 == 0) {
         return Ok(None);
     }
@@ -188,6 +197,12 @@ fn matmul(graph: &Graph, n: usize, m: &MatMul, rhs: Option<&Tensor>, shared: &Sh
         });
         extra.push(operand(graph, n, 2)?);
     }
+    if let Some(tail) = tail {
+        let batch: Vec<usize> = batch.iter().map(|b| b.len).collect();
+        let Some(longer) = tail.append(epilogue, &batch, m.m, &[m.n]) else { return Ok(None) };
+        epilogue = longer;
+        extra.extend(tail.values().map(BufferRef::Value));
+    }
     let desc = GemmDesc {
         elem: Elem::F32,
         batch,
@@ -207,12 +222,12 @@ fn matmul(graph: &Graph, n: usize, m: &MatMul, rhs: Option<&Tensor>, shared: &Sh
         }
         _ => operand(graph, n, 1)?,
     };
-    let out = graph.nodes[n].outputs[0].ok_or_else(|| Error::bug("a product without a result"))?;
+    let out = result(graph, n, tail)?;
     let mut buffers = vec![operand(graph, n, 0)?, b, BufferRef::Value(out), BufferRef::Scratch];
     debug_assert_eq!(BUF_OUT, 2, "order of the pointer table");
     buffers.extend(extra);
     Ok(Some(Pending {
-        nodes: vec![n],
+        nodes: std::iter::once(n).chain(tail.iter().flat_map(|t| t.nodes.iter().copied())).collect(),
         flops: planned.plan.flops,
         buffers,
         extent: planned.plan.parallel_extent,
@@ -224,7 +239,22 @@ fn matmul(graph: &Graph, n: usize, m: &MatMul, rhs: Option<&Tensor>, shared: &Sh
     }))
 }
 
-fn conv(graph: &Graph, n: usize, c: &Conv, weights: Option<&Tensor>, shared: &Shared) -> Result<Option<Pending>> {
+/// What the kernel of call `n` writes.
+fn result(graph: &Graph, n: usize, tail: Option<&Tail>) -> Result<ValueId> {
+    match tail {
+        Some(tail) => Ok(tail.out),
+        None => graph.nodes[n].outputs[0].ok_or_else(|| Error::bug("a product without a result")),
+    }
+}
+
+fn conv(
+    graph: &Graph,
+    n: usize,
+    c: &Conv,
+    weights: Option<&Tensor>,
+    tail: Option<&Tail>,
+    shared: &Shared,
+) -> Result<Option<Pending>> {
     let empty = |v: &[usize]| v.contains(&0);
     if c.n == 0 || c.m == 0 || c.c == 0 || empty(&c.output) || empty(&c.input) || empty(&c.kernel) {
         return Ok(None);
@@ -247,6 +277,11 @@ fn conv(graph: &Graph, n: usize, c: &Conv, weights: Option<&Tensor>, shared: &Sh
         epilogue = epilogue.then_with(at, |b, v, bias| b.add(v, bias));
         extra.push(operand(graph, n, 2)?);
     }
+    if let Some(tail) = tail {
+        let Some(longer) = tail.append(epilogue, &[c.n, c.groups], c.m, &c.output) else { return Ok(None) };
+        epilogue = longer;
+        extra.extend(tail.values().map(BufferRef::Value));
+    }
     let desc = ConvDesc {
         elem: Elem::F32,
         n: c.n,
@@ -267,11 +302,11 @@ fn conv(graph: &Graph, n: usize, c: &Conv, weights: Option<&Tensor>, shared: &Sh
         (Some(t), Some(layout)) => BufferRef::Packed(pack(t, Layout::Conv(layout), shared)?),
         _ => operand(graph, n, 1)?,
     };
-    let out = graph.nodes[n].outputs[0].ok_or_else(|| Error::bug("a convolution without a result"))?;
+    let out = result(graph, n, tail)?;
     let mut buffers = vec![operand(graph, n, 0)?, w, BufferRef::Value(out), BufferRef::Scratch];
     buffers.extend(extra);
     Ok(Some(Pending {
-        nodes: vec![n],
+        nodes: std::iter::once(n).chain(tail.iter().flat_map(|t| t.nodes.iter().copied())).collect(),
         flops: planned.plan.flops,
         buffers,
         extent: planned.plan.parallel_extent,

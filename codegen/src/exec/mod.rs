@@ -12,6 +12,7 @@ mod groups;
 pub mod kernels;
 pub mod plan;
 pub mod run;
+mod tails;
 #[cfg(test)]
 mod tests;
 

@@ -2,7 +2,7 @@
 
 use super::groups::{self, Item};
 use super::kernels::{self, BufferRef, KernelStep, Pending};
-use super::{GraphExec, Shared};
+use super::{GraphExec, Shared, tails};
 use egret_ir::lower::{LowerCx, Lowering};
 use egret_ir::plan::Buffer;
 use egret_ir::rule::Fact;
@@ -101,7 +101,7 @@ impl Plan {
         let mut maker = vec![None; graph.values.len()];
         for &n in &cut.now {
             let node = &graph.nodes[n];
-            match kernels::lower_node(&graph, n, &facts, &places, shared)? {
+            match kernels::lower_node(&graph, n, &facts, &places, None, shared)? {
                 Some(kernels::Lowered::View) => {
                     let (x, y) =
                         (node.inputs[0].expect("a view has an operand"), node.outputs[0].expect("and a result"));
@@ -122,6 +122,9 @@ impl Plan {
                     items.push(Item::Host(n));
                 }
             }
+        }
+        if shared.options.fuse {
+            tails::absorb(&mut items, &graph, &facts, &readers, &mut places, shared)?;
         }
         let mut build = Build { steps: Vec::new(), pending: Vec::new(), temps: Vec::new() };
         for item in items {

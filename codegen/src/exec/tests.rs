@@ -88,3 +88,37 @@ fn symbolic_extents_make_a_plan_for_each_shape() {
     }
     assert!(exe.run(vec![random(&[3, 5], 1).into()]).is_err());
 }
+
+#[test]
+fn pointwise_calls_run_in_the_registers_of_a_product() {
+    let mut b = GraphBuilder::new("t");
+    let x = b.input("x", Type::tensor(DType::F32, &[2, 20, 9, 7]));
+    let pads = || attrs! { pads: vec![1, 1, 1, 1] };
+    let w1 = b.constant(random(&[18, 20, 3, 3], 1));
+    let w2 = b.constant(random(&[18, 20, 3, 3], 2));
+    let scale = b.constant(random(&[1, 18, 1, 1], 3));
+    let (left, right) = (b.op("Conv", pads(), &[x, w1]).unwrap(), b.op("Conv", pads(), &[x, w2]).unwrap());
+    let sum = b.op("Add", attrs! {}, &[left, right]).unwrap();
+    let sum = b.op("Mul", attrs! {}, &[scale, sum]).unwrap();
+    let y = b.op("Relu", attrs! {}, &[sum]).unwrap();
+    // A channel of its own each, then a gate that reads what it scales.
+    let w3 = b.constant(random(&[18, 1, 3, 3], 4));
+    let z = b.op("Conv", attrs! { group: 18i64, pads: vec![1, 1, 1, 1] }, &[y, w3]).unwrap();
+    let gate = b.op("Sigmoid", attrs! {}, &[z]).unwrap();
+    let z = b.op("Mul", attrs! {}, &[z, gate]).unwrap();
+    let shape = b.ints(&[2, 18, 63]);
+    let rows = b.op("Reshape", attrs! {}, &[z, shape]).unwrap();
+    let m = b.constant(random(&[63, 11], 5));
+    let bias = b.constant(random(&[11], 6));
+    let p = b.op("MatMul", attrs! {}, &[rows, m]).unwrap();
+    let p = b.op("Add", attrs! {}, &[p, bias]).unwrap();
+    let p = b.op("Tanh", attrs! {}, &[p]).unwrap();
+    let graph = b.finish(&[p]);
+    for threads in [1, 2] {
+        let exe = check(graph.clone(), &[random(&[2, 20, 9, 7], 7)], threads);
+        let plan = exe.prepare(&[Type::tensor(DType::F32, &[2, 20, 9, 7])]).unwrap();
+        let kernels: Vec<usize> = plan.steps.iter().filter(|s| s.kind() == "native").map(|s| s.nodes().len()).collect();
+        // Convolution; convolution, add, mul, relu; convolution with its gate; product, add, tanh.
+        assert_eq!(kernels, [1, 4, 3, 3]);
+    }
+}

@@ -79,6 +79,23 @@ impl Epilogue {
         Epilogue { operands, apply: Some(Arc::new(apply)), heavy: self.heavy }
     }
 
+    /// Appends a step that reads several more operands: `f(b, value so far, operands)`.
+    pub fn then_all(
+        self,
+        more: Vec<EpilogueOperand>,
+        f: impl Fn(&mut Builder, Val, &[Val]) -> Val + Send + Sync + 'static,
+    ) -> Epilogue {
+        let n = self.operands.len();
+        let before = self.apply;
+        let mut operands = self.operands;
+        operands.extend(more);
+        let apply = move |b: &mut Builder, acc: Val, ops: &[Val]| {
+            let v = before.as_ref().map_or(acc, |g| g(b, acc, &ops[..n]));
+            f(b, v, &ops[n..])
+        };
+        Epilogue { operands, apply: Some(Arc::new(apply)), heavy: self.heavy }
+    }
+
     /// Appends a step without operands.
     pub fn then(self, f: impl Fn(&mut Builder, Val) -> Val + Send + Sync + 'static) -> Epilogue {
         let before = self.apply;

@@ -7,13 +7,14 @@
 //! Pointer table of every kernel of a program: its outer buffers in order (inputs, outputs, temporaries), then the calling
 //! thread's scratch block (the kernel's `scratch_bytes`, aligned to 64), then [`host_table`]'s address.
 //!
-//! Code map: `eval` expressions, `ops` single operations, [`math`] elementary functions, [`mod@host`] the functions that
+//! Code map: `eval` expressions, `ops` single operations, `pointwise` the tails of products, [`math`] elementary functions, [`mod@host`] the functions that
 //! generated code calls.
 
 mod eval;
 pub mod host;
 pub mod math;
 mod ops;
+pub(crate) mod pointwise;
 #[cfg(test)]
 mod tests;
 
