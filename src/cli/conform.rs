@@ -373,12 +373,16 @@ impl<'a> Report<'a> {
     }
 }
 
-/// What failures of one kind have in common: the first line up to the numbers.
+/// What failures of one kind have in common: the first line, opset versions left out.
 fn cause(reason: &str) -> String {
-    let line = reason.lines().next().unwrap_or_default();
-    if line.contains("wrong: output") {
+    if reason.contains("wrong: output") {
         return "wrong values".into();
     }
+    let line = reason.lines().next().unwrap_or_default();
+    let line = match line.split_once(", opset ") {
+        Some((before, after)) => format!("{before}{}", after.trim_start_matches(|c: char| c.is_ascii_digit())),
+        None => line.to_owned(),
+    };
     line.chars().take(120).collect()
 }
 
