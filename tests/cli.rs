@@ -108,7 +108,10 @@ fn inspect_counts_what_the_models_page_says() {
     assert_eq!(shown["multiply_adds"], 64 * 9 * 16 + 64 * 9 * 16 * 32 + 512 * 64 + 64 * 10);
     let planned = ok(&["inspect", &digits(), "--stage", "planned"]);
     assert!(planned.contains("working memory"), "{planned}");
-    assert!(ok(&["inspect", &digits(), "--format", "dot"]).starts_with("digraph"));
+    assert!(ok(&["inspect", &digits(), "--format", "dot"]).contains("digraph"));
+    assert!(ok(&["inspect", &digits(), "--format", "text"]).contains("conv"));
+    let graph: Value = serde_json::from_str(&ok(&["inspect", &digits(), "--format", "json"])).unwrap();
+    assert!(graph.is_object());
 }
 
 #[test]

@@ -1,11 +1,9 @@
 //! `egret inspect`: what is in a model, at each stage of the compiler.
 
-mod dot;
-
 use super::input::{InputArgs, size};
 use super::show::{bytes, count, grouped, table};
 use super::{Failure, say, say_json};
-use anyhow::Result;
+use anyhow::{Context, Result};
 use clap::{Args, ValueEnum};
 use egret::codegen::exec::plan::{Plan, Step};
 use egret::ir::lower::{LowerCx, Lowering};
@@ -13,8 +11,10 @@ use egret::ir::plan::Planner;
 use egret::{Graph, Model, Options, Type, Value};
 use serde_json::json;
 use std::collections::BTreeMap;
-use std::fmt::Write;
+use std::fmt::Write as _;
+use std::io::Write as _;
 use std::path::PathBuf;
+use std::process::{Command, Stdio};
 
 /// Show a model's nodes, weights, arithmetic and memory.
 ///
@@ -37,8 +37,8 @@ pub(super) struct InspectArgs {
     format: Format,
     #[command(flatten)]
     inputs: InputArgs,
-    /// The same as --format json.
-    #[arg(long)]
+    /// The table with its sums as a JSON document.
+    #[arg(long, conflicts_with = "format")]
     json: bool,
     /// Only the sums, not every node.
     #[arg(long)]
@@ -54,7 +54,11 @@ enum Stage {
 
 #[derive(Clone, Copy, PartialEq, ValueEnum)]
 enum Format {
+    /// Nodes with sums.
     Table,
+    /// The graph in Egret's own text form; large weights by their hash.
+    Text,
+    /// The graph as JSON, as `egret_ir::json` reads it.
     Json,
     Dot,
     Svg,
@@ -72,11 +76,15 @@ pub(super) fn run(args: &InspectArgs) -> Result<()> {
         (None, Stage::Optimised) => egret::passes::DefaultPlanner.optimise(model.graph().clone())?,
         _ => model.graph().clone(),
     };
-    match if args.json { Format::Json } else { args.format } {
+    if args.json {
+        return say_json(&to_json(&model, &graph, plan.as_deref(), &sizes));
+    }
+    match args.format {
         Format::Table => say(&text(&model, &graph, plan.as_deref(), &sizes, args.summary)?),
-        Format::Json => say_json(&to_json(&model, &graph, plan.as_deref(), &sizes)),
-        Format::Dot => say(&dot::of(&graph)),
-        Format::Svg => say(&dot::svg(&dot::of(&graph))?),
+        Format::Text => say(&egret::ir::text::print(&graph)),
+        Format::Json => say_json(&egret::ir::json::to_json(&graph)),
+        Format::Dot => say(&egret::ir::dot::to_dot(&graph)),
+        Format::Svg => say(&svg(&egret::ir::dot::to_dot(&graph))?),
     }
 }
 
@@ -285,4 +293,25 @@ fn attribute(a: &egret::ir::Attr) -> String {
         other => format!("{other:?}"),
     };
     text.chars().take(200).collect()
+}
+
+/// Draws through the program `dot`.
+fn svg(dot: &str) -> Result<String> {
+    let child = Command::new("dot").arg("-Tsvg").stdin(Stdio::piped()).stdout(Stdio::piped()).spawn();
+    let mut child = match child {
+        Ok(c) => c,
+        Err(e) => {
+            return Err(Failure::usage(format!(
+                "SVG is drawn by the program `dot` of Graphviz, which does not start ({e}); --format dot needs nothing"
+            )));
+        }
+    };
+    let mut stdin = child.stdin.take().context("dot has no standard input")?;
+    let text = dot.to_owned();
+    // Written from a thread, so that neither side waits for the other.
+    let writer = std::thread::spawn(move || stdin.write_all(text.as_bytes()));
+    let output = child.wait_with_output()?;
+    writer.join().map_err(|_| anyhow::anyhow!("writing to dot failed"))??;
+    anyhow::ensure!(output.status.success(), "dot failed: {}", output.status);
+    Ok(String::from_utf8(output.stdout)?)
 }
