@@ -7,8 +7,10 @@
 //! Padding is zero after the zero point is taken away. ONNX `ConvInteger`: opset 10.
 
 use super::common::*;
+use super::lowering::{BinOp, ComputeBuilder, ExprId, Loops, ReduceOp, TensorId};
 use super::pointwise::rule_of_expansion;
-use super::quantized::BYTES;
+use super::quantized::{BYTES, load_parameter};
+use super::window::{Fixed, number};
 use crate::dtype::DType;
 use crate::error::Result;
 use crate::rule::{RuleCx, RuleResult};
@@ -31,6 +33,20 @@ attributes! {
     }
 }
 
+/// The window attributes that the convolutions of this family share.
+macro_rules! window {
+    ($op:expr) => {
+        crate::ops::window::Window {
+            auto_pad: &$op.auto_pad,
+            strides: $op.strides.as_deref(),
+            dilations: $op.dilations.as_deref(),
+            pads: $op.pads.as_deref(),
+            ceil: false,
+        }
+    };
+}
+pub(crate) use window;
+
 impl Op for ConvInteger {
     op_basics!();
 
@@ -44,6 +60,15 @@ impl Op for ConvInteger {
         rule_of_expansion(self, cx)
     }
 
+    fn lower(&self, cx: &LowerCx<'_>) -> Result<Lowering> {
+        let axes = window!(self).fixed(&cx.shape(0)[2..], &cx.shape(1)[2..])?;
+        let groups = number(&self.group)?;
+        let mut l = Loops::new(cx);
+        let (x, w) = (l.x(0), l.x(1));
+        let zeros = [2, 3].map(|i| cx.has(i).then(|| l.x(i)));
+        l.result(|c, i| int_conv(c, (x, zeros[0]), (w, zeros[1]), &axes, groups, i))
+    }
+
     fn expand(&self, b: &mut GraphBuilder, x: &[Option<ValueId>]) -> Result<Option<Vec<ValueId>>> {
         let at = |i: usize| x.get(i).copied().flatten();
         let (Some(p), Some(w)) = (at(0), at(1)) else { return Ok(None) };
@@ -51,6 +76,43 @@ impl Op for ConvInteger {
         let sums = b.node("ai.onnx", "Conv", self.attrs(), &[Some(p), Some(w)], 1)?[0];
         Ok(Some(vec![b.op("Cast", attrs! { to: DType::I32 }, &[sums])?]))
     }
+}
+
+/// `sum (x - x_zero) (w - w_zero)` over a window in `i32`, at index `i` of the result `[n, channel, window…]`. Padding
+/// is zero after centring: the zero point is read there.
+pub fn int_conv(
+    c: &mut ComputeBuilder,
+    (x, x_zero): (TensorId, Option<TensorId>),
+    (w, w_zero): (TensorId, Option<TensorId>),
+    axes: &[Fixed],
+    groups: usize,
+    i: &[ExprId],
+) -> ExprId {
+    let shape = c.shape(w);
+    let per_group = c.idx((shape[0] / groups.max(1)).max(1) as i64);
+    c.reduce(ReduceOp::Sum, &shape[1..], |c, r| {
+        let group = c.bin(BinOp::FloorDiv, i[1], per_group);
+        let first = c.affine(group, shape[1] as i64, 0);
+        let mut index = vec![i[0], c.add(first, r[0])];
+        for (a, axis) in axes.iter().enumerate() {
+            let start = c.affine(i[2 + a], axis.stride as i64, -(axis.begin as i64));
+            let tap = c.affine(r[1 + a], axis.dilation as i64, 0);
+            index.push(c.add(start, tap));
+        }
+        let w_index: Vec<ExprId> = [i[1]].into_iter().chain(r.iter().copied()).collect();
+        let narrow = c.desc(x).dtype;
+        let zero = x_zero.and_then(|z| load_parameter(c, z, i[1])).unwrap_or_else(|| c.zero(narrow));
+        let v = c.load_padded(x, &index, zero);
+        let (v, zero) = (c.cast(v, DType::I32), c.cast(zero, DType::I32));
+        let v = c.sub(v, zero);
+        let k = c.load(w, &w_index);
+        let mut k = c.cast(k, DType::I32);
+        if let Some(zero) = w_zero.and_then(|z| load_parameter(c, z, i[1])) {
+            let zero = c.cast(zero, DType::I32);
+            k = c.sub(k, zero);
+        }
+        c.mul(v, k)
+    })
 }
 
 /// A parameter of a convolution at operand `param`: one number, or, for weights at operand `w`, one an output channel.

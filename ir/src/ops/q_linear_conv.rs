@@ -10,9 +10,11 @@
 //! ONNX `QLinearConv`: opset 10.
 
 use super::common::*;
-use super::conv_integer::{along_channels, centred, parameter_rule};
+use super::conv_integer::{along_channels, centred, int_conv, parameter_rule, window};
+use super::lowering::{ComputeBuilder, Loops};
 use super::pointwise::rule_of_expansion;
 use super::quantized::*;
+use super::window::number;
 use crate::dtype::DType;
 use crate::error::{Error, Result};
 use crate::eval::{EvalCx, eval_expansion};
@@ -59,6 +61,35 @@ impl Op for QLinearConv {
 
     fn eval(&self, cx: &mut EvalCx<'_>) -> Result<()> {
         eval_expansion(&DEF, |b, x| self.exact(b, x), cx)
+    }
+
+    fn lower(&self, cx: &LowerCx<'_>) -> Result<Lowering> {
+        let axes = window!(self).fixed(&cx.shape(0)[2..], &cx.shape(3)[2..])?;
+        let groups = number(&self.group)?;
+        let to = cx.outputs[0].0;
+        let mut l = Loops::new(cx);
+        let (x, zx, w, zw) = (l.x(0), l.x(2), l.x(3), l.x(5));
+        let (sx, sw, sy, zy) = (l.x(1), l.x(4), l.x(6), l.x(7));
+        let bias = cx.has(8).then(|| l.x(8));
+        l.result(|c, i| {
+            let mut sum = int_conv(c, (x, Some(zx)), (w, Some(zw)), &axes, groups, i);
+            if let Some(bias) = bias {
+                let bias = c.load(bias, &[i[1]]);
+                sum = c.add(sum, bias);
+            }
+            let sum = c.cast(sum, DType::F64);
+            let wide = |c: &mut ComputeBuilder, t| {
+                let v = load_parameter(c, t, i[1]).unwrap_or_else(|| c.one(DType::F64));
+                c.cast(v, DType::F64)
+            };
+            let (sx, sw, sy, zy) = (wide(c, sx), wide(c, sw), wide(c, sy), wide(c, zy));
+            let factor = c.mul(sx, sw);
+            let factor = c.div(factor, sy);
+            let q = c.mul(sum, factor);
+            let q = c.round(q);
+            let q = c.add(q, zy);
+            c.cast(q, to)
+        })
     }
 
     fn expand(&self, b: &mut GraphBuilder, x: &[Option<ValueId>]) -> Result<Option<Vec<ValueId>>> {
