@@ -408,13 +408,13 @@ impl<'a> Recorder<'a> {
                 let signed = dtype.class() == egret_ir::Class::Signed;
                 let v = b.load(Ty::S(narrow), addr, off);
                 let v = b.cvt(if signed { Cvt::SignExtend } else { Cvt::ZeroExtend }, v, int);
-                self.from_memory(dtype, v)
+                self.decode(dtype, v)
             }
         }
     }
 
     /// A value from the integer that lies in memory.
-    fn from_memory(&mut self, dtype: DType, v: Val) -> Val {
+    fn decode(&mut self, dtype: DType, v: Val) -> Val {
         let b = &mut self.b;
         let float = b.ty(v).with_elem(Elem::F32);
         match dtype {
@@ -427,7 +427,7 @@ impl<'a> Recorder<'a> {
     }
 
     /// The integer that lies in memory for a value.
-    fn to_memory(&mut self, dtype: DType, v: Val) -> Val {
+    fn encode(&mut self, dtype: DType, v: Val) -> Val {
         let b = &mut self.b;
         match dtype {
             DType::F16 => ops::to_f16_bits(b, v),
@@ -439,7 +439,7 @@ impl<'a> Recorder<'a> {
     }
 
     pub(super) fn store_scalar(&mut self, dtype: DType, addr: Val, off: i32, v: Val) {
-        let v = self.to_memory(dtype, v);
+        let v = self.encode(dtype, v);
         let v = match dtype.size_bytes() {
             1 => self.b.cvt(Cvt::Truncate, v, Ty::S(Elem::I8)),
             2 => self.b.cvt(Cvt::Truncate, v, Ty::S(Elem::I16)),
@@ -456,13 +456,13 @@ impl<'a> Recorder<'a> {
                 self.b.bits(v, ty)
             }
             _ => {
-                let bits = self.to_memory(from, v);
+                let bits = self.encode(from, v);
                 let bits = ops::normalize(
                     &mut self.b,
                     if to.class() == egret_ir::Class::Signed { to } else { DType::U16 },
                     bits,
                 );
-                self.from_memory(to, bits)
+                self.decode(to, bits)
             }
         }
     }
@@ -651,7 +651,7 @@ impl<'a> Recorder<'a> {
                         let from = if size == 2 { Elem::I16 } else { Elem::I8 };
                         let signed = dtype.class() == egret_ir::Class::Signed;
                         let v = self.b.load_widen(from, signed, addr, off);
-                        self.from_memory(dtype, v)
+                        self.decode(dtype, v)
                     };
                     parts.push(part);
                 }
@@ -683,7 +683,7 @@ impl<'a> Recorder<'a> {
                 if size >= 4 {
                     self.b.store(addr, off, part);
                 } else {
-                    let v = self.to_memory(dtype, part);
+                    let v = self.encode(dtype, part);
                     self.b.store_narrow(if size == 2 { Elem::I16 } else { Elem::I8 }, addr, off, v);
                 }
             }

@@ -9,6 +9,8 @@
 //! | `exp`, `log`, `erf`, `sin`, `cos` | 2 |
 //! | `expm1`, `log1p`, `sigmoid`, `tanh` | 4 |
 
+#![expect(clippy::excessive_precision, reason = "the coefficients as they were published")]
+
 use crate::builder::{BinOp, Builder, CmpOp, Cvt, Elem, Ty, UnOp, Val};
 
 fn int_ty(b: &Builder, x: Val) -> Ty {
