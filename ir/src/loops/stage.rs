@@ -28,8 +28,14 @@ const MIN_TURNS: i64 = 16;
 /// A vector loop is worth its set-up from so many turns on.
 const MIN_VECTOR: i64 = 4;
 
+/// Elements along each side of a transposition's tile: a cache line of `f32`, and as many lines as fit everywhere.
+const TILE: i64 = 16;
+
 /// A loop is cut at no more than so many places.
 const MAX_CUTS: usize = 8;
+
+/// A window of at most so many elements is written out where conditions depend on the place in it.
+const MAX_WINDOW: i64 = 16;
 
 /// Where a stage's elements are kept within its kernel.
 pub(super) enum Home {
@@ -145,12 +151,64 @@ impl Lower {
             outer.pop();
             inner.insert(0, last);
         }
+        if let (Vectorize::Axis(_), true, [v]) = (vectorize, work.reductions.is_empty(), &inner[..])
+            && let Some(across) = self.across(&mut work, *v, &outer)
+        {
+            let v = *v;
+            return self.tiled(work, outer, v, across);
+        }
         let total = extent(&self.arena, &outer);
         let parallel = self.arena.new_var(0..total);
         let turn = self.arena.var(parallel);
         self.fix_outer(&mut work, &outer, turn);
         let body = self.nest(&work, &inner, vectorize, None);
         (parallel, total, body)
+    }
+
+    /// The axis along which loads are contiguous, if those along the vector axis `v` are not: a transposition.
+    fn across(&self, work: &mut Work, v: VarId, outer: &[VarId]) -> Option<VarId> {
+        let exprs = work.exprs();
+        let loads: Vec<ExprId> = self
+            .arena
+            .reachable(&exprs)
+            .into_iter()
+            .filter_map(|e| match self.arena.node(e) {
+                Node::Load { index, .. } => Some(index[0]),
+                _ => None,
+            })
+            .filter(|&i| self.stride(v, i).is_some_and(|s| s.unsigned_abs() >= TILE as u64))
+            .collect();
+        let contiguous = |w: VarId| loads.iter().any(|&i| self.stride(w, i) == Some(1));
+        outer.iter().copied().find(|&w| contiguous(w) && self.arena.extent(w) > 1 && self.arena.extent(v) > TILE)
+    }
+
+    /// Both axes of a transposition cut into tiles, so that each cache line is used up while it is near: a parallel turn
+    /// does [`TILE`] elements along `across`, for one tile of the vector axis `v` after the other.
+    fn tiled(&mut self, mut work: Work, mut outer: Vec<VarId>, v: VarId, across: VarId) -> (VarId, i64, Vec<Stmt>) {
+        outer.retain(|&w| w != across);
+        let (n, n_across) = (self.arena.extent(v), self.arena.extent(across));
+        let n_turns = (n_across + TILE - 1) / TILE;
+        let n_outer = outer.iter().map(|&w| self.arena.extent(w)).product::<i64>();
+        let parallel = self.arena.new_var(0..n_outer * n_turns);
+        let turn = self.arena.var(parallel);
+        let parts = delinearize(&mut self.arena, turn, &[n_outer as usize, n_turns as usize]);
+        self.fix_outer(&mut work, &outer, parts[0]);
+        let tile = self.arena.new_var(0..(n + TILE - 1) / TILE);
+        let number = self.arena.var(tile);
+        let (lo, hi) = self.tile_bounds(number, n);
+        let inner = self.nest(&work, &[v], Vectorize::Axis(0), Some((lo, hi)));
+        let (lo, hi) = self.tile_bounds(parts[1], n_across);
+        let rows = Stmt::For { var: across, lo, hi, kind: LoopKind::Serial, body: inner };
+        let (lo, hi) = self.bounds(tile);
+        let body = vec![Stmt::For { var: tile, lo, hi, kind: LoopKind::Serial, body: vec![rows] }];
+        (parallel, n_outer * n_turns, body)
+    }
+
+    fn tile_bounds(&mut self, number: ExprId, n: i64) -> (ExprId, ExprId) {
+        let (size, n) = (self.arena.int(TILE), self.arena.int(n));
+        let lo = self.arena.bin(BinOp::Mul, number, size);
+        let end = self.arena.bin(BinOp::Add, lo, size);
+        (lo, self.arena.bin(BinOp::Min, end, n))
     }
 
     /// The innermost loop cut into chunks, which join the parallel loop.
@@ -227,6 +285,7 @@ impl Lower {
         let (value, reductions) = self.take_reductions(value, &free);
         let axes = axes.into_iter().filter(|v| !fixed.contains_key(v) && self.arena.extent(*v) != 1).collect();
         let mut work = Work { axes, reductions, value, stores, local };
+        self.write_out_windows(&mut work);
         self.join_axes(&mut work);
         self.join_reductions(&mut work);
         work
@@ -396,6 +455,43 @@ impl Lower {
             map.insert(id, read);
         }
         (self.arena.replace(e, map), taken)
+    }
+
+    /// Small reductions whose conditions speak of the place in the window and of an axis (padded pooling) become plain
+    /// expressions: each place then has conditions of its own, by which the loop over the axis can be cut.
+    fn write_out_windows(&mut self, work: &mut Work) {
+        let reductions = std::mem::take(&mut work.reductions);
+        let mut written: HashMap<ExprId, ExprId> = HashMap::new();
+        for mut r in reductions {
+            r.body = self.arena.replace(r.body, written.clone());
+            let n: i64 = r.vars.iter().map(|&v| self.arena.extent(v)).product();
+            let guarded = self.arena.reachable(&[r.body]).into_iter().any(|e| match *self.arena.node(e) {
+                Node::Cmp(_, a, b) if self.arena.dtype(a) == DType::I64 => {
+                    let mut vars = self.arena.free_vars(a);
+                    vars.extend(self.arena.free_vars(b));
+                    vars.iter().any(|v| r.vars.contains(v)) && vars.iter().any(|v| work.axes.contains(v))
+                }
+                _ => false,
+            });
+            let (Some(op), true) = (r.op.bin(), guarded && r.inner.is_empty() && (1..=MAX_WINDOW).contains(&n)) else {
+                work.reductions.push(r);
+                continue;
+            };
+            let sizes: Vec<usize> = r.vars.iter().map(|&v| self.arena.extent(v) as usize).collect();
+            let mut sum: Option<ExprId> = None;
+            for k in 0..n {
+                let at = self.arena.int(k);
+                let index = delinearize(&mut self.arena, at, &sizes);
+                let map: HashMap<VarId, ExprId> = r.vars.iter().copied().zip(index).collect();
+                let term = self.arena.substitute(r.body, &map);
+                sum = Some(sum.map_or(term, |s| self.arena.bin(op, s, term)));
+            }
+            if let Some(sum) = sum {
+                let read = self.arena.intern(r.dtype, Node::Local(r.local));
+                written.insert(read, sum);
+            }
+        }
+        work.value = self.arena.replace(work.value, written);
     }
 
     /// Divisions and remainders of indices, which joining loops must not add.

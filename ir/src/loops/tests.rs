@@ -179,3 +179,33 @@ fn fuse_binds_one_input() {
     let y = interp::eval(&whole, &[&bytes(&[1.0, 2.0, 3.0, 4.0]), &bytes(&[10.0; 4])]).unwrap();
     assert_eq!(floats(&y[0]), [11.0, 12.0, 13.0, 14.0]);
 }
+
+#[test]
+fn transposes_go_by_tiles() {
+    let mut c = ComputeBuilder::new();
+    let x = c.input(DType::F32, &[3, 37, 70]);
+    let y = c.transpose(x, &[0, 2, 1]);
+    c.output(y);
+    let compute = c.finish().unwrap();
+    assert_eq!(schedule(&compute).unwrap().kernels[0].extent, 3 * 5);
+    check(&compute, &mut Random::new(3), "transpose");
+}
+
+#[test]
+fn padded_windows_have_no_condition_in_the_middle() {
+    let mut c = ComputeBuilder::new();
+    let x = c.input(DType::F32, &[40]);
+    let y = c.compute(DType::F32, &[40], |e, i| {
+        e.reduce(ReduceOp::Max, &[3], |e, k| {
+            let at = e.affine(i[0], 1, -1);
+            let at = e.add(at, k[0]);
+            let least = e.float(DType::F32, f64::NEG_INFINITY);
+            e.load_padded(x, &[at], least)
+        })
+    });
+    c.output(y);
+    let compute = c.finish().unwrap();
+    let text = schedule(&compute).unwrap().to_string();
+    assert!(!text.contains("select"), "{text}");
+    check(&compute, &mut Random::new(4), "window");
+}
