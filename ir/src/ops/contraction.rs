@@ -14,12 +14,17 @@ pub const NUMBERS: &[DType] =
 pub trait Ring: Copy {
     /// Zero.
     const ZERO: Self;
+    /// `self + a`.
+    fn plus(self, a: Self) -> Self;
     /// `self + a * b`.
     fn plus_product(self, a: Self, b: Self) -> Self;
 }
 
 impl Ring for f64 {
     const ZERO: f64 = 0.0;
+    fn plus(self, a: f64) -> f64 {
+        self + a
+    }
     fn plus_product(self, a: f64, b: f64) -> f64 {
         self + a * b
     }
@@ -27,6 +32,9 @@ impl Ring for f64 {
 
 impl Ring for i128 {
     const ZERO: i128 = 0;
+    fn plus(self, a: i128) -> i128 {
+        self.wrapping_add(a)
+    }
     fn plus_product(self, a: i128, b: i128) -> i128 {
         self.wrapping_add(a.wrapping_mul(b))
     }

@@ -5,63 +5,27 @@ use std::collections::HashMap;
 use std::sync::OnceLock;
 
 pub mod arg_common;
-pub mod center_crop_pad;
 pub mod common;
-pub mod compress;
-pub mod concat_from_sequence;
 pub mod contraction;
-pub mod depth_to_space;
-pub mod eye_like;
-pub mod gather_elements;
-pub mod gather_nd;
-pub mod r#if;
 pub mod lanes;
-pub mod r#loop;
 pub mod lowering;
-pub mod microsoft;
 pub mod move_common;
-pub mod non_zero;
-pub mod one_hot;
-pub mod optional;
-pub mod optional_get_element;
-pub mod optional_has_element;
-pub mod pad;
 pub mod pointwise;
 pub mod pool_common;
 pub mod quantized;
 pub mod random;
+pub mod recurrent;
 pub mod reduce_common;
-pub mod reverse_sequence;
-pub mod scan;
 pub mod scan_common;
-pub mod scatter;
 pub mod scatter_common;
-pub mod scatter_elements;
-pub mod scatter_nd;
-pub mod sequence_at;
 pub mod sequence_common;
-pub mod sequence_construct;
-pub mod sequence_empty;
-pub mod sequence_erase;
-pub mod sequence_insert;
-pub mod sequence_length;
-pub mod sequence_map;
-pub mod space_to_depth;
-pub mod split_to_sequence;
-pub mod string_concat;
-pub mod string_normalizer;
-pub mod string_split;
-pub mod tensor_scatter;
-pub mod top_k;
-pub mod trilu;
-pub mod unique;
-pub mod r#where;
 pub mod window;
 
 pub mod abs;
 pub mod acos;
 pub mod acosh;
 pub mod add;
+pub mod affine_grid;
 pub mod and;
 pub mod arg_max;
 pub mod arg_min;
@@ -82,8 +46,11 @@ pub mod cast;
 pub mod cast_like;
 pub mod ceil;
 pub mod celu;
+pub mod center_crop_pad;
 pub mod clip;
+pub mod compress;
 pub mod concat;
+pub mod concat_from_sequence;
 pub mod constant;
 pub mod constant_of_shape;
 pub mod conv;
@@ -93,18 +60,23 @@ pub mod cos;
 pub mod cosh;
 pub mod cum_prod;
 pub mod cum_sum;
+pub mod depth_to_space;
 pub mod dequantize_linear;
 pub mod div;
 pub mod dropout;
 pub mod dynamic_quantize_linear;
+pub mod einsum;
 pub mod elu;
 pub mod equal;
 pub mod erf;
 pub mod exp;
 pub mod expand;
+pub mod eye_like;
 pub mod flatten;
 pub mod floor;
 pub mod gather;
+pub mod gather_elements;
+pub mod gather_nd;
 pub mod gelu;
 pub mod gemm;
 pub mod global_average_pool;
@@ -112,7 +84,9 @@ pub mod global_lp_pool;
 pub mod global_max_pool;
 pub mod greater;
 pub mod greater_or_equal;
+pub mod grid_sample;
 pub mod group_normalization;
+pub mod gru;
 pub mod hard_sigmoid;
 pub mod hard_swish;
 pub mod hardmax;
@@ -129,25 +103,36 @@ pub mod log_softmax;
 pub mod lp_normalization;
 pub mod lp_pool;
 pub mod lrn;
+pub mod lstm;
 pub mod mat_mul;
 pub mod mat_mul_integer;
 pub mod max;
 pub mod max_pool;
 pub mod mean;
 pub mod mean_variance_normalization;
+pub mod microsoft;
 pub mod min;
 pub mod mish;
 pub mod modulo;
 pub mod mul;
 pub mod multinomial;
 pub mod neg;
+pub mod non_zero;
 pub mod not;
+pub mod one_hot;
+pub mod optional;
+pub mod optional_get_element;
+pub mod optional_has_element;
 pub mod or;
+pub mod pad;
 pub mod pow;
 pub mod prelu;
 pub mod q_linear_conv;
 pub mod q_linear_mat_mul;
 pub mod quantize_linear;
+pub mod r#if;
+pub mod r#loop;
+pub mod r#where;
 pub mod random_normal;
 pub mod random_normal_like;
 pub mod random_uniform;
@@ -166,9 +151,23 @@ pub mod reduce_sum;
 pub mod reduce_sum_square;
 pub mod relu;
 pub mod reshape;
+pub mod resize;
+pub mod reverse_sequence;
 pub mod rms_normalization;
+pub mod rnn;
 pub mod round;
+pub mod scan;
+pub mod scatter;
+pub mod scatter_elements;
+pub mod scatter_nd;
 pub mod selu;
+pub mod sequence_at;
+pub mod sequence_construct;
+pub mod sequence_empty;
+pub mod sequence_erase;
+pub mod sequence_insert;
+pub mod sequence_length;
+pub mod sequence_map;
 pub mod shape;
 pub mod shrink;
 pub mod sigmoid;
@@ -180,19 +179,29 @@ pub mod slice;
 pub mod softmax;
 pub mod softplus;
 pub mod softsign;
+pub mod space_to_depth;
 pub mod split;
+pub mod split_to_sequence;
 pub mod sqrt;
 pub mod squeeze;
+pub mod string_concat;
+pub mod string_normalizer;
+pub mod string_split;
 pub mod sub;
 pub mod sum;
 pub mod swi_glu;
 pub mod swish;
 pub mod tan;
 pub mod tanh;
+pub mod tensor_scatter;
 pub mod thresholded_relu;
 pub mod tile;
+pub mod top_k;
 pub mod transpose;
+pub mod trilu;
+pub mod unique;
 pub mod unsqueeze;
+pub mod upsample;
 pub mod xor;
 
 /// The registry: every operator's declaration.
@@ -202,6 +211,7 @@ pub static OPS: &[&OpDef] = &[
     &acos::DEF,
     &acosh::DEF,
     &add::DEF,
+    &affine_grid::DEF,
     &and::DEF,
     &arg_max::DEF,
     &arg_min::DEF,
@@ -222,8 +232,11 @@ pub static OPS: &[&OpDef] = &[
     &cast_like::DEF,
     &ceil::DEF,
     &celu::DEF,
+    &center_crop_pad::DEF,
     &clip::DEF,
+    &compress::DEF,
     &concat::DEF,
+    &concat_from_sequence::DEF,
     &constant::DEF,
     &constant_of_shape::DEF,
     &conv::DEF,
@@ -233,18 +246,23 @@ pub static OPS: &[&OpDef] = &[
     &cosh::DEF,
     &cum_prod::DEF,
     &cum_sum::DEF,
+    &depth_to_space::DEF,
     &dequantize_linear::DEF,
     &div::DEF,
     &dropout::DEF,
     &dynamic_quantize_linear::DEF,
+    &einsum::DEF,
     &elu::DEF,
     &equal::DEF,
     &erf::DEF,
     &exp::DEF,
     &expand::DEF,
+    &eye_like::DEF,
     &flatten::DEF,
     &floor::DEF,
     &gather::DEF,
+    &gather_elements::DEF,
+    &gather_nd::DEF,
     &gelu::DEF,
     &gemm::DEF,
     &global_average_pool::DEF,
@@ -252,7 +270,9 @@ pub static OPS: &[&OpDef] = &[
     &global_max_pool::DEF,
     &greater::DEF,
     &greater_or_equal::DEF,
+    &grid_sample::DEF,
     &group_normalization::DEF,
+    &gru::DEF,
     &hard_sigmoid::DEF,
     &hard_swish::DEF,
     &hardmax::DEF,
@@ -269,25 +289,48 @@ pub static OPS: &[&OpDef] = &[
     &lp_normalization::DEF,
     &lp_pool::DEF,
     &lrn::DEF,
+    &lstm::DEF,
     &mat_mul::DEF,
     &mat_mul_integer::DEF,
     &max::DEF,
     &max_pool::DEF,
     &mean::DEF,
     &mean_variance_normalization::DEF,
+    &microsoft::bias_gelu::DEF,
+    &microsoft::dequantize_linear::DEF,
+    &microsoft::fast_gelu::DEF,
+    &microsoft::gelu::DEF,
+    &microsoft::q_linear_add::DEF,
+    &microsoft::q_linear_average_pool::DEF,
+    &microsoft::q_linear_concat::DEF,
+    &microsoft::q_linear_global_average_pool::DEF,
+    &microsoft::q_linear_leaky_relu::DEF,
+    &microsoft::q_linear_mul::DEF,
+    &microsoft::q_linear_sigmoid::DEF,
+    &microsoft::quantize_linear::DEF,
+    &microsoft::quick_gelu::DEF,
     &min::DEF,
     &mish::DEF,
     &modulo::DEF,
     &mul::DEF,
     &multinomial::DEF,
     &neg::DEF,
+    &non_zero::DEF,
     &not::DEF,
+    &one_hot::DEF,
+    &optional::DEF,
+    &optional_get_element::DEF,
+    &optional_has_element::DEF,
     &or::DEF,
+    &pad::DEF,
     &pow::DEF,
     &prelu::DEF,
     &q_linear_conv::DEF,
     &q_linear_mat_mul::DEF,
     &quantize_linear::DEF,
+    &r#if::DEF,
+    &r#loop::DEF,
+    &r#where::DEF,
     &random_normal::DEF,
     &random_normal_like::DEF,
     &random_uniform::DEF,
@@ -306,9 +349,23 @@ pub static OPS: &[&OpDef] = &[
     &reduce_sum_square::DEF,
     &relu::DEF,
     &reshape::DEF,
+    &resize::DEF,
+    &reverse_sequence::DEF,
     &rms_normalization::DEF,
+    &rnn::DEF,
     &round::DEF,
+    &scan::DEF,
+    &scatter::DEF,
+    &scatter_elements::DEF,
+    &scatter_nd::DEF,
     &selu::DEF,
+    &sequence_at::DEF,
+    &sequence_construct::DEF,
+    &sequence_empty::DEF,
+    &sequence_erase::DEF,
+    &sequence_insert::DEF,
+    &sequence_length::DEF,
+    &sequence_map::DEF,
     &shape::DEF,
     &shrink::DEF,
     &sigmoid::DEF,
@@ -320,70 +377,30 @@ pub static OPS: &[&OpDef] = &[
     &softmax::DEF,
     &softplus::DEF,
     &softsign::DEF,
+    &space_to_depth::DEF,
     &split::DEF,
+    &split_to_sequence::DEF,
     &sqrt::DEF,
     &squeeze::DEF,
+    &string_concat::DEF,
+    &string_normalizer::DEF,
+    &string_split::DEF,
     &sub::DEF,
     &sum::DEF,
     &swi_glu::DEF,
     &swish::DEF,
     &tan::DEF,
     &tanh::DEF,
+    &tensor_scatter::DEF,
     &thresholded_relu::DEF,
     &tile::DEF,
-    &transpose::DEF,
-    &unsqueeze::DEF,
-    &r#where::DEF,
-    &xor::DEF,
-    &eye_like::DEF,
-    &gather_elements::DEF,
-    &gather_nd::DEF,
-    &r#if::DEF,
-    &r#loop::DEF,
-    &one_hot::DEF,
-    &pad::DEF,
-    &scan::DEF,
-    &scatter::DEF,
-    &scatter_elements::DEF,
-    &scatter_nd::DEF,
     &top_k::DEF,
+    &transpose::DEF,
     &trilu::DEF,
-    &microsoft::bias_gelu::DEF,
-    &microsoft::dequantize_linear::DEF,
-    &microsoft::fast_gelu::DEF,
-    &microsoft::gelu::DEF,
-    &microsoft::q_linear_add::DEF,
-    &microsoft::q_linear_average_pool::DEF,
-    &microsoft::q_linear_concat::DEF,
-    &microsoft::q_linear_global_average_pool::DEF,
-    &microsoft::q_linear_leaky_relu::DEF,
-    &microsoft::q_linear_mul::DEF,
-    &microsoft::q_linear_sigmoid::DEF,
-    &microsoft::quantize_linear::DEF,
-    &microsoft::quick_gelu::DEF,
-    &center_crop_pad::DEF,
-    &compress::DEF,
-    &concat_from_sequence::DEF,
-    &depth_to_space::DEF,
-    &non_zero::DEF,
-    &optional::DEF,
-    &optional_get_element::DEF,
-    &optional_has_element::DEF,
-    &reverse_sequence::DEF,
-    &sequence_at::DEF,
-    &sequence_construct::DEF,
-    &sequence_empty::DEF,
-    &sequence_erase::DEF,
-    &sequence_insert::DEF,
-    &sequence_length::DEF,
-    &sequence_map::DEF,
-    &space_to_depth::DEF,
-    &split_to_sequence::DEF,
-    &string_concat::DEF,
-    &string_normalizer::DEF,
-    &string_split::DEF,
-    &tensor_scatter::DEF,
     &unique::DEF,
+    &unsqueeze::DEF,
+    &upsample::DEF,
+    &xor::DEF,
 ];
 
 /// The operator `name` of `domain` (`ai.onnx` and the empty string are one).

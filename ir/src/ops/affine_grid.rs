@@ -1,0 +1,105 @@
+//! `grid[n, o] = theta[n] (o, 1)`: the grid of normalised coordinates that an affine map makes, for `GridSample`.
+//!
+//! `theta: T[n, d, d + 1]`, `size: i64[d + 2]` is `n, c, spatial…` with `d` 2 or 3, `grid: T[n, spatial…, d]`.
+//!
+//! - **C1** `theta` holds floats, `size` is `i64` of rank 1
+//! - **C2** `theta` has rank 3, its extents are `d` and `d + 1`, `size` has `d + 2` elements, `d` is 2 or 3
+//! - **C3** the batch of `size` is that of `theta`
+//!
+//! With `align_corners` -1 and 1 are the centres of the outer cells (a single cell is at -1), else their edges. ONNX
+//! `AffineGrid`: opset 20.
+
+use super::common::*;
+use crate::dtype::DType;
+use crate::error::Result;
+use crate::eval::EvalCx;
+use crate::rule::{RuleCx, RuleResult};
+use crate::tensor::Tensor;
+
+attributes! {
+    /// Attributes of `AffineGrid`.
+    pub struct AffineGrid {
+        /// Whether -1 and 1 are centres of the outer cells instead of their edges.
+        align_corners: bool = false,
+    }
+}
+
+impl Op for AffineGrid {
+    op_basics!();
+
+    fn rule(&self, cx: &mut RuleCx<'_>) -> RuleResult {
+        let dtype = cx.require_dtype("C1", 0, sets::FLOATS)?;
+        cx.require_dtype("C1", 1, &[DType::I64])?;
+        let theta = cx.shape(0)?;
+        cx.require("C2", theta.len() == 3, || format!("`theta` has rank {}", theta.len()))?;
+        let d = cx.len_of(1)?.wrapping_sub(2);
+        cx.require("C2", d == 2 || d == 3, || "`size` must have 4 or 5 elements".into())?;
+        cx.require_eq("C2", &theta[1], &Dim::from(d))?;
+        cx.require_eq("C2", &theta[2], &Dim::from(d + 1))?;
+        let mut shape = vec![theta[0].clone()];
+        match cx.values(1)? {
+            Some(size) => {
+                cx.require_eq("C3", &size[0], &theta[0])?;
+                shape.extend_from_slice(&size[2..]);
+            }
+            None => shape.extend((0..d).map(|_| cx.fresh())),
+        }
+        shape.push(Dim::from(d));
+        cx.output(dtype, shape)
+    }
+
+    fn eval(&self, cx: &mut EvalCx<'_>) -> Result<()> {
+        let theta = cx.tensor(0)?.floats()?;
+        let (dtype, shape) = cx.out(0)?;
+        let d = shape.len() - 2;
+        let dims = &shape[1..=d];
+        let place = |i: usize, n: usize| match self.align_corners {
+            true if n == 1 => -1.0,
+            true => 2.0 * i as f64 / (n as f64 - 1.0) - 1.0,
+            false => (2.0 * i as f64 + 1.0) / n as f64 - 1.0,
+        };
+        let mut y = Vec::with_capacity(shape.iter().product());
+        for n in 0..shape[0] {
+            for index in indices(dims) {
+                // Coordinates stand innermost axis first.
+                let at: Vec<f64> = (0..d).rev().map(|a| place(index[a], dims[a])).collect();
+                for row in theta[n * d * (d + 1)..].chunks(d + 1).take(d) {
+                    y.push(row.iter().zip(&at).map(|(t, x)| t * x).sum::<f64>() + row[d]);
+                }
+            }
+        }
+        cx.push(Tensor::from_floats(dtype, &shape, y));
+        Ok(())
+    }
+}
+
+op! {
+    AffineGrid in "ai.onnx" since [20]; "theta, size" => "grid";
+    summary: "grid of normalised coordinates of an affine map";
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::common::testing::*;
+    use super::*;
+
+    #[test]
+    fn affine_grid_of_the_identity() {
+        let theta = Tensor::from_slice(&[1, 2, 3], &[1.0f32, 0.0, 0.0, 0.0, 1.0, 0.0]);
+        let size = Tensor::from_slice(&[4], &[1i64, 1, 1, 2]);
+        let y = run1("AffineGrid", attrs! {}, &[theta, size]).unwrap();
+        assert_eq!(y, Tensor::from_slice(&[1, 1, 2, 2], &[-0.5f32, 0.0, 0.5, 0.0]));
+    }
+
+    #[test]
+    fn affine_grid_constraints_are_named() {
+        let f = |s: &[usize]| Type::tensor(DType::F32, s);
+        let size = |n| Type::tensor(DType::I64, &[n]);
+        let bad = |t: Type, s: Type| violated("AffineGrid", attrs! {}, &[t, s]);
+        assert_eq!(bad(Type::tensor(DType::I32, &[1, 2, 3]), size(4)).as_deref(), Some("AffineGrid.C1"));
+        assert_eq!(bad(f(&[1, 2, 3]), size(5)).as_deref(), Some("AffineGrid.C2"));
+        let theta = Tensor::from_slice(&[1, 2, 3], &[0.0f32; 6]);
+        let e = run1("AffineGrid", attrs! {}, &[theta, Tensor::from_slice(&[4], &[2i64, 1, 1, 2])]).unwrap_err();
+        assert_eq!(e.label(), Some("AffineGrid.C3"));
+    }
+}

@@ -1,0 +1,238 @@
+//! `output[out] = sum prod_k input_k[term_k]`: Einstein's summation.
+//!
+//! The equation is `term, term… -> out`, each term one letter an axis, `...` for axes that broadcast. Without `->` the
+//! letters that stand once, in order of their codes, after the broadcast axes, are the result. A letter that stands
+//! twice in a term takes the diagonal.
+//!
+//! - **C1** one element type, a number
+//! - **C2** the equation is well formed, has one term an operand, and its result's letters occur in a term, once each
+//! - **C3** a term has as many letters as its operand has axes, all `...` stand for as many axes
+//! - **C4** extents of one letter agree, or are 1
+//!
+//! Integers wrap. ONNX `Einsum`: opset 12, 28 (bfloat16).
+
+use super::common::*;
+use super::contraction::Ring;
+use crate::error::{Error, Result};
+use crate::eval::EvalCx;
+use crate::rule::{RuleCx, RuleResult};
+use crate::tensor::{Tensor, len_elems, strides};
+
+attributes! {
+    /// Attributes of `Einsum`.
+    pub struct Einsum {
+        /// The equation.
+        equation: String,
+    }
+}
+
+/// An axis' name: a letter, or the `n`-th axis from the end of `...`.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Label {
+    Letter(char),
+    Dots(usize),
+}
+
+/// Terms of the operands, the result's, all distinct labels.
+struct Plan {
+    terms: Vec<Vec<Label>>,
+    out: Vec<Label>,
+}
+
+impl Einsum {
+    fn plan(&self, ranks: &[usize]) -> Result<Plan> {
+        let bad = |m: String| Error::violation("C2", format!("equation \"{}\": {m}", self.equation));
+        let text: String = self.equation.chars().filter(|c| *c != ' ').collect();
+        let (left, right) = match text.split_once("->") {
+            Some((l, r)) => (l, Some(r)),
+            None => (text.as_str(), None),
+        };
+        let terms: Vec<&str> = left.split(',').collect();
+        if terms.len() != ranks.len() {
+            return Err(bad(format!("{} terms for {} operands", terms.len(), ranks.len())));
+        }
+        let letters = |term: &str| -> Result<(Vec<char>, Option<usize>)> {
+            let (a, b) = match term.split_once("...") {
+                Some((a, b)) => (a, Some(b)),
+                None => (term, None),
+            };
+            let all: Vec<char> = a.chars().chain(b.unwrap_or("").chars()).collect();
+            match all.iter().find(|c| !c.is_ascii_alphabetic()) {
+                Some(c) => Err(bad(format!("'{c}' is no letter"))),
+                None => Ok((all, b.map(|_| a.len()))),
+            }
+        };
+        let mut dots: Option<usize> = None;
+        let mut parsed = Vec::new();
+        for (term, &rank) in terms.iter().zip(ranks) {
+            let (all, at) = letters(term)?;
+            let fits = if at.is_some() { all.len() <= rank } else { all.len() == rank };
+            if !fits {
+                return Err(Error::violation("C3", format!("term \"{term}\" for an operand of rank {rank}")));
+            }
+            if at.is_some() {
+                let n = rank - all.len();
+                if *dots.get_or_insert(n) != n {
+                    return Err(Error::violation("C3", "`...` stands for different numbers of axes"));
+                }
+            }
+            parsed.push((all, at));
+        }
+        let n_dots = dots.unwrap_or(0);
+        let expand = |(all, at): &(Vec<char>, Option<usize>)| -> Vec<Label> {
+            let mut out: Vec<Label> = all.iter().map(|&c| Label::Letter(c)).collect();
+            if let Some(at) = at {
+                out.splice(at..at, (0..n_dots).rev().map(Label::Dots));
+            }
+            out
+        };
+        let terms: Vec<Vec<Label>> = parsed.iter().map(expand).collect();
+        let out = match right {
+            Some(r) => expand(&letters(r)?),
+            None => {
+                let all: Vec<char> = parsed.iter().flat_map(|p| p.0.clone()).collect();
+                let mut once: Vec<char> =
+                    all.iter().copied().filter(|c| all.iter().filter(|d| *d == c).count() == 1).collect();
+                once.sort_unstable();
+                (0..n_dots).rev().map(Label::Dots).chain(once.into_iter().map(Label::Letter)).collect()
+            }
+        };
+        for (i, l) in out.iter().enumerate() {
+            if out[..i].contains(l) || !terms.iter().any(|t| t.contains(l)) {
+                return Err(bad(format!("{l:?} stands twice in the result or in no term")));
+            }
+        }
+        Ok(Plan { terms, out })
+    }
+}
+
+impl Op for Einsum {
+    op_basics!();
+
+    fn rule(&self, cx: &mut RuleCx<'_>) -> RuleResult {
+        let n = cx.n_inputs();
+        cx.require("C2", n >= 1, || "no operand is given".into())?;
+        cx.require_dtype("C1", 0, sets::NUMBERS)?;
+        let dtype = cx.same_dtype("C1", 0..n)?;
+        let shapes = (0..n).map(|i| cx.shape(i)).collect::<RuleResult<Vec<_>>>()?;
+        let plan = self.plan(&shapes.iter().map(Vec::len).collect::<Vec<_>>())?;
+        let mut known: Vec<(Label, Dim)> = Vec::new();
+        for (label, d) in plan.terms.iter().flatten().zip(shapes.iter().flatten()) {
+            match known.iter().position(|k| k.0 == *label) {
+                Some(i) => {
+                    let both = cx.broadcast("C4", &[vec![known[i].1.clone()], vec![d.clone()]])?;
+                    known[i].1 = both[0].clone();
+                }
+                None => known.push((*label, d.clone())),
+            }
+        }
+        let extent = |l: &Label| known.iter().find(|k| k.0 == *l).map(|k| k.1.clone());
+        let shape = plan.out.iter().filter_map(extent).collect();
+        cx.output(dtype, shape)
+    }
+
+    fn eval(&self, cx: &mut EvalCx<'_>) -> Result<()> {
+        let x = (0..cx.n_inputs()).map(|i| cx.tensor(i)).collect::<Result<Vec<_>>>()?;
+        let (dtype, shape) = cx.out(0)?;
+        let plan = self.plan(&x.iter().map(|t| t.rank()).collect::<Vec<_>>())?;
+        let y = if dtype.is_float() {
+            let v = x.iter().map(|t| t.floats()).collect::<Result<Vec<_>>>()?;
+            Tensor::from_floats(dtype, &shape, contract(&plan, cx, &x, &v, &shape)?)
+        } else {
+            let v = x.iter().map(|t| t.ints()).collect::<Result<Vec<_>>>()?;
+            Tensor::from_ints(dtype, &shape, contract(&plan, cx, &x, &v, &shape)?)
+        };
+        cx.push(y);
+        Ok(())
+    }
+}
+
+/// For each operand its step along each of `labels`.
+fn steps(plan: &Plan, x: &[&Tensor], labels: &[Label]) -> Vec<Vec<usize>> {
+    let step = |term: &[Label], t: &Tensor, label: &Label| {
+        let s = strides(t.shape());
+        (0..term.len()).filter(|&a| term[a] == *label && t.shape()[a] != 1).map(|a| s[a]).sum()
+    };
+    plan.terms.iter().zip(x).map(|(term, t)| labels.iter().map(|l| step(term, t, l)).collect()).collect()
+}
+
+fn contract<T: Ring>(plan: &Plan, cx: &EvalCx<'_>, x: &[&Tensor], v: &[Vec<T>], shape: &[usize]) -> Result<Vec<T>> {
+    let mut summed: Vec<(Label, usize)> = Vec::new();
+    for (term, t) in plan.terms.iter().zip(x) {
+        for (label, &n) in term.iter().zip(t.shape()) {
+            match summed.iter_mut().find(|s| s.0 == *label) {
+                Some(s) if s.1 == 1 => s.1 = n,
+                Some(_) => {}
+                None => summed.push((*label, n)),
+            }
+        }
+    }
+    summed.retain(|s| !plan.out.contains(&s.0));
+    let extents: Vec<usize> = summed.iter().map(|s| s.1).collect();
+    let n = len_elems(&extents)?;
+    if n.saturating_mul(8 * x.len()) > cx.env.limits.value_bytes {
+        return Err(Error::limit(format!("a sum over {n} index tuples")));
+    }
+    let labels: Vec<Label> = summed.iter().map(|s| s.0).collect();
+    let dot = |i: &[usize], s: &[usize]| i.iter().zip(s).map(|(i, s)| i * s).sum::<usize>();
+    let inner: Vec<Vec<usize>> =
+        steps(plan, x, &labels).iter().map(|s| indices(&extents).map(|i| dot(&i, s)).collect()).collect();
+    let outer = steps(plan, x, &plan.out);
+    let mut y = Vec::with_capacity(shape.iter().product());
+    for index in indices(shape) {
+        cx.env.check()?;
+        let base: Vec<usize> = outer.iter().map(|s| dot(&index, s)).collect();
+        let mut sum = T::ZERO;
+        for i in 0..n {
+            let mut product = v[0][base[0] + inner[0][i]];
+            match v.len() {
+                1 => sum = sum.plus(product),
+                last => {
+                    for k in 1..last - 1 {
+                        product = T::ZERO.plus_product(product, v[k][base[k] + inner[k][i]]);
+                    }
+                    sum = sum.plus_product(product, v[last - 1][base[last - 1] + inner[last - 1][i]]);
+                }
+            }
+        }
+        y.push(sum);
+    }
+    Ok(y)
+}
+
+op! {
+    Einsum in "ai.onnx" since [12, 28]; "Inputs*" => "Output";
+    summary: "sum of products by Einstein's convention";
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::common::testing::*;
+    use super::*;
+    use crate::DType;
+
+    #[test]
+    fn einsum_transposes_takes_diagonals_and_broadcasts() {
+        let a = Tensor::from_slice(&[2, 2], &[1i32, 2, 3, 4]);
+        let run = |eq: &str, x: &[Tensor]| run1("Einsum", attrs! { equation: eq }, x).unwrap();
+        assert_eq!(run("ij->ji", &[a.clone()]), Tensor::from_slice(&[2, 2], &[1i32, 3, 2, 4]));
+        assert_eq!(run("ii", &[a.clone()]), Tensor::scalar(5i32));
+        assert_eq!(run("ii->i", &[a.clone()]), Tensor::from_slice(&[2], &[1i32, 4]));
+        assert_eq!(run("...j, jk", &[a.clone(), a.clone()]), Tensor::from_slice(&[2, 2], &[7i32, 10, 15, 22]));
+        assert_eq!(
+            run("i,j,k->", &[a.reshaped(&[4]).unwrap(), a.reshaped(&[4]).unwrap(), Tensor::from_slice(&[1], &[2i32])]),
+            Tensor::scalar(200i32)
+        );
+    }
+
+    #[test]
+    fn einsum_constraints_are_named() {
+        let f = |s: &[usize]| Type::tensor(DType::F32, s);
+        let bad = |eq: &str, t: &[Type]| violated("Einsum", attrs! { equation: eq }, t);
+        assert_eq!(bad("i", &[Type::tensor(DType::Bool, &[1])]).as_deref(), Some("Einsum.C1"));
+        assert_eq!(bad("i->j", &[f(&[1])]).as_deref(), Some("Einsum.C2"));
+        assert_eq!(bad("i", &[f(&[1]), f(&[1])]).as_deref(), Some("Einsum.C2"));
+        assert_eq!(bad("ij", &[f(&[1])]).as_deref(), Some("Einsum.C3"));
+        assert_eq!(bad("i,i", &[f(&[2]), f(&[3])]).as_deref(), Some("Einsum.C4"));
+    }
+}

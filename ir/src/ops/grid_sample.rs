@@ -1,0 +1,223 @@
+//! `y[n, c, o] = x[n, c]` read at the normalised coordinates `grid[n, o]`.
+//!
+//! `x: T[n, c, spatial…]`, `grid: U[n, out…, d]` with `d` coordinates in -1..1, innermost axis first, `y: T[n, c, out…]`.
+//!
+//! - **C1** `grid` holds floats
+//! - **C2** `x` and `grid` have one rank of 3 or more, the batches agree, `grid`'s last extent is the spatial rank
+//! - **C3** the modes are known; interpolation wants numbers
+//!
+//! Coordinates are rounded to `f32` (unless `grid` is `f64`) and half-way cases of `nearest` to even, as ONNX's
+//! reference does. ONNX `GridSample`: opset 16 (`bilinear`, `bicubic`; two spatial axes), 20, 22.
+
+use super::common::*;
+use crate::dtype::DType;
+use crate::error::Result;
+use crate::eval::EvalCx;
+use crate::rule::{RuleCx, RuleResult};
+use crate::tensor::{Tensor, strides};
+
+attributes! {
+    /// Attributes of `GridSample`.
+    pub struct GridSample {
+        /// Whether -1 and 1 are centres of the outer cells instead of their edges.
+        align_corners: bool = false,
+        /// `nearest`, `linear` or `cubic`.
+        mode: String = "linear",
+        /// `zeros`, `border` or `reflection`.
+        padding_mode: String = "zeros",
+    }
+}
+
+impl GridSample {
+    fn borders(&self, n: usize) -> (f64, f64) {
+        if self.align_corners { (0.0, n as f64 - 1.0) } else { (-0.5, n as f64 - 0.5) }
+    }
+
+    /// Where a normalised coordinate lies on an axis of `n` cells.
+    fn place(&self, t: f64, n: usize, exact: bool) -> f64 {
+        let m = n as f64;
+        let x = if self.align_corners { (t + 1.0) / 2.0 * (m - 1.0) } else { ((t + 1.0) * m - 1.0) / 2.0 };
+        let mut x = if exact { x } else { f64::from(x as f32) };
+        if self.mode == "nearest" {
+            x = x.round_ties_even();
+        }
+        let (lo, hi) = self.borders(n);
+        if x < lo || x > hi {
+            x = match self.padding_mode.as_str() {
+                "border" => x.clamp(0.0, m - 1.0),
+                "reflection" => reflect(x, lo, hi),
+                _ => x,
+            };
+        }
+        x
+    }
+
+    /// The cell that stands at `i`, if any.
+    fn cell(&self, i: i64, n: usize) -> Option<usize> {
+        let last = n as i64 - 1;
+        match self.padding_mode.as_str() {
+            "zeros" => (0..=last).contains(&i).then_some(i as usize),
+            "border" => Some(i.clamp(0, last) as usize),
+            _ => {
+                let (lo, hi) = self.borders(n);
+                Some((reflect(i as f64, lo, hi) as i64).clamp(0, last) as usize)
+            }
+        }
+    }
+
+    /// Cells and weights along one axis.
+    fn taps(&self, x: f64, n: usize) -> Vec<(usize, f64)> {
+        let left = x.floor();
+        let (i, r) = (left as i64, x - left);
+        let taps = match self.mode.as_str() {
+            "nearest" => vec![(x as i64, 1.0)],
+            "linear" => vec![(i, 1.0 - r), (i.saturating_add(1), r)],
+            _ => {
+                let outer = |t: f64| ((-0.75 * t + 3.75) * t - 6.0) * t + 3.0;
+                let inner = |t: f64| (1.25 * t - 2.25) * t * t + 1.0;
+                let w = [outer(r + 1.0), inner(r), inner(1.0 - r), outer(2.0 - r)];
+                (0..4).map(|k| (i.saturating_add(k - 1), w[k as usize])).collect()
+            }
+        };
+        taps.into_iter().filter_map(|(i, w)| Some((self.cell(i, n)?, w))).collect()
+    }
+}
+
+/// Mirrors `x` at the borders until it lies between them.
+fn reflect(x: f64, lo: f64, hi: f64) -> f64 {
+    let range = hi - lo;
+    if range <= 0.0 || (lo..=hi).contains(&x) {
+        return if range <= 0.0 { lo } else { x };
+    }
+    let over = if x < lo { lo - x } else { x - hi };
+    let turns = (over / range).floor();
+    let rest = over - turns * range;
+    if (turns % 2.0 == 0.0) == (x < lo) { lo + rest } else { hi - rest }
+}
+
+impl Op for GridSample {
+    op_basics!();
+
+    fn rule(&self, cx: &mut RuleCx<'_>) -> RuleResult {
+        let dtype = cx.dtype(0)?;
+        cx.require_dtype("C1", 1, sets::FLOATS)?;
+        let (x, grid) = (cx.shape(0)?, cx.shape(1)?);
+        cx.require("C2", x.len() >= 3 && x.len() == grid.len(), || {
+            format!("ranks are {} and {}", x.len(), grid.len())
+        })?;
+        cx.require_eq("C2", &x[0], &grid[0])?;
+        cx.require_eq("C2", &grid[grid.len() - 1], &Dim::from(x.len() - 2))?;
+        let mode = matches!(self.mode.as_str(), "nearest" | "linear" | "cubic")
+            && matches!(self.padding_mode.as_str(), "zeros" | "border" | "reflection");
+        cx.require("C3", mode, || format!("mode \"{}\", padding \"{}\"", self.mode, self.padding_mode))?;
+        let number = dtype.is_number() && dtype.class() != Class::Complex;
+        cx.require("C3", self.mode == "nearest" || number, || format!("{} of {dtype}", self.mode))?;
+        let mut shape = x[..2].to_vec();
+        shape.extend_from_slice(&grid[1..grid.len() - 1]);
+        cx.output(dtype, shape)
+    }
+
+    fn eval(&self, cx: &mut EvalCx<'_>) -> Result<()> {
+        let (x, grid) = (cx.tensor(0)?, cx.tensor(1)?);
+        let (dtype, shape) = cx.out(0)?;
+        let dims = &x.shape()[2..];
+        let (d, channels) = (dims.len(), x.shape()[1]);
+        let (plane, out) = (dims.iter().product::<usize>(), shape[2..].iter().product::<usize>());
+        let steps = strides(dims);
+        let exact = grid.dtype() == DType::F64;
+        let g = grid.floats()?;
+        let places = |n: usize, o: usize| -> Vec<(usize, f64)> {
+            let mut taps = vec![(0, 1.0)];
+            for a in 0..d {
+                let t = g[(n * out + o) * d + d - 1 - a];
+                let step = steps[a];
+                let along = if dims[a] == 0 { vec![] } else { self.taps(self.place(t, dims[a], exact), dims[a]) };
+                taps = taps.iter().flat_map(|&(i, w)| along.iter().map(move |&(j, v)| (i + j * step, w * v))).collect();
+            }
+            taps
+        };
+        if self.mode == "nearest" {
+            let mut y = Tensor::zeros(dtype, &shape)?;
+            let mut write = TensorWriter::new(&mut y);
+            for n in 0..shape[0] {
+                for o in 0..out {
+                    if let Some(&(i, _)) = places(n, o).first() {
+                        for c in 0..channels {
+                            write.copy((n * channels + c) * out + o, x, (n * channels + c) * plane + i)?;
+                        }
+                    }
+                }
+            }
+            cx.push(y);
+            return Ok(());
+        }
+        let v = x.floats()?;
+        let mut y = vec![0.0; shape.iter().product()];
+        for n in 0..shape[0] {
+            for o in 0..out {
+                let taps = places(n, o);
+                for p in n * channels..(n + 1) * channels {
+                    y[p * out + o] = taps.iter().map(|&(i, w)| v[p * plane + i] * w).sum();
+                }
+            }
+        }
+        cx.push(Tensor::from_floats(dtype, &shape, y));
+        Ok(())
+    }
+}
+
+/// Opset 16 called the modes `bilinear` and `bicubic`.
+fn upgrade(cx: &mut Upgrade<'_>) -> Result<()> {
+    if let Some(Attr::String(mode)) = cx.attrs.get("mode") {
+        let mode = match mode.as_str() {
+            "bilinear" => "linear",
+            "bicubic" => "cubic",
+            other => other,
+        };
+        let mode = Attr::from(mode);
+        cx.attrs.insert("mode".into(), mode);
+    }
+    Ok(())
+}
+
+op! {
+    GridSample in "ai.onnx" since [16, 20, 22]; "X, grid" => "Y";
+    summary: "reading at a grid of normalised coordinates";
+    upgrade: upgrade;
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::common::testing::*;
+    use super::*;
+
+    #[test]
+    fn grid_sample_interpolates_and_pads() {
+        let x = Tensor::from_slice(&[1, 1, 2], &[1.0f32, 3.0]);
+        let grid = Tensor::from_slice(&[1, 3, 1], &[0.0f32, -1.0, 9.0]);
+        let y = |a| run1("GridSample", a, &[x.clone(), grid.clone()]).unwrap().floats().unwrap();
+        assert_eq!(y(attrs! {}), [2.0, 0.5, 0.0]);
+        assert_eq!(y(attrs! { padding_mode: "border" }), [2.0, 1.0, 3.0]);
+        assert_eq!(y(attrs! { align_corners: true }), [2.0, 1.0, 0.0]);
+    }
+
+    #[test]
+    fn reflection_folds_back() {
+        assert_eq!(reflect(-1.0, -0.5, 1.5), 0.0);
+        assert_eq!(reflect(2.0, -0.5, 1.5), 1.0);
+        assert_eq!(reflect(4.0, -0.5, 1.5), 0.0);
+        assert_eq!(reflect(7.0, 0.0, 0.0), 0.0);
+    }
+
+    #[test]
+    fn grid_sample_constraints_are_named() {
+        let f = |s: &[usize]| Type::tensor(DType::F32, s);
+        let bad = |a, x: Type, g: Type| violated("GridSample", a, &[x, g]);
+        assert_eq!(
+            bad(attrs! {}, f(&[1, 1, 2]), Type::tensor(DType::I32, &[1, 1, 1])).as_deref(),
+            Some("GridSample.C1")
+        );
+        assert_eq!(bad(attrs! {}, f(&[1, 1, 2]), f(&[1, 1, 2])).as_deref(), Some("GridSample.C2"));
+        assert_eq!(bad(attrs! { mode: "x" }, f(&[1, 1, 2]), f(&[1, 1, 1])).as_deref(), Some("GridSample.C3"));
+    }
+}

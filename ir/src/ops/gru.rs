@@ -1,0 +1,116 @@
+//! gates `z, r, h` in this order: `z = f(W x + R h + b)`, `r` likewise, `n = g(W x + Wb + R (r h) + Rb)` or with
+//! `linear_before_reset` `g(W x + Wb + r (R h + Rb))`, `h' = (1 - z) n + z h`.
+//!
+//! Shapes and constraints C1 to C5: see [`recurrent`](super::recurrent). ONNX `GRU`: opset 1, 3, 7, 14, 22.
+
+use super::common::*;
+use super::recurrent::{Common, upgrade};
+use crate::error::Result;
+use crate::eval::EvalCx;
+use crate::rule::{RuleCx, RuleResult};
+
+attributes! {
+    /// Attributes of `GRU`.
+    pub struct Gru {
+        /// First parameters of the activation functions, in order.
+        activation_alpha: Option<Vec<f32>>,
+        /// Second parameters.
+        activation_beta: Option<Vec<f32>>,
+        /// Names of the activation functions, by direction.
+        activations: Option<Vec<String>>,
+        /// Bound on the activations' arguments.
+        clip: Option<f32>,
+        /// `forward`, `reverse` or `bidirectional`.
+        direction: String = "forward",
+        /// Extent of the hidden state; `R`'s.
+        hidden_size: Option<Dim>,
+        /// Whether the state is multiplied by `R` before the reset gate is applied.
+        linear_before_reset: bool = false,
+        /// 1 where the batch comes first.
+        layout: i64 = 0i64,
+    }
+}
+
+impl Gru {
+    fn common(&self) -> Common<'_> {
+        Common {
+            activations: self.activations.as_deref(),
+            alpha: self.activation_alpha.as_deref(),
+            beta: self.activation_beta.as_deref(),
+            clip: self.clip,
+            direction: &self.direction,
+            hidden_size: self.hidden_size.as_ref(),
+            batch_first: self.layout,
+            gates: 3,
+            defaults: &["Sigmoid", "Tanh"],
+            cell_state: false,
+        }
+    }
+}
+
+impl Op for Gru {
+    op_basics!();
+
+    fn rule(&self, cx: &mut RuleCx<'_>) -> RuleResult {
+        self.common().rule(cx)
+    }
+
+    fn eval(&self, cx: &mut EvalCx<'_>) -> Result<()> {
+        self.common().eval(cx, |w, x, state, _| {
+            let old = state.to_vec();
+            let gate = |g: usize, j: usize| w.activate(0, w.of_input(g, j, x) + w.of_state(g, j, &old));
+            let reset: Vec<f64> = (0..w.h).map(|j| gate(1, j)).collect();
+            let masked: Vec<f64> = old.iter().zip(&reset).map(|(h, r)| h * r).collect();
+            for (j, s) in state.iter_mut().enumerate() {
+                let z = gate(0, j);
+                let carried = match self.linear_before_reset {
+                    true => reset[j] * w.of_state(2, j, &old),
+                    false => w.of_state(2, j, &masked),
+                };
+                let new = w.activate(1, w.of_input(2, j, x) + carried);
+                *s = (1.0 - z) * new + z * old[j];
+            }
+        })
+    }
+}
+
+op! {
+    Gru as "GRU" in "ai.onnx" since [1, 3, 7, 14, 22]; "X, W, R, B?, sequence_lens?, initial_h?" => "Y?, Y_h?";
+    summary: "gated recurrent units over a sequence";
+    upgrade: upgrade;
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::common::testing::*;
+    use super::*;
+    use crate::{DType, Tensor};
+
+    #[test]
+    fn gru_of_zero_weights_halves_its_state() {
+        let x = Tensor::from_slice(&[1, 1, 1], &[1.0f32]);
+        let w = Tensor::from_slice(&[1, 3, 1], &[0.0f32; 3]);
+        let h: Value = Tensor::from_slice(&[1, 1, 1], &[8.0f32]).into();
+        let args = [Some(x.into()), Some(w.clone().into()), Some(w.into()), None, None, Some(h)];
+        let y = run("ai.onnx", "GRU", attrs! {}, &args, 2).unwrap();
+        assert_eq!(y[1].tensor().unwrap().floats().unwrap(), [4.0]);
+    }
+
+    #[test]
+    fn gru_constraints_are_named() {
+        let f = |s: &[usize]| Type::tensor(DType::F32, s);
+        let good = [f(&[1, 1, 2]), f(&[1, 9, 2]), f(&[1, 9, 3])];
+        let bad = |a: crate::Attrs, i: usize, t: Type| {
+            let mut types = good.clone();
+            types[i] = t;
+            violated("GRU", a, &types)
+        };
+        assert_eq!(bad(attrs! {}, 0, good[0].clone()), None);
+        assert_eq!(bad(attrs! {}, 1, Type::tensor(DType::F64, &[1, 9, 2])).as_deref(), Some("GRU.C1"));
+        assert_eq!(bad(attrs! {}, 0, f(&[1, 2])).as_deref(), Some("GRU.C2"));
+        assert_eq!(bad(attrs! { direction: "up" }, 0, good[0].clone()).as_deref(), Some("GRU.C3"));
+        assert_eq!(bad(attrs! {}, 0, f(&[1, 1, 3])).as_deref(), Some("GRU.C4"));
+        let one = crate::attr::Attrs::from([("activations".to_owned(), Attr::Strings(vec!["No".into()]))]);
+        assert_eq!(bad(one, 0, good[0].clone()).as_deref(), Some("GRU.C5"));
+    }
+}
