@@ -183,11 +183,15 @@ fn count<T: PartialEq>(got: &[T], want: &[T]) -> usize {
 
 /// The worst difference if there is one, else the largest error.
 fn worst(each: impl Iterator<Item = Result<f64, Difference>>) -> Result<f64, Difference> {
-    each.fold(Ok(0.0), |so_far, next| match (so_far, next) {
-        (Ok(a), Ok(b)) => Ok(f64::max(a, b)),
-        (Err(a), Err(b)) => Err(if b.error > a.error { b } else { a }),
-        (Err(e), Ok(_)) | (Ok(_), Err(e)) => Err(e),
-    })
+    let (mut largest, mut found) = (0.0f64, None::<Difference>);
+    for one in each {
+        match one {
+            Ok(error) => largest = largest.max(error),
+            Err(d) if found.as_ref().is_none_or(|f| d.error > f.error) => found = Some(d),
+            Err(_) => {}
+        }
+    }
+    found.map_or(Ok(largest), Err)
 }
 
 #[cfg(test)]
