@@ -9,6 +9,7 @@ pub mod common;
 pub mod contraction;
 pub mod lanes;
 pub mod lowering;
+pub mod ml;
 pub mod move_common;
 pub mod pointwise;
 pub mod pool_common;
@@ -91,6 +92,7 @@ pub mod hard_sigmoid;
 pub mod hard_swish;
 pub mod hardmax;
 pub mod identity;
+pub mod r#if;
 pub mod instance_normalization;
 pub mod is_inf;
 pub mod is_nan;
@@ -100,6 +102,7 @@ pub mod less;
 pub mod less_or_equal;
 pub mod log;
 pub mod log_softmax;
+pub mod r#loop;
 pub mod lp_normalization;
 pub mod lp_pool;
 pub mod lrn;
@@ -130,9 +133,6 @@ pub mod prelu;
 pub mod q_linear_conv;
 pub mod q_linear_mat_mul;
 pub mod quantize_linear;
-pub mod r#if;
-pub mod r#loop;
-pub mod r#where;
 pub mod random_normal;
 pub mod random_normal_like;
 pub mod random_uniform;
@@ -202,6 +202,7 @@ pub mod trilu;
 pub mod unique;
 pub mod unsqueeze;
 pub mod upsample;
+pub mod r#where;
 pub mod xor;
 
 /// The registry: every operator's declaration.
@@ -401,6 +402,20 @@ pub static OPS: &[&OpDef] = &[
     &unsqueeze::DEF,
     &upsample::DEF,
     &xor::DEF,
+    &ml::array_feature_extractor::DEF,
+    &ml::binarizer::DEF,
+    &ml::category_mapper::DEF,
+    &ml::feature_vectorizer::DEF,
+    &ml::imputer::DEF,
+    &ml::label_encoder::DEF,
+    &ml::linear_classifier::DEF,
+    &ml::linear_regressor::DEF,
+    &ml::normalizer::DEF,
+    &ml::one_hot_encoder::DEF,
+    &ml::scaler::DEF,
+    &ml::tree_ensemble::DEF,
+    &ml::tree_ensemble_classifier::DEF,
+    &ml::tree_ensemble_regressor::DEF,
 ];
 
 /// The operator `name` of `domain` (`ai.onnx` and the empty string are one).

@@ -1,0 +1,57 @@
+//! `y = 1 if x > threshold else 0`, of the operand's type.
+//!
+//! - **C1** `x` is `f32`, `f64`, `i64` or `i32`
+//!
+//! NaN gives 0. ONNX `Binarizer` (ai.onnx.ml): opset 1.
+
+use super::super::common::*;
+use super::scores::*;
+use crate::error::Result;
+use crate::eval::EvalCx;
+use crate::rule::{RuleCx, RuleResult};
+use crate::tensor::Tensor;
+
+attributes! {
+    /// Attributes of `Binarizer`.
+    pub struct Binarizer {
+        /// What an element must exceed.
+        threshold: f32 = 0.0,
+    }
+}
+
+impl Op for Binarizer {
+    op_basics!();
+
+    fn rule(&self, cx: &mut RuleCx<'_>) -> RuleResult {
+        unary_rule(cx, FEATURES)
+    }
+
+    fn eval(&self, cx: &mut EvalCx<'_>) -> Result<()> {
+        let x = cx.tensor(0)?;
+        let on = x.floats()?.into_iter().map(|v| f64::from(u8::from(v > f64::from(self.threshold))));
+        cx.push(Tensor::from_floats(x.dtype(), x.shape(), on));
+        Ok(())
+    }
+
+    fn facts(&self) -> Facts {
+        Facts::POINTWISE
+    }
+}
+
+op! {
+    Binarizer in "ai.onnx.ml" since [1]; "X" => "Y";
+    summary: "1 above a threshold, else 0";
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::ops::common::testing::*;
+
+    #[test]
+    fn binarizer_is_strict() {
+        let x = Tensor::from_slice(&[3], &[1f32, 0.0, f32::NAN]);
+        let y = run("ai.onnx.ml", "Binarizer", attrs! {}, &[Some(x.into())], 1).unwrap();
+        assert_eq!(y[0], Tensor::from_slice(&[3], &[1f32, 0.0, 0.0]).into());
+    }
+}

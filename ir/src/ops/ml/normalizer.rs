@@ -1,0 +1,69 @@
+//! Each row divided by its largest element (`MAX`), sum of magnitudes (`L1`) or Euclidean length (`L2`), as `f32`.
+//!
+//! - **C1** `x` is `f32`, `f64`, `i64` or `i32`, of rank 1 or 2
+//! - **C2** `norm` is `MAX`, `L1` or `L2`
+//!
+//! A row whose divisor is 0 stays as it is. ONNX `Normalizer` (ai.onnx.ml): opset 1.
+
+use super::super::common::*;
+use super::scores::*;
+use crate::dtype::DType;
+use crate::error::Result;
+use crate::eval::EvalCx;
+use crate::rule::{RuleCx, RuleResult};
+use crate::tensor::Tensor;
+
+attributes! {
+    /// Attributes of `Normalizer`.
+    pub struct Normalizer {
+        /// What a row is divided by.
+        norm: String = "MAX",
+    }
+}
+
+impl Op for Normalizer {
+    op_basics!();
+
+    fn rule(&self, cx: &mut RuleCx<'_>) -> RuleResult {
+        rows_rule(cx, "C1", FEATURES)?;
+        cx.require("C2", ["MAX", "L1", "L2"].contains(&self.norm.as_str()), || format!("norm `{}`", self.norm))?;
+        cx.output(DType::F32, cx.shape(0)?)
+    }
+
+    fn eval(&self, cx: &mut EvalCx<'_>) -> Result<()> {
+        let x = cx.tensor(0)?;
+        let (_, f, mut v) = rows(x)?;
+        for row in v.chunks_mut(f.max(1)) {
+            let by = match self.norm.as_str() {
+                "L1" => row.iter().map(|v| v.abs()).sum(),
+                "L2" => row.iter().map(|v| v * v).sum::<f64>().sqrt(),
+                _ => row.iter().copied().fold(f64::NEG_INFINITY, f64::max),
+            };
+            if by != 0.0 {
+                row.iter_mut().for_each(|v| *v /= by);
+            }
+        }
+        cx.push(Tensor::from_floats(DType::F32, x.shape(), v));
+        Ok(())
+    }
+}
+
+op! {
+    Normalizer in "ai.onnx.ml" since [1]; "X" => "Y";
+    summary: "rows divided by a norm";
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::ops::common::testing::*;
+
+    #[test]
+    fn normalizer_leaves_zero_rows() {
+        let x = Tensor::from_slice(&[2, 2], &[3f32, -4.0, 0.0, 0.0]);
+        let go = |n: &str| run("ai.onnx.ml", "Normalizer", attrs! { norm: n }, &[Some(x.clone().into())], 1);
+        let y = go("L2").unwrap();
+        assert_eq!(y[0], Tensor::from_slice(&[2, 2], &[0.6f32, -0.8, 0.0, 0.0]).into());
+        assert_eq!(go("L3").unwrap_err().label(), Some("Normalizer.C2"));
+    }
+}
