@@ -47,7 +47,7 @@ impl Op for LogSoftmax {
 }
 
 /// `x - ln(sum exp(x))`, the greatest element taken out first.
-fn log_softmax(v: &mut [f64]) {
+pub fn log_softmax(v: &mut [f64]) {
     let max = v.iter().copied().fold(f64::NEG_INFINITY, f64::max);
     let log = v.iter().map(|x| (x - max).exp()).sum::<f64>().ln();
     v.iter_mut().for_each(|x| *x = *x - max - log);

@@ -8,8 +8,8 @@ pub mod arg_common;
 pub mod common;
 pub mod contraction;
 pub mod lanes;
+pub mod loss_common;
 pub mod lowering;
-pub mod ml;
 pub mod move_common;
 pub mod pointwise;
 pub mod pool_common;
@@ -20,6 +20,7 @@ pub mod reduce_common;
 pub mod scan_common;
 pub mod scatter_common;
 pub mod sequence_common;
+pub mod signal_common;
 pub mod window;
 
 pub mod abs;
@@ -43,6 +44,7 @@ pub mod bitwise_and;
 pub mod bitwise_not;
 pub mod bitwise_or;
 pub mod bitwise_xor;
+pub mod blackman_window;
 pub mod cast;
 pub mod cast_like;
 pub mod ceil;
@@ -63,6 +65,7 @@ pub mod cum_prod;
 pub mod cum_sum;
 pub mod depth_to_space;
 pub mod dequantize_linear;
+pub mod dft;
 pub mod div;
 pub mod dropout;
 pub mod dynamic_quantize_linear;
@@ -88,11 +91,12 @@ pub mod greater_or_equal;
 pub mod grid_sample;
 pub mod group_normalization;
 pub mod gru;
+pub mod hamming_window;
+pub mod hann_window;
 pub mod hard_sigmoid;
 pub mod hard_swish;
 pub mod hardmax;
 pub mod identity;
-pub mod r#if;
 pub mod instance_normalization;
 pub mod is_inf;
 pub mod is_nan;
@@ -102,7 +106,6 @@ pub mod less;
 pub mod less_or_equal;
 pub mod log;
 pub mod log_softmax;
-pub mod r#loop;
 pub mod lp_normalization;
 pub mod lp_pool;
 pub mod lrn;
@@ -113,13 +116,17 @@ pub mod max;
 pub mod max_pool;
 pub mod mean;
 pub mod mean_variance_normalization;
+pub mod mel_weight_matrix;
 pub mod microsoft;
 pub mod min;
 pub mod mish;
+pub mod ml;
 pub mod modulo;
 pub mod mul;
 pub mod multinomial;
 pub mod neg;
+pub mod negative_log_likelihood_loss;
+pub mod non_max_suppression;
 pub mod non_zero;
 pub mod not;
 pub mod one_hot;
@@ -133,6 +140,9 @@ pub mod prelu;
 pub mod q_linear_conv;
 pub mod q_linear_mat_mul;
 pub mod quantize_linear;
+pub mod r#if;
+pub mod r#loop;
+pub mod r#where;
 pub mod random_normal;
 pub mod random_normal_like;
 pub mod random_uniform;
@@ -155,6 +165,7 @@ pub mod resize;
 pub mod reverse_sequence;
 pub mod rms_normalization;
 pub mod rnn;
+pub mod roi_align;
 pub mod round;
 pub mod scan;
 pub mod scatter;
@@ -177,6 +188,7 @@ pub mod sinh;
 pub mod size;
 pub mod slice;
 pub mod softmax;
+pub mod softmax_cross_entropy_loss;
 pub mod softplus;
 pub mod softsign;
 pub mod space_to_depth;
@@ -184,6 +196,7 @@ pub mod split;
 pub mod split_to_sequence;
 pub mod sqrt;
 pub mod squeeze;
+pub mod stft;
 pub mod string_concat;
 pub mod string_normalizer;
 pub mod string_split;
@@ -202,7 +215,6 @@ pub mod trilu;
 pub mod unique;
 pub mod unsqueeze;
 pub mod upsample;
-pub mod r#where;
 pub mod xor;
 
 /// The registry: every operator's declaration.
@@ -229,6 +241,7 @@ pub static OPS: &[&OpDef] = &[
     &bitwise_not::DEF,
     &bitwise_or::DEF,
     &bitwise_xor::DEF,
+    &blackman_window::DEF,
     &cast::DEF,
     &cast_like::DEF,
     &ceil::DEF,
@@ -249,6 +262,7 @@ pub static OPS: &[&OpDef] = &[
     &cum_sum::DEF,
     &depth_to_space::DEF,
     &dequantize_linear::DEF,
+    &dft::DEF,
     &div::DEF,
     &dropout::DEF,
     &dynamic_quantize_linear::DEF,
@@ -274,6 +288,8 @@ pub static OPS: &[&OpDef] = &[
     &grid_sample::DEF,
     &group_normalization::DEF,
     &gru::DEF,
+    &hamming_window::DEF,
+    &hann_window::DEF,
     &hard_sigmoid::DEF,
     &hard_swish::DEF,
     &hardmax::DEF,
@@ -297,6 +313,7 @@ pub static OPS: &[&OpDef] = &[
     &max_pool::DEF,
     &mean::DEF,
     &mean_variance_normalization::DEF,
+    &mel_weight_matrix::DEF,
     &microsoft::bias_gelu::DEF,
     &microsoft::dequantize_linear::DEF,
     &microsoft::fast_gelu::DEF,
@@ -312,10 +329,26 @@ pub static OPS: &[&OpDef] = &[
     &microsoft::quick_gelu::DEF,
     &min::DEF,
     &mish::DEF,
+    &ml::array_feature_extractor::DEF,
+    &ml::binarizer::DEF,
+    &ml::category_mapper::DEF,
+    &ml::feature_vectorizer::DEF,
+    &ml::imputer::DEF,
+    &ml::label_encoder::DEF,
+    &ml::linear_classifier::DEF,
+    &ml::linear_regressor::DEF,
+    &ml::normalizer::DEF,
+    &ml::one_hot_encoder::DEF,
+    &ml::scaler::DEF,
+    &ml::tree_ensemble::DEF,
+    &ml::tree_ensemble_classifier::DEF,
+    &ml::tree_ensemble_regressor::DEF,
     &modulo::DEF,
     &mul::DEF,
     &multinomial::DEF,
     &neg::DEF,
+    &negative_log_likelihood_loss::DEF,
+    &non_max_suppression::DEF,
     &non_zero::DEF,
     &not::DEF,
     &one_hot::DEF,
@@ -354,6 +387,7 @@ pub static OPS: &[&OpDef] = &[
     &reverse_sequence::DEF,
     &rms_normalization::DEF,
     &rnn::DEF,
+    &roi_align::DEF,
     &round::DEF,
     &scan::DEF,
     &scatter::DEF,
@@ -376,6 +410,7 @@ pub static OPS: &[&OpDef] = &[
     &size::DEF,
     &slice::DEF,
     &softmax::DEF,
+    &softmax_cross_entropy_loss::DEF,
     &softplus::DEF,
     &softsign::DEF,
     &space_to_depth::DEF,
@@ -383,6 +418,7 @@ pub static OPS: &[&OpDef] = &[
     &split_to_sequence::DEF,
     &sqrt::DEF,
     &squeeze::DEF,
+    &stft::DEF,
     &string_concat::DEF,
     &string_normalizer::DEF,
     &string_split::DEF,
@@ -402,20 +438,6 @@ pub static OPS: &[&OpDef] = &[
     &unsqueeze::DEF,
     &upsample::DEF,
     &xor::DEF,
-    &ml::array_feature_extractor::DEF,
-    &ml::binarizer::DEF,
-    &ml::category_mapper::DEF,
-    &ml::feature_vectorizer::DEF,
-    &ml::imputer::DEF,
-    &ml::label_encoder::DEF,
-    &ml::linear_classifier::DEF,
-    &ml::linear_regressor::DEF,
-    &ml::normalizer::DEF,
-    &ml::one_hot_encoder::DEF,
-    &ml::scaler::DEF,
-    &ml::tree_ensemble::DEF,
-    &ml::tree_ensemble_classifier::DEF,
-    &ml::tree_ensemble_regressor::DEF,
 ];
 
 /// The operator `name` of `domain` (`ai.onnx` and the empty string are one).

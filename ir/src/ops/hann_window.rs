@@ -1,0 +1,59 @@
+//! `y_n = 0.5 - 0.5 cos(2 pi n / N)`, `N` the size, or one less where not `periodic`.
+//!
+//! - **C1** `size` is an integer scalar
+//! - **C2** it is not negative
+//! - **C3** `output_datatype` is a type of numbers
+//!
+//! ONNX `HannWindow`: opset 17.
+
+use super::common::*;
+use super::signal_common::{eval_window, window_rule};
+use crate::dtype::DType;
+use crate::error::Result;
+use crate::eval::EvalCx;
+use crate::rule::{RuleCx, RuleResult};
+
+attributes! {
+    /// Attributes of `HannWindow`.
+    pub struct HannWindow {
+        /// Element type of the result.
+        output_datatype: DType = DType::F32,
+        /// Whether the window is one period of a longer signal.
+        periodic: bool = true,
+    }
+}
+
+impl Op for HannWindow {
+    op_basics!();
+
+    fn rule(&self, cx: &mut RuleCx<'_>) -> RuleResult {
+        window_rule(cx, self.output_datatype)
+    }
+
+    fn eval(&self, cx: &mut EvalCx<'_>) -> Result<()> {
+        eval_window(cx, self.periodic, |t| 0.5 - 0.5 * t.cos())
+    }
+}
+
+op! {
+    HannWindow in "ai.onnx" since [17]; "size" => "output";
+    summary: "the window function 0.5 - 0.5 cos(2 pi n / N)";
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::common::testing::*;
+    use super::*;
+    use crate::Tensor;
+
+    #[test]
+    fn hann_window_is_one_in_the_middle_and_checks_its_size() {
+        let y = run1("HannWindow", attrs! { periodic: false }, &[Tensor::scalar(3i64)]).unwrap();
+        assert!((y.floats().unwrap()[1] - 1.0).abs() < 1e-6);
+        let label = |t: Tensor| run1("HannWindow", attrs! {}, &[t]).unwrap_err().label().map(str::to_owned);
+        assert_eq!(label(Tensor::scalar(3f32)).as_deref(), Some("HannWindow.C1"));
+        assert_eq!(label(Tensor::scalar(-3i64)).as_deref(), Some("HannWindow.C2"));
+        let bad = violated("HannWindow", attrs! { output_datatype: DType::Bool }, &[Type::tensor(DType::I64, &[])]);
+        assert_eq!(bad.as_deref(), Some("HannWindow.C3"));
+    }
+}
