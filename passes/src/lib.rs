@@ -2,6 +2,7 @@
 //!
 //! | pass | what |
 //! |---|---|
+//! | [`expand`] | composites of ONNX Runtime's domain into their parts |
 //! | [`fold`] | constants, shape arithmetic, identities |
 //! | [`dead`] | nodes and values that nothing reads |
 //! | [`cse`] | equal calls made once |
@@ -13,6 +14,7 @@
 pub mod batch_norm;
 pub mod cse;
 pub mod dead;
+pub mod expand;
 pub mod fold;
 pub mod memory;
 
@@ -28,6 +30,7 @@ pub type Pass = (&'static str, fn(Graph) -> Result<Graph>);
 
 /// All graph passes in the order in which they run.
 pub const PASSES: &[Pass] = &[
+    ("expand", expand::expand_composites),
     ("fold", fold::fold),
     ("batch_norm", batch_norm::fold_batch_norm),
     ("cse", cse::merge_equal_calls),
