@@ -128,7 +128,7 @@ impl Plan {
         }
         let mut build = Build { steps: Vec::new(), pending: Vec::new(), temps: Vec::new() };
         for item in items {
-            build.item(item, &graph, &readers, &mut places, shared);
+            build.item(item, &graph, &mut places, shared);
         }
         let Build { mut steps, pending, temps } = build;
         let mut scratch_bytes = 0;
@@ -245,7 +245,7 @@ struct Build {
 }
 
 impl Build {
-    fn item(&mut self, item: Item, graph: &Graph, readers: &[usize], places: &mut [Place], shared: &Shared) {
+    fn item(&mut self, item: Item, graph: &Graph, places: &mut [Place], shared: &Shared) {
         match item {
             Item::Moved => {}
             Item::View(n) => self.steps.push(Step::View(n)),
@@ -262,7 +262,7 @@ impl Build {
                     }
                     None if calls.len() > 1 => {
                         for call in calls.drain(..) {
-                            self.item(Item::Loops(vec![call]), graph, readers, places, shared);
+                            self.item(Item::Loops(vec![call]), graph, places, shared);
                         }
                     }
                     None => {

@@ -82,7 +82,7 @@ mod tests {
     #[test]
     fn depth_to_space_orders_channels_by_mode() {
         let x = Tensor::from_slice(&[1, 8, 1, 1], &[0i32, 1, 2, 3, 4, 5, 6, 7]);
-        let go = |m: &str| run1("DepthToSpace", attrs! { blocksize: 2i64, mode: m }, &[x.clone()]).unwrap();
+        let go = |m: &str| run1("DepthToSpace", attrs! { blocksize: 2i64, mode: m }, std::slice::from_ref(&x)).unwrap();
         assert_eq!(go("DCR").ints().unwrap(), [0, 2, 4, 6, 1, 3, 5, 7]);
         assert_eq!(go("CRD").ints().unwrap(), [0, 1, 2, 3, 4, 5, 6, 7]);
     }

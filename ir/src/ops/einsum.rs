@@ -215,9 +215,9 @@ mod tests {
     fn einsum_transposes_takes_diagonals_and_broadcasts() {
         let a = Tensor::from_slice(&[2, 2], &[1i32, 2, 3, 4]);
         let run = |eq: &str, x: &[Tensor]| run1("Einsum", attrs! { equation: eq }, x).unwrap();
-        assert_eq!(run("ij->ji", &[a.clone()]), Tensor::from_slice(&[2, 2], &[1i32, 3, 2, 4]));
-        assert_eq!(run("ii", &[a.clone()]), Tensor::scalar(5i32));
-        assert_eq!(run("ii->i", &[a.clone()]), Tensor::from_slice(&[2], &[1i32, 4]));
+        assert_eq!(run("ij->ji", std::slice::from_ref(&a)), Tensor::from_slice(&[2, 2], &[1i32, 3, 2, 4]));
+        assert_eq!(run("ii", std::slice::from_ref(&a)), Tensor::scalar(5i32));
+        assert_eq!(run("ii->i", std::slice::from_ref(&a)), Tensor::from_slice(&[2], &[1i32, 4]));
         assert_eq!(run("...j, jk", &[a.clone(), a.clone()]), Tensor::from_slice(&[2, 2], &[7i32, 10, 15, 22]));
         assert_eq!(
             run("i,j,k->", &[a.reshaped(&[4]).unwrap(), a.reshaped(&[4]).unwrap(), Tensor::from_slice(&[1], &[2i32])]),

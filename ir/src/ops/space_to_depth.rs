@@ -76,7 +76,7 @@ mod tests {
         let x = Tensor::from_slice(&[1, 8, 1, 2], &(0..16).collect::<Vec<i32>>());
         for mode in ["DCR", "CRD"] {
             let a = || attrs! { blocksize: 2i64, mode: mode };
-            let y = run1("DepthToSpace", a(), &[x.clone()]).unwrap();
+            let y = run1("DepthToSpace", a(), std::slice::from_ref(&x)).unwrap();
             assert_eq!(run1("SpaceToDepth", a(), &[y]).unwrap(), x);
         }
     }
