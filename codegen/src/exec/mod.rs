@@ -1,7 +1,7 @@
 //! The executor: a graph with symbolic extents becomes, for the concrete types of a call, a straight list of steps.
 //!
 //! - [`plan`]: specialise, classify, lower, place. A value whose extents depend on data cuts the graph: what follows is
-//!   a graph of its own ([`plan::Rest`]), specialised when the cut values are known.
+//!   a graph of its own (`plan::Rest`), specialised when the cut values are known.
 //! - `groups`: which calls share a loop nest;
 //! - [`run`]: the steps on one arena.
 //! - [`kernels`]: lowerings to kernels, compiled once by content.

@@ -1,7 +1,7 @@
 //! Functions that generated code calls: rare elementary functions, powers, remainders, narrow floats.
 //!
 //! They are the interpreter's own definitions ([`egret_ir::loops::scalar`]), called one element at a time through the
-//! function table, an array of code addresses whose order is [`Host`]'s.
+//! function table, an array of code addresses whose order is `Host`'s.
 
 use std::sync::OnceLock;
 

@@ -219,7 +219,7 @@ pub struct IntProduct {
 }
 
 impl IntProduct {
-    /// Whether [`IntProduct::sum`] can be written: matrices of rank 2 or more, zero points of at most one axis.
+    /// Whether the product can be written as a loop nest: matrices of rank 2 or more, zero points of at most one axis.
     pub fn fits(&self, cx: &LowerCx<'_>) -> bool {
         let simple = |i: usize| !cx.has(i) || cx.shape(i).len() <= 1;
         cx.shape(self.a).len() >= 2 && cx.shape(self.b).len() >= 2 && simple(self.a_zero) && simple(self.b_zero)
