@@ -33,7 +33,7 @@ use std::time::{Duration, Instant};
 Examples:
   egret conform target/onnx-cases
   egret conform target/onnx-cases/node --filter conv --level reference,native
-  egret conform target/onnx-cases --manifest tests/conformance.txt")]
+  egret conform target/onnx-cases --manifest tests/conformance/conformance.txt")]
 pub(super) struct ConformArgs {
     /// Cases, or folders of cases.
     #[arg(required = true, value_name = "DIR")]
