@@ -16,4 +16,10 @@
 //! The first folder receives what libFuzzer finds worth keeping; further ones (read with their sub-folders) are seeds. On a
 //! stable compiler the sanitizer must be `none`: panics, overflows, hangs and memory limits are found all the same.
 
+pub mod choices;
+pub mod form;
+pub mod generate;
+pub mod smt;
+pub mod solve;
 pub mod surface;
+pub mod values;

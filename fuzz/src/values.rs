@@ -1,0 +1,129 @@
+//! Elements of inputs, by class: what compilers get wrong is seldom the ordinary number.
+
+use crate::choices::{Choices, pick};
+use egret_ir::{Class, DType, Result, Tensor};
+
+/// A class of elements.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Values {
+    /// Numbers of ordinary size and both signs.
+    Ordinary,
+    /// Zeros and ones: in every operator's domain that has one at all.
+    Tame,
+    /// Inside of the operator's domain (`lo..hi`, read from its facts), where that is no whole line.
+    Domain,
+    /// Whole numbers, so that ties and equal elements occur.
+    Whole,
+    /// Zeros of both signs, subnormal numbers, the least normal ones.
+    Small,
+    /// Numbers near the largest.
+    Huge,
+    /// Infinities and NaN among ordinary numbers.
+    Special,
+}
+
+impl Values {
+    /// A class, ordinary ones most often; `special` allows infinities, NaN and overflow.
+    pub fn draw(choices: &mut dyn Choices, special: bool) -> Values {
+        use Values::*;
+        let list = [Ordinary, Domain, Whole, Tame, Small, Huge, Special];
+        let weights = if special { [8, 4, 4, 1, 1, 1, 1] } else { [8, 4, 4, 1, 1, 0, 0] };
+        list[choices.weighted(&weights)]
+    }
+}
+
+/// A tensor of elements of a class.
+///
+/// # Errors
+/// When it would be too large, or the element type is none of numbers and truth values.
+pub fn tensor(
+    dtype: DType,
+    shape: &[usize],
+    class: Values,
+    domain: (f64, f64),
+    choices: &mut dyn Choices,
+) -> Result<Tensor> {
+    let n = egret_ir::tensor::len_elems(shape)?;
+    Ok(match dtype.class() {
+        Class::Bool => Tensor::from_bools(shape, (0..n).map(|_| choices.chance(1, 2)).collect::<Vec<_>>()),
+        Class::Signed | Class::Unsigned => {
+            let (lo, hi) = dtype.int_range().unwrap_or((0, 1));
+            let one = |choices: &mut dyn Choices| match class {
+                Values::Tame => choices.below(2) as i128,
+                Values::Huge | Values::Special => *pick(choices, &[lo, hi, lo + 1, hi - 1, 0, 1, hi / 2]),
+                _ => (choices.below(17) as i128 - 8).clamp(lo, hi),
+            };
+            Tensor::from_ints(dtype, shape, (0..n).map(|_| one(choices)).collect::<Vec<_>>())
+        }
+        Class::Float => {
+            let (least, largest) = float_range(dtype);
+            let one = |choices: &mut dyn Choices| match class {
+                Values::Ordinary => 4.0 * choices.unit() - 2.0,
+                Values::Tame => choices.below(2) as f64,
+                Values::Domain => inside(domain, choices),
+                Values::Whole => choices.below(9) as f64 - 4.0,
+                Values::Small => *pick(choices, &[0.0, -0.0, least, -least, 3.0 * least, 1.0]),
+                Values::Huge => *pick(choices, &[largest, -largest, largest / 2.0, largest.sqrt(), -1.0]),
+                Values::Special => {
+                    *pick(choices, &[f64::NAN, f64::INFINITY, f64::NEG_INFINITY, 0.0, -0.0, 1.0, -1.0, 0.5])
+                }
+            };
+            Tensor::from_floats(dtype, shape, (0..n).map(|_| one(choices)).collect::<Vec<_>>())
+        }
+        _ => return Err(egret_ir::Error::unsupported(format!("no elements are drawn for {dtype}"))),
+    })
+}
+
+/// Somewhere in an open interval.
+fn inside((lo, hi): (f64, f64), choices: &mut dyn Choices) -> f64 {
+    let u = (choices.unit() + 1e-3) / 1.002;
+    match (lo.is_finite(), hi.is_finite()) {
+        (true, true) => lo + (hi - lo) * u,
+        (true, false) => lo + 4.0 * u,
+        (false, true) => hi - 4.0 * u,
+        (false, false) => 4.0 * u - 2.0,
+    }
+}
+
+/// Least positive (subnormal) and greatest finite element.
+fn float_range(dtype: DType) -> (f64, f64) {
+    match dtype {
+        DType::F16 => (2f64.powi(-24), 65504.0),
+        DType::BF16 => (2f64.powi(-133), 3.389_531_389_251_535_5e38),
+        DType::F64 => (f64::from_bits(1), f64::MAX),
+        _ => (2f64.powi(-149), f64::from(f32::MAX)),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::choices::Seeded;
+
+    #[test]
+    fn every_class_gives_elements_of_every_plain_type() {
+        let classes = [
+            Values::Ordinary,
+            Values::Tame,
+            Values::Domain,
+            Values::Whole,
+            Values::Small,
+            Values::Huge,
+            Values::Special,
+        ];
+        for class in classes {
+            for dtype in [DType::F32, DType::F16, DType::BF16, DType::F64, DType::I8, DType::U64, DType::Bool] {
+                let t = tensor(dtype, &[3, 0, 2], class, (0.0, f64::INFINITY), &mut Seeded::new(1, 0)).unwrap();
+                assert_eq!(t.shape(), [3, 0, 2]);
+                let t = tensor(dtype, &[3, 2], class, (0.0, f64::INFINITY), &mut Seeded::new(1, 0)).unwrap();
+                assert_eq!(t.len(), 6);
+            }
+        }
+    }
+
+    #[test]
+    fn elements_of_a_domain_lie_in_it() {
+        let t = tensor(DType::F32, &[100], Values::Domain, (-1.0, 1.0), &mut Seeded::new(1, 0)).unwrap();
+        assert!(t.floats().unwrap().iter().all(|x| x.abs() < 1.0));
+    }
+}
