@@ -93,12 +93,12 @@ pub fn extents(operand: usize, rank: usize) -> Vec<Dim> {
 }
 
 /// What an extent may be: mostly small, with empty ones, and sizes around those of vector registers.
-pub const EXTENT: Wish =
-    Wish { lo: 0, hi: MAX_SIZE, usual: &[1, 1, 2, 2, 3, 4, 5, 7, 8, 9, 15, 16, 17, 0] };
+pub const EXTENT: Wish = Wish { lo: 0, hi: MAX_SIZE, usual: &[1, 1, 2, 2, 3, 4, 5, 7, 8, 9, 15, 16, 17, 0] };
 
 /// All forms of an operator that trying finds; the same for the same operator, always.
 pub fn forms_of(def: &'static OpDef) -> Vec<Form> {
-    let key = def.name.bytes().chain(def.domain.bytes()).fold(0u64, |h, b| h.wrapping_mul(0x100_0000_01b3) ^ u64::from(b));
+    let key =
+        def.name.bytes().chain(def.domain.bytes()).fold(0u64, |h, b| h.wrapping_mul(0x100_0000_01b3) ^ u64::from(b));
     let mut choices = Seeded::new(key, 0);
     let mut forms: Vec<Form> = Vec::new();
     for turn in 0..PROPOSALS {
@@ -272,7 +272,9 @@ mod tests {
 
     #[test]
     fn plain_and_windowed_operators_have_forms() {
-        for name in ["Relu", "Add", "MatMul", "Conv", "MaxPool", "Concat", "ReduceSum", "Transpose", "Gather", "Reshape"] {
+        for name in
+            ["Relu", "Add", "MatMul", "Conv", "MaxPool", "Concat", "ReduceSum", "Transpose", "Gather", "Reshape"]
+        {
             assert!(!forms(name).is_empty(), "{name}");
         }
     }

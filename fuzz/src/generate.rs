@@ -11,9 +11,7 @@ use crate::values::{self, Values};
 use egret_ir::eval::{Env, Limits, Reference, eval_call};
 use egret_ir::infer::infer_call;
 use egret_ir::rule::Content;
-use egret_ir::{
-    Attr, Attrs, Cond, Dim, ErrorKind, Fact, Graph, OpDef, Tensor, Type, Value, ValueId, graph::Node, ops,
-};
+use egret_ir::{Attr, Attrs, Cond, Dim, ErrorKind, Fact, Graph, OpDef, Tensor, Type, Value, ValueId, graph::Node, ops};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
@@ -178,7 +176,9 @@ impl Growing {
                 Some(Operand::Tensor { dtype, rank }) if choices.below(100) < reuse_percent => {
                     let fits: Vec<ValueId> = (0..self.values.len() as u32)
                         .map(ValueId)
-                        .filter(|v| self.values[v.index()].tensor().is_ok_and(|t| t.dtype() == *dtype && t.rank() == *rank))
+                        .filter(|v| {
+                            self.values[v.index()].tensor().is_ok_and(|t| t.dtype() == *dtype && t.rank() == *rank)
+                        })
                         .collect();
                     (!fits.is_empty()).then(|| *pick(choices, &fits))
                 }
@@ -336,8 +336,7 @@ impl Growing {
         let mut read = vec![false; self.graph.values.len()];
         self.graph.nodes.iter().flat_map(Node::uses).for_each(|v| read[v.index()] = true);
         let defs: Vec<ValueId> = self.graph.nodes.iter().flat_map(Node::defs).collect();
-        self.graph.outputs =
-            defs.into_iter().filter(|v| !read[v.index()] || choices.chance(1, 12)).collect();
+        self.graph.outputs = defs.into_iter().filter(|v| !read[v.index()] || choices.chance(1, 12)).collect();
         let outputs = self.graph.outputs.iter().map(|v| self.values[v.index()].clone()).collect();
         Case { graph: self.graph, inputs: self.inputs, outputs }
     }

@@ -69,7 +69,8 @@ fn floor_div(a: &Int, b: &Int) -> Int {
 
 /// The factor as a fraction of 64-bit integers, exactly.
 fn fraction(scale: f64) -> Option<(i64, i64)> {
-    let shift = (0..=52).find(|&s| (scale * f64::from(1u32 << (s % 32)) * if s >= 32 { 4294967296.0 } else { 1.0 }).fract() == 0.0)?;
+    let shift = (0..=52)
+        .find(|&s| (scale * f64::from(1u32 << (s % 32)) * if s >= 32 { 4294967296.0 } else { 1.0 }).fract() == 0.0)?;
     let numerator = scale * (1u64 << shift) as f64;
     (numerator.abs() < 9.0e18).then_some((numerator as i64, 1i64 << shift))
 }
@@ -101,10 +102,7 @@ pub fn solve(conds: &[Cond], bounds: &BTreeMap<Arc<str>, (i64, i64)>, wish: &Ass
             _ => solver.pop(1),
         }
     }
-    bounds
-        .keys()
-        .map(|name| Some((Arc::clone(name), model.eval(&Int::new_const(&**name), true)?.as_i64()?)))
-        .collect()
+    bounds.keys().map(|name| Some((Arc::clone(name), model.eval(&Int::new_const(&**name), true)?.as_i64()?))).collect()
 }
 
 #[cfg(test)]

@@ -45,11 +45,7 @@ pub enum By {
 }
 
 /// Values for all symbols of `wishes` under which every condition holds.
-pub fn solve(
-    conds: &[Cond],
-    wishes: &BTreeMap<Arc<str>, Wish>,
-    choices: &mut dyn Choices,
-) -> Option<(Assignment, By)> {
+pub fn solve(conds: &[Cond], wishes: &BTreeMap<Arc<str>, Wish>, choices: &mut dyn Choices) -> Option<(Assignment, By)> {
     for _ in 0..ORDERS {
         match by_draws(conds, wishes, choices) {
             Drawn::Found(found) => return Some((found, By::Draws)),
@@ -118,7 +114,11 @@ fn by_draws(conds: &[Cond], wishes: &BTreeMap<Arc<str>, Wish>, choices: &mut dyn
         };
     }
     // Terms that no substitution settled are checked once more with numbers.
-    if conds.iter().all(|c| c.eval(&|s| found.get(s).copied()) == Some(true)) { Drawn::Found(found) } else { Drawn::Stuck }
+    if conds.iter().all(|c| c.eval(&|s| found.get(s).copied()) == Some(true)) {
+        Drawn::Found(found)
+    } else {
+        Drawn::Stuck
+    }
 }
 
 /// A bare symbol that an equality defines by other symbols.

@@ -10,6 +10,7 @@ mod conform;
 mod convert;
 mod dataset;
 mod diff;
+mod fuzz;
 mod image;
 mod input;
 mod inspect;
@@ -55,6 +56,7 @@ enum Verb {
     Convert(convert::ConvertArgs),
     Conform(conform::ConformArgs),
     Ops(ops::OpsArgs),
+    Fuzz(fuzz::FuzzArgs),
     Worker(worker::WorkerArgs),
     Completions(completions::CompletionsArgs),
 }
@@ -135,6 +137,7 @@ pub(crate) fn main() -> ExitCode {
         Verb::Convert(a) => convert::run(&a),
         Verb::Conform(a) => conform::run(&a),
         Verb::Ops(a) => ops::run(&a),
+        Verb::Fuzz(a) => fuzz::run(&a),
         Verb::Worker(a) => worker::run(&a),
         Verb::Completions(a) => completions::run(&a),
     };

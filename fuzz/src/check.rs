@@ -1,0 +1,223 @@
+//! Egret against its own reference: the graph after each pass, and native code with and without fusion.
+
+use crate::bounds::{Bound, bounds, difference};
+use crate::choices::Seeded;
+use crate::generate::Case;
+use egret_codegen::exec::{ExecOptions, Executable};
+use egret_ir::eval::{Env, Limits, evaluate};
+use egret_ir::{Error, ErrorKind, Graph, Value};
+use egret_passes::{DefaultPlanner, PASSES};
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+/// Trials behind a first comparison, and behind one that decides.
+const TRIALS: (usize, usize) = (2, 48);
+
+/// What went wrong.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Debug)]
+pub enum Kind {
+    /// The process or thread died.
+    Crash,
+    /// It did not answer in time.
+    Hang,
+    /// It refused a valid graph.
+    Refused,
+    /// Its results differ by more than the bounds allow.
+    Wrong,
+}
+
+impl Kind {
+    /// The word in reports.
+    pub fn name(self) -> &'static str {
+        match self {
+            Kind::Crash => "crash",
+            Kind::Hang => "hang",
+            Kind::Refused => "refused",
+            Kind::Wrong => "wrong",
+        }
+    }
+}
+
+/// A failure of one system at one stage.
+#[derive(Clone, Debug)]
+pub struct Failure {
+    /// What was tested, and where in it: `egret: after fold`, `onnxruntime`.
+    pub stage: String,
+    /// What went wrong.
+    pub kind: Kind,
+    /// In words.
+    pub text: String,
+}
+
+impl Failure {
+    /// Failures with one key have, as far as can be told without debugging, one cause: the same stage and kind on the
+    /// same operators, and for messages the same words, numbers and names left out.
+    pub fn cause(&self, graph: &Graph) -> String {
+        let mut ops: Vec<&str> = graph.nodes.iter().map(|n| n.op.def().name).collect();
+        ops.sort_unstable();
+        ops.dedup();
+        let words = match self.kind {
+            Kind::Wrong | Kind::Hang => String::new(),
+            _ => self
+                .text
+                .split(|c: char| !c.is_alphabetic())
+                .filter(|w| w.len() > 2)
+                .take(12)
+                .collect::<Vec<_>>()
+                .join(" "),
+        };
+        format!("{} | {} | {} | {words}", self.stage, self.kind.name(), ops.join(","))
+    }
+}
+
+/// Something that runs graphs and is under test.
+pub trait System {
+    /// Its name.
+    fn name(&self) -> &str;
+
+    /// Runs the case and compares; the first failure. A case that it does not support is no failure.
+    ///
+    /// # Errors
+    /// When it cannot be started at all.
+    fn check(&mut self, case: &Case) -> anyhow::Result<Option<Failure>>;
+}
+
+/// Compares results with a case's, sparingly at first; a difference is looked at with many trials before it counts.
+pub(crate) fn judge(case: &Case, got: &[Value]) -> Option<String> {
+    let with = |trials: usize| -> Vec<Bound> { bounds(case, trials, &mut Seeded::new(0x5eed, trials as u64)) };
+    let same = case.outputs.len() == got.len()
+        && case.outputs.iter().zip(got).all(|(a, b)| match (a.tensor(), b.tensor()) {
+            (Ok(a), Ok(b)) => a.dtype() == b.dtype() && a.shape() == b.shape() && a.bytes() == b.bytes(),
+            _ => false,
+        });
+    if same {
+        return None;
+    }
+    difference(case, got, &with(TRIALS.0))?;
+    difference(case, got, &with(TRIALS.1))
+}
+
+/// Egret, in this process.
+#[derive(Default)]
+pub struct Egret {
+    /// Whether only native code is checked, not each pass.
+    pub native_only: bool,
+}
+
+/// Time of one run of native code.
+const TIME: Duration = Duration::from_secs(10);
+
+impl System for Egret {
+    fn name(&self) -> &str {
+        "egret"
+    }
+
+    fn check(&mut self, case: &Case) -> anyhow::Result<Option<Failure>> {
+        if !self.native_only {
+            let mut graph = case.graph.clone();
+            for (name, pass) in PASSES {
+                let stage = format!("egret: after {name}");
+                let done = guarded(|| {
+                    let after = pass(graph.clone())?;
+                    let got = evaluate(&after, case.inputs.clone(), &Env::default())?;
+                    Ok((after, got))
+                });
+                match done {
+                    Ok((after, got)) => {
+                        if let Some(text) = judge(case, &got) {
+                            return Ok(Some(Failure { stage, kind: Kind::Wrong, text }));
+                        }
+                        graph = after;
+                    }
+                    Err(failed) => return Ok(Some(failed.at(stage))),
+                }
+            }
+        }
+        for fuse in [true, false] {
+            let stage = if fuse { "egret: native" } else { "egret: native without fusion" };
+            let done = guarded(|| {
+                let limits = Limits { deadline: Instant::now().checked_add(TIME), ..Limits::default() };
+                let options = ExecOptions { fuse, limits, ..ExecOptions::default() };
+                let executable = Executable::new(Arc::new(case.graph.clone()), Arc::new(DefaultPlanner), options)?;
+                executable.run(case.inputs.clone())
+            });
+            match done {
+                Ok(got) => {
+                    if let Some(text) = judge(case, &got) {
+                        return Ok(Some(Failure { stage: stage.into(), kind: Kind::Wrong, text }));
+                    }
+                }
+                Err(failed) => return Ok(Some(failed.at(stage.into()))),
+            }
+            // Graphs of one node have nothing to fuse.
+            if case.graph.nodes.len() < 2 {
+                break;
+            }
+        }
+        Ok(None)
+    }
+}
+
+/// A failure before it is known where.
+struct Failed {
+    kind: Kind,
+    text: String,
+}
+
+impl Failed {
+    fn at(self, stage: String) -> Failure {
+        Failure { stage, kind: self.kind, text: self.text }
+    }
+}
+
+fn guarded<T>(f: impl FnOnce() -> Result<T, Error>) -> Result<T, Failed> {
+    match catch_unwind(AssertUnwindSafe(f)) {
+        Ok(Ok(value)) => Ok(value),
+        Ok(Err(e)) => {
+            let kind = if e.kind() == ErrorKind::Limit { Kind::Hang } else { Kind::Refused };
+            Err(Failed { kind, text: e.to_string() })
+        }
+        Err(panic) => {
+            let text = panic.downcast_ref::<String>().cloned();
+            let text = text.or_else(|| panic.downcast_ref::<&str>().map(|s| (*s).to_owned()));
+            Err(Failed { kind: Kind::Crash, text: format!("panic: {}", text.unwrap_or_default()) })
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::generate::{Config, Generator};
+
+    #[test]
+    fn egret_agrees_with_its_reference_on_random_graphs() {
+        let mut generator = Generator::new(Config {
+            only: ["Add", "Relu", "MatMul", "Transpose"].map(Into::into).into(),
+            ..Config::default()
+        });
+        let mut egret = Egret::default();
+        for i in 0..20 {
+            let case = generator.generate(&mut Seeded::new(11, i)).unwrap();
+            let found = egret.check(&case).unwrap();
+            assert!(found.is_none(), "{found:?}\n{}", egret_ir::text::print(&case.graph));
+        }
+    }
+
+    #[test]
+    fn a_changed_result_is_judged_wrong() {
+        let mut generator = Generator::new(Config { only: vec!["Add".into()], special: false, ..Config::default() });
+        let case = (0..).find_map(|i| {
+            let c = generator.generate(&mut Seeded::new(5, i))?;
+            c.outputs[0].tensor().is_ok_and(|t| t.dtype() == egret_ir::DType::F32 && !t.is_empty()).then_some(c)
+        });
+        let case = case.unwrap();
+        let t = case.outputs[0].tensor().unwrap();
+        let off = egret_ir::Tensor::from_floats(t.dtype(), t.shape(), t.floats().unwrap().into_iter().map(|x| x + 1.0));
+        let mut got = case.outputs.clone();
+        assert_eq!(judge(&case, &got), None);
+        got[0] = off.into();
+        assert!(judge(&case, &got).is_some());
+    }
+}

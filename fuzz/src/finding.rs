@@ -1,0 +1,94 @@
+//! A finding as a folder that stands for itself: the smallest model, its inputs and expected outputs in the layout of
+//! ONNX's backend tests, the graph as text, a script that needs only the failing runtime and numpy, and what was seen.
+
+use crate::check::Failure;
+use crate::generate::Case;
+use crate::runtime::model;
+use anyhow::{Context, Result};
+use egret_ir::onnx::{self, Limits, data};
+use egret_ir::{Type, Value};
+use serde_json::json;
+use std::path::{Path, PathBuf};
+
+/// Writes the folder `parent/name`.
+///
+/// # Errors
+/// When a file cannot be written.
+pub fn write(parent: &Path, name: &str, case: &Case, failure: &Failure, found: &serde_json::Value) -> Result<PathBuf> {
+    let folder = parent.join(name);
+    let set = folder.join("test_data_set_0");
+    std::fs::create_dir_all(&set).with_context(|| set.display().to_string())?;
+    std::fs::write(folder.join("model.onnx"), onnx::export(&model(case))?)?;
+    let (inputs, outputs) = (&case.graph.inputs, &case.graph.outputs);
+    for (stem, ids, values) in [("input", inputs, &case.inputs), ("output", outputs, &case.outputs)] {
+        for (k, (v, value)) in ids.iter().zip(values).enumerate() {
+            data::save(&set.join(format!("{stem}_{k}.pb")), &case.graph.value(*v).name, value)?;
+        }
+    }
+    std::fs::write(
+        folder.join("graph.gir"),
+        format!("// {}\n{}", one_line(failure), egret_ir::text::print_full(&case.graph)),
+    )?;
+    std::fs::write(folder.join("reproduce.py"), script(failure))?;
+    let report = json!({
+        "stage": failure.stage,
+        "kind": failure.kind.name(),
+        "text": failure.text,
+        "cause": failure.cause(&case.graph),
+        "nodes": case.graph.nodes.iter().map(|n| n.op.def().name).collect::<Vec<_>>(),
+        "found": found,
+    });
+    std::fs::write(folder.join("finding.json"), format!("{report:#}\n"))?;
+    Ok(folder)
+}
+
+fn one_line(failure: &Failure) -> String {
+    format!("{}: {}: {}", failure.stage, failure.kind.name(), failure.text.replace('\n', " "))
+}
+
+/// A script that shows the failure by itself. For Egret: the command that does.
+fn script(failure: &Failure) -> String {
+    let run = match failure.stage.split([':', '-']).next().unwrap_or_default() {
+        "onnxruntime" => {
+            let level = if failure.stage.ends_with("unoptimised") { "ORT_DISABLE_ALL" } else { "ORT_ENABLE_ALL" };
+            format!(
+                "import onnxruntime\n\noptions = onnxruntime.SessionOptions()\noptions.graph_optimization_level = \
+                 onnxruntime.GraphOptimizationLevel.{level}\nsession = onnxruntime.InferenceSession(here + \
+                 \"/model.onnx\", options, providers=[\"CPUExecutionProvider\"])\ngot = session.run(None, dict(tensors(\"input\")))\n"
+            )
+        }
+        "openvino" => "import openvino\n\ncompiled = openvino.Core().compile_model(here + \"/model.onnx\", \"CPU\", \
+                       {\"INFERENCE_PRECISION_HINT\": \"f32\"})\nfeeds = dict(tensors(\"input\"))\nout = compiled([feeds[p.get_any_name()] \
+                       for p in compiled.inputs])\ngot = [out[i] for i in range(len(compiled.outputs))]\n"
+            .to_owned(),
+        _ => "import subprocess\n\nraise SystemExit(subprocess.run([\"egret\", \"check\", here + \"/model.onnx\", \"--data\", here + \
+              \"/test_data_set_0\"]).returncode)\n"
+            .to_owned(),
+    };
+    format!(
+        "\"\"\"{}\n\nNeeds the runtime, onnx and numpy. Prints what is expected and what comes.\n\"\"\"\nimport glob\nimport os\n\nimport \
+         onnx\nfrom onnx import numpy_helper\n\nhere = os.path.dirname(os.path.abspath(__file__))\n\n\ndef tensors(kind):\n    for k in \
+         range(len(glob.glob(f\"{{here}}/test_data_set_0/{{kind}}_*.pb\"))):\n        with \
+         open(f\"{{here}}/test_data_set_0/{{kind}}_{{k}}.pb\", \"rb\") as f:\n            t = \
+         onnx.TensorProto.FromString(f.read())\n        yield t.name, numpy_helper.to_array(t)\n\n\n{run}\nfor (name, want), have in \
+         zip(tensors(\"output\"), got):\n    print(name, \"expected\", want.tolist(), \"got\", have.tolist())\n",
+        one_line(failure).replace('\\', "\\\\").replace("\"\"\"", "'''")
+    )
+}
+
+/// Reads the case of a finding back.
+///
+/// # Errors
+/// When a file is missing or wrong.
+pub fn read(folder: &Path) -> Result<Case> {
+    let graph = onnx::import_file(&folder.join("model.onnx"), &Limits::default())?.graph;
+    let values = |stem: &str, n: usize| -> Result<Vec<Value>> {
+        let one = |k: usize| {
+            let path = folder.join(format!("test_data_set_0/{stem}_{k}.pb"));
+            Ok(data::load(&path, &Type::Unknown, &Limits::default())?.1)
+        };
+        (0..n).map(one).collect()
+    };
+    let (inputs, outputs) = (values("input", graph.inputs.len())?, values("output", graph.outputs.len())?);
+    Ok(Case { graph, inputs, outputs })
+}

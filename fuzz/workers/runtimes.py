@@ -1,0 +1,165 @@
+"""Runs ONNX models in another runtime for the fuzzer: `runtimes.py NAME`, then one command a line on standard input.
+
+The commands are those of `egret worker` (fields separated by tabs, one JSON object a line as answer):
+  load THREADS MODEL FOLDER   compile MODEL for FOLDER/input_k.pb
+  run K                       run it K times
+  save FOLDER                 write the last outputs as FOLDER/output_k.pb
+  input FOLDER                take new inputs
+  version                     the runtime's version
+  quit                        end
+An answer {"ok": false, "error": ..., "unsupported": true} says that the runtime has no such operator or element type.
+
+Needs numpy and onnx beside the runtime.
+"""
+
+import json
+import os
+import sys
+import time
+
+import onnx
+from onnx import numpy_helper
+
+
+def read(folder, kind):
+    out, k = [], 0
+    while os.path.exists(path := os.path.join(folder, f"{kind}_{k}.pb")):
+        tensor = onnx.TensorProto()
+        with open(path, "rb") as f:
+            tensor.ParseFromString(f.read())
+        out.append((tensor.name, numpy_helper.to_array(tensor), tensor.data_type))
+        k += 1
+    return out
+
+
+class OnnxRuntime:
+    """The CPU provider; `level` is a member of GraphOptimizationLevel."""
+
+    MARKS = ("NOT_IMPLEMENTED", "Could not find an implementation", "is not a registered function", "not supported",
+             "Unsupported", "unsupported", "not implemented", "No Op registered")
+
+    def __init__(self, level="ORT_ENABLE_ALL"):
+        import onnxruntime
+
+        self.ort, self.level = onnxruntime, level
+        onnxruntime.set_default_logger_severity(4)
+
+    def version(self):
+        return self.ort.__version__
+
+    def load(self, threads, path):
+        options = self.ort.SessionOptions()
+        options.graph_optimization_level = getattr(self.ort.GraphOptimizationLevel, self.level)
+        options.intra_op_num_threads, options.inter_op_num_threads = threads, 1
+        options.log_severity_level = 4
+        self.session = self.ort.InferenceSession(path, options, providers=["CPUExecutionProvider"])
+
+    def take(self, inputs):
+        make = self.ort.OrtValue.ortvalue_from_numpy_with_onnx_type
+        wanted = {i.name for i in self.session.get_inputs()}
+        self.feeds = {}
+        for name, array, code in inputs:
+            if name in wanted:
+                # numpy has no bfloat16: its bits travel as 16-bit integers.
+                bits = array.view("uint16") if code == onnx.TensorProto.BFLOAT16 else array
+                self.feeds[name] = make(bits, code) if bits is not array else self.ort.OrtValue.ortvalue_from_numpy(array)
+
+    def run(self):
+        names = [o.name for o in self.session.get_outputs()]
+        values = self.session.run_with_ort_values(names, self.feeds)
+        return [(n, self.tensor(n, v)) for n, v in zip(names, values)]
+
+    def tensor(self, name, value):
+        if value.data_type() == "tensor(bfloat16)":
+            bits = value.numpy()
+            raw = bits.view("uint16") if bits.dtype.itemsize == 2 else bits.astype("uint16")
+            return onnx.helper.make_tensor(name, onnx.TensorProto.BFLOAT16, value.shape(), raw.tobytes(), raw=True)
+        return numpy_helper.from_array(value.numpy(), name)
+
+
+class OpenVino:
+    """The CPU plugin with binary32 kept as it is."""
+
+    MARKS = ("not supported", "Not supported", "unsupported", "Unsupported", "not implemented", "Not implemented",
+             "No conversion rule", "is not supported", "OpConversionFailure", "does not support")
+
+    def __init__(self):
+        import openvino
+
+        self.ov, self.core = openvino, openvino.Core()
+
+    def version(self):
+        return self.ov.__version__
+
+    def load(self, threads, path):
+        model = self.core.read_model(path)
+        config = {"INFERENCE_NUM_THREADS": threads, "NUM_STREAMS": 1, "INFERENCE_PRECISION_HINT": "f32"}
+        self.compiled = self.core.compile_model(model, "CPU", config)
+
+    def take(self, inputs):
+        by_name = {name: array for name, array, _ in inputs}
+        self.feeds = [by_name[p.get_any_name()] for p in self.compiled.inputs]
+
+    def run(self):
+        out = self.compiled(self.feeds)
+        return [(p.get_any_name(), numpy_helper.from_array(out[i], p.get_any_name())) for i, p in enumerate(self.compiled.outputs)]
+
+
+RUNTIMES = {
+    "onnxruntime": OnnxRuntime,
+    "onnxruntime-unoptimised": lambda: OnnxRuntime("ORT_DISABLE_ALL"),
+    "openvino": OpenVino,
+}
+
+
+def answer(runtime, state, command, *fields):
+    if command == "load":
+        start = time.perf_counter()
+        runtime.load(int(fields[0]), fields[1])
+        runtime.take(read(fields[2], "input"))
+        return {"ms": 1e3 * (time.perf_counter() - start)}
+    if command == "input":
+        runtime.take(read(fields[0], "input"))
+        return {}
+    if command == "run":
+        took = []
+        for _ in range(int(fields[0])):
+            start = time.perf_counter()
+            state["outputs"] = runtime.run()
+            took.append(1e3 * (time.perf_counter() - start))
+        return {"ms": took}
+    if command == "save":
+        os.makedirs(fields[0], exist_ok=True)
+        for k, (_, tensor) in enumerate(state["outputs"]):
+            with open(os.path.join(fields[0], f"output_{k}.pb"), "wb") as f:
+                f.write(tensor.SerializeToString())
+        return {"n": len(state["outputs"])}
+    if command == "version":
+        return {"version": runtime.version()}
+    raise ValueError(f"no command {command!r}")
+
+
+def main():
+    # What a runtime prints by itself must not come between the answers.
+    answers = os.fdopen(os.dup(1), "w")
+    os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+    try:
+        runtime = RUNTIMES[sys.argv[1]]()
+    except Exception as e:
+        print(json.dumps({"ok": False, "error": f"{type(e).__name__}: {e}"}), file=answers, flush=True)
+        return
+    print(json.dumps({"ok": True, "version": runtime.version()}), file=answers, flush=True)
+    state = {}
+    for line in sys.stdin:
+        fields = line.rstrip("\n").split("\t")
+        if fields[0] == "quit":
+            break
+        try:
+            result = {"ok": True, **answer(runtime, state, *fields)}
+        except Exception as e:
+            text = " ".join(f"{type(e).__name__}: {e}".split())
+            result = {"ok": False, "error": text[:2000], "unsupported": any(m in text for m in runtime.MARKS)}
+        print(json.dumps(result), file=answers, flush=True)
+
+
+main()
