@@ -99,11 +99,16 @@ impl ThreadPool {
         self.workers.len() + 1
     }
 
+    /// Into how many ranges [`ThreadPool::parallel_for`] cuts `n_items`.
+    pub fn n_parts(&self, n_items: usize, grain: usize) -> usize {
+        (n_items / grain.max(1)).clamp(1, self.n_threads())
+    }
+
     /// Runs `job(thread, begin, end)` over a partition of `0..n_items` and returns when all is done. No range is shorter
     /// than `grain` unless there is but one; a job that does not repay a second thread stays on the caller. A job must
     /// not call the pool again. A panic in a job is passed on to the caller.
     pub fn parallel_for(&self, n_items: usize, grain: usize, job: &(dyn Fn(usize, usize, usize) + Sync)) {
-        let n_parts = (n_items / grain.max(1)).clamp(1, self.n_threads());
+        let n_parts = self.n_parts(n_items, grain);
         if n_parts == 1 {
             if n_items > 0 {
                 job(0, 0, n_items);

@@ -10,6 +10,7 @@
 //! | [`text`], [`json`], [`dot`], [`verify`] | graphs as text, JSON, drawings; are their invariants held |
 //! | [`filetest`] | tests written as IR text |
 //! | [`onnx`] | the only place that knows protobuf |
+//! | [`map`] | files as shared bytes, large ones memory-mapped |
 //! | [`lower`], [`loops`] | what an operator's `lower` speaks |
 //!
 //! Invariant: nothing here depends on another crate of Egret; no e-graph, no machine code, no solver.
@@ -27,6 +28,7 @@ pub mod infer;
 pub mod json;
 pub mod loops;
 pub mod lower;
+pub mod map;
 pub mod num;
 pub mod onnx;
 pub mod op;

@@ -1,7 +1,7 @@
 //! Dense tensors in memory: element type, extents, row-major elements.
 //!
-//! Elements are shared, never copied by cloning; they live in 64-byte aligned memory of ours or inside a memory map
-//! (large weights). Reference evaluation reads and writes through [`Tensor::floats`], [`Tensor::ints`] and
+//! Elements are shared, never copied by cloning; they live in 64-byte aligned memory of ours, inside a memory map (large
+//! weights, of any alignment), or nowhere: a deferred tensor makes them when they are read. Reference evaluation reads and writes through [`Tensor::floats`], [`Tensor::ints`] and
 //! [`Tensor::take`], so that an operator's `eval` is written once for all element types.
 
 use crate::dtype::{Class, DType};
@@ -11,7 +11,7 @@ use bytes::Bytes;
 use half::{bf16, f16};
 use std::borrow::Cow;
 use std::fmt;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 #[derive(Clone, Copy, bytemuck::Pod, bytemuck::Zeroable)]
 #[repr(C, align(64))]
@@ -20,14 +20,79 @@ struct Chunk([u8; 64]);
 /// Bytes in 64-byte aligned memory (a cache line, and the widest vector register).
 #[derive(Clone)]
 pub struct AlignedBytes {
-    chunks: Vec<Chunk>,
+    memory: Memory,
     len: usize,
 }
 
+enum Memory {
+    Heap(Vec<Chunk>),
+    Pages(memmap2::MmapMut),
+}
+
+impl Clone for Memory {
+    fn clone(&self) -> Memory {
+        match self {
+            Memory::Heap(chunks) => Memory::Heap(chunks.clone()),
+            Memory::Pages(pages) => {
+                let mut copy = Memory::pages(pages.len());
+                copy.as_mut_slice()[..pages.len()].copy_from_slice(pages);
+                copy
+            }
+        }
+    }
+}
+
+impl Memory {
+    fn heap(len: usize) -> Memory {
+        Memory::Heap(vec![Chunk([0; 64]); len.div_ceil(64)])
+    }
+
+    fn pages(len: usize) -> Memory {
+        memmap2::MmapMut::map_anon(len).map_or_else(|_| Memory::heap(len), Memory::Pages)
+    }
+
+    fn as_slice(&self) -> &[u8] {
+        match self {
+            Memory::Heap(chunks) => bytemuck::cast_slice(chunks),
+            Memory::Pages(pages) => pages,
+        }
+    }
+
+    fn as_mut_slice(&mut self) -> &mut [u8] {
+        match self {
+            Memory::Heap(chunks) => bytemuck::cast_slice_mut(chunks),
+            Memory::Pages(pages) => pages,
+        }
+    }
+}
+
 impl AlignedBytes {
+    /// Below this, [`AlignedBytes::pages`] takes memory from the heap: 16 pages of 4 KiB.
+    const MIN_PAGES_BYTES: usize = 64 << 10;
+
     /// `len` zero bytes.
     pub fn zeroed(len: usize) -> AlignedBytes {
-        AlignedBytes { chunks: vec![Chunk([0; 64]); len.div_ceil(64)], len }
+        AlignedBytes { memory: Memory::heap(len), len }
+    }
+
+    /// `len` zero bytes that, where they are many, have pages of their own: a page takes memory when it is first
+    /// touched, and all go back to the system at the end. For what is large and lives long; setting pages up costs
+    /// more than a piece of heap that was used before.
+    pub fn pages(len: usize) -> AlignedBytes {
+        if len < AlignedBytes::MIN_PAGES_BYTES {
+            return AlignedBytes::zeroed(len);
+        }
+        AlignedBytes { memory: Memory::pages(len), len }
+    }
+
+    /// Number of bytes.
+    pub fn len(&self) -> usize {
+        self.len
+    }
+
+    /// Whether there is no byte.
+    pub fn is_empty(&self) -> bool {
+        self.len == 0
     }
 
     /// A copy of `bytes`.
@@ -39,18 +104,18 @@ impl AlignedBytes {
 
     /// The bytes.
     pub fn as_slice(&self) -> &[u8] {
-        &bytemuck::cast_slice(&self.chunks)[..self.len]
+        &self.memory.as_slice()[..self.len]
     }
 
     /// The bytes as `f32`s, writable; bytes beyond a multiple of four are left out.
     pub fn as_mut_f32(&mut self) -> &mut [f32] {
-        let n = self.len / 4;
-        &mut bytemuck::cast_slice_mut(&mut self.chunks)[..n]
+        let n = self.len / 4 * 4;
+        bytemuck::cast_slice_mut(&mut self.memory.as_mut_slice()[..n])
     }
 
     /// The bytes, writable.
     pub fn as_mut_slice(&mut self) -> &mut [u8] {
-        &mut bytemuck::cast_slice_mut(&mut self.chunks)[..self.len]
+        &mut self.memory.as_mut_slice()[..self.len]
     }
 }
 
@@ -59,6 +124,33 @@ enum Data {
     Owned(Arc<AlignedBytes>),
     Mapped(Bytes),
     Strings(Arc<Vec<Arc<str>>>),
+    Deferred(Deferred),
+}
+
+/// Makes the elements of a deferred tensor.
+type Recipe = dyn Fn() -> AlignedBytes + Send + Sync;
+
+/// Elements that are made when they are read; each clone makes its own, so that dropping it frees them.
+struct Deferred {
+    recipe: Arc<Recipe>,
+    len_bytes: usize,
+    made: OnceLock<AlignedBytes>,
+}
+
+impl Clone for Deferred {
+    fn clone(&self) -> Deferred {
+        Deferred { recipe: Arc::clone(&self.recipe), len_bytes: self.len_bytes, made: OnceLock::new() }
+    }
+}
+
+impl Deferred {
+    fn bytes(&self) -> &AlignedBytes {
+        self.made.get_or_init(|| {
+            let bytes = (self.recipe)();
+            assert_eq!(bytes.len(), self.len_bytes, "a recipe fills its tensor");
+            bytes
+        })
+    }
 }
 
 /// A dense row-major tensor.
@@ -133,6 +225,9 @@ impl Iterator for Indices {
 /// The largest tensor that [`Tensor::zeros`] makes: 64 GiB. Callers with a tighter limit check first.
 pub const MAX_BYTES: usize = 1 << 36;
 
+/// Unaligned bytes up to this many are copied: not worth a reader's slow path.
+const COPY_UP_TO_BYTES: usize = 4 << 10;
+
 impl Tensor {
     /// A tensor of zeros (empty strings for strings).
     ///
@@ -154,8 +249,8 @@ impl Tensor {
         }
     }
 
-    /// A tensor over bytes in memory order (two- and four-bit kinds one a byte). Copies only where the bytes are not
-    /// aligned to an element.
+    /// A tensor over bytes in memory order (two- and four-bit kinds one a byte), of any alignment. Copies only few
+    /// bytes, and those only where they are not aligned to an element.
     ///
     /// # Errors
     /// When the length does not fit the shape, or the type is `string`.
@@ -165,7 +260,11 @@ impl Tensor {
             return Err(Error::invalid(format!("{} bytes given for a tensor {dtype}{shape:?}", bytes.len())));
         }
         let aligned = bytes.as_ptr().align_offset(dtype.size_bytes().min(8)) == 0;
-        let data = if aligned { Data::Mapped(bytes) } else { Data::Owned(Arc::new(AlignedBytes::copy_of(&bytes))) };
+        let data = if aligned || bytes.len() > COPY_UP_TO_BYTES {
+            Data::Mapped(bytes)
+        } else {
+            Data::Owned(Arc::new(AlignedBytes::copy_of(&bytes)))
+        };
         Ok(Tensor { dtype, shape: shape.to_vec(), data })
     }
 
@@ -178,6 +277,56 @@ impl Tensor {
             return Err(Error::invalid(format!("{} bytes given for a tensor {dtype}{shape:?}", bytes.len)));
         }
         Ok(Tensor { dtype, shape: shape.to_vec(), data: Data::Owned(Arc::new(bytes)) })
+    }
+
+    /// A tensor whose elements `recipe` makes when they are first read, the same each time. A clone holds the recipe
+    /// alone and makes elements of its own: for large constants that are cheap to make from others (a scaled weight)
+    /// and are read once, to be packed.
+    ///
+    /// # Errors
+    /// When it would have more than [`MAX_BYTES`] bytes, or the type is `string`.
+    ///
+    /// # Panics
+    /// Reading panics if the recipe makes another number of bytes.
+    pub fn deferred(
+        dtype: DType,
+        shape: &[usize],
+        recipe: impl Fn() -> AlignedBytes + Send + Sync + 'static,
+    ) -> Result<Tensor> {
+        let len_bytes = len_elems(shape)?.checked_mul(dtype.size_bytes()).filter(|&n| n <= MAX_BYTES);
+        let Some(len_bytes) = len_bytes.filter(|_| dtype != DType::String) else {
+            return Err(Error::limit(format!("a deferred tensor {dtype}{shape:?}")));
+        };
+        let deferred = Deferred { recipe: Arc::new(recipe), len_bytes, made: OnceLock::new() };
+        Ok(Tensor { dtype, shape: shape.to_vec(), data: Data::Deferred(deferred) })
+    }
+
+    /// The same tensor with elements in memory, shared by its clones, where it was a deferred one.
+    pub fn materialised(self) -> Tensor {
+        let Data::Deferred(mut deferred) = self.data else { return self };
+        deferred.bytes();
+        let bytes = deferred.made.take().expect("made above");
+        Tensor { data: Data::Owned(Arc::new(bytes)), ..self }
+    }
+
+    /// A number that tensors share exactly when they share their elements, or the recipe for them; valid as long as
+    /// one of them lives.
+    pub fn identity(&self) -> usize {
+        match &self.data {
+            Data::Deferred(d) => Arc::as_ptr(&d.recipe).cast::<u8>() as usize,
+            Data::Strings(s) => Arc::as_ptr(s) as usize,
+            _ => self.bytes().as_ptr() as usize,
+        }
+    }
+
+    /// Gives the pages behind the elements in `range` (bytes) back to the system where they lie in a mapped file; they
+    /// are read from there again when they are touched.
+    pub fn release_pages(&self, range: std::ops::Range<usize>) {
+        if let Data::Mapped(b) = &self.data
+            && let Some(bytes) = b.get(range)
+        {
+            crate::map::release(bytes);
+        }
     }
 
     /// A tensor from Rust numbers.
@@ -273,6 +422,7 @@ impl Tensor {
         match &self.data {
             Data::Owned(b) => b.as_slice(),
             Data::Mapped(b) => b,
+            Data::Deferred(d) => d.bytes().as_slice(),
             Data::Strings(_) => &[],
         }
     }
@@ -287,6 +437,11 @@ impl Tensor {
             Data::Mapped(b) => {
                 let copy = AlignedBytes::copy_of(b);
                 self.data = Data::Owned(Arc::new(copy));
+            }
+            Data::Deferred(d) => {
+                d.bytes();
+                let bytes = d.made.take().expect("made above");
+                self.data = Data::Owned(Arc::new(bytes));
             }
             Data::Owned(_) => {}
         }
@@ -564,6 +719,43 @@ mod tests {
         let u = t.take(&[2, 1], [2, 1]).unwrap();
         assert_eq!(u.slice::<f32>().unwrap()[0].to_bits(), (-0.0f32).to_bits());
         assert!(t.take(&[1], [3]).is_err());
+    }
+
+    #[test]
+    fn a_deferred_tensor_makes_its_elements_for_each_clone() {
+        let t = Tensor::from_slice(&[2], &[1.0f32, 2.0]);
+        let base = t.clone();
+        let twice = move || {
+            let base = base.slice::<f32>().unwrap();
+            AlignedBytes::copy_of(bytemuck::cast_slice(&[base[0] * 2.0, base[1] * 2.0]))
+        };
+        let d = Tensor::deferred(DType::F32, &[2], twice).unwrap();
+        let want = Tensor::from_slice(&[2], &[2.0f32, 4.0]);
+        assert_eq!(d, want);
+        assert_eq!(d.identity(), d.clone().identity());
+        assert_ne!(d.identity(), t.identity());
+        assert_ne!(d.bytes().as_ptr(), d.clone().bytes().as_ptr());
+        let m = d.clone().materialised();
+        assert_eq!(m.bytes().as_ptr(), m.clone().bytes().as_ptr());
+        let mut w = d.clone();
+        w.bytes_mut()[0] = 1;
+        assert_ne!(w, want);
+        assert!(Tensor::deferred(DType::F32, &[1 << 40], || AlignedBytes::zeroed(0)).is_err());
+    }
+
+    #[test]
+    fn many_unaligned_bytes_are_read_where_they_lie() {
+        let numbers: Vec<f32> = (0..2000).map(|i| i as f32).collect();
+        let mut raw = vec![0u8];
+        raw.extend_from_slice(bytemuck::cast_slice(&numbers));
+        let bytes = Bytes::from(raw).slice(1..);
+        let (at, start) = (bytes.as_ptr(), bytes.clone());
+        let t = Tensor::from_bytes(DType::F32, &[2000], start).unwrap();
+        assert_eq!(t.bytes().as_ptr(), at);
+        assert_eq!(t.slice::<f32>().unwrap(), numbers);
+        let pages = AlignedBytes::pages(100_000);
+        assert!(pages.as_slice().iter().all(|&b| b == 0) && pages.len() == 100_000);
+        assert_eq!(pages.clone().as_slice().as_ptr().align_offset(64), 0);
     }
 
     #[test]

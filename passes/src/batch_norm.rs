@@ -2,7 +2,8 @@
 //! `w' = w * s`, `b' = (b - mean) * s + bias`, `s = scale / sqrt(var + epsilon)` per output channel.
 //! It reassociates: within the error bound of the convolution's reduction.
 
-use egret_ir::{Attr, Graph, Result, Tensor, ValueId};
+use egret_ir::tensor::AlignedBytes;
+use egret_ir::{Attr, DType, Graph, Result, Tensor, ValueId};
 
 /// Folds batch normalisation into the convolution before it, where that has no other reader.
 ///
@@ -87,10 +88,33 @@ fn folded(graph: &Graph, n: usize, conv: usize, w: ValueId, scale: &[f64]) -> Re
             None => return Ok(None),
         },
     };
-    let row = weights.len() / channels;
-    let new = weights.floats()?.into_iter().enumerate().map(|(i, v)| v * scale[i / row]);
-    let weights = Tensor::from_floats(weights.dtype(), weights.shape(), new);
+    let (dtype, row) = (weights.dtype(), weights.len() / channels);
+    let weights = if dtype == DType::F32 {
+        scaled(weights, scale.to_vec())?
+    } else {
+        let new = weights.floats()?.into_iter().enumerate().map(|(i, v)| v * scale[i / row]);
+        Tensor::from_floats(dtype, weights.shape(), new)
+    };
     let (shift, mean) = (shift.floats()?, mean.floats()?);
     let bias = (0..channels).map(|c| (bias[c] - mean[c]) * scale[c] + shift[c]);
-    Ok(Some((weights.clone(), Tensor::from_floats(weights.dtype(), &[channels], bias))))
+    Ok(Some((weights, Tensor::from_floats(dtype, &[channels], bias))))
+}
+
+/// Weights whose channels are scaled when they are read: packing reads them once, so both copies need not stay in memory.
+fn scaled(weights: &Tensor, scale: Vec<f64>) -> Result<Tensor> {
+    let base = weights.clone();
+    Tensor::deferred(DType::F32, weights.shape(), move || {
+        // A clone of the base makes elements of its own where they are deferred too.
+        let base = base.clone();
+        let mut out = AlignedBytes::zeroed(base.len() * 4);
+        let row = (base.len() / scale.len()).max(1);
+        let from = base.bytes().as_chunks::<4>().0.chunks_exact(row);
+        for ((to, from), s) in out.as_mut_f32().chunks_exact_mut(row).zip(from).zip(&scale) {
+            for (to, from) in to.iter_mut().zip(from) {
+                *to = (f64::from(f32::from_ne_bytes(*from)) * s) as f32;
+            }
+        }
+        base.release_pages(0..base.len() * 4);
+        out
+    })
 }

@@ -325,29 +325,43 @@ fn winograd_tile(c: &Conv) -> usize {
     if c.c >= MIN_CHANNELS && c.m >= MIN_CHANNELS && c.output.iter().all(|&n| n >= 4) { 4 } else { 0 }
 }
 
-/// Weights in the kernel's layout, made once for all plans.
+/// Weights in the kernel's layout, made once for all plans. What was read in a mapped file leaves memory as it is packed,
+/// and elements that were made for this alone are gone afterwards.
 fn pack(t: &Tensor, layout: Layout, shared: &Shared) -> Result<Arc<AlignedBytes>> {
-    let key = (t.bytes().as_ptr() as usize, layout);
+    /// Bytes of a file that are read before they are given back.
+    const RELEASE_BYTES: usize = 4 << 20;
+    let key = (t.identity(), layout);
     let mut packed = shared.kernels.packed.lock().unwrap_or_else(PoisonError::into_inner);
     if let Some((_, bytes)) = packed.get(&key) {
         return Ok(Arc::clone(bytes));
     }
-    let failed = |e: crate::CodegenError| Error::bug(format!("packing weights: {e}"));
-    let src = t.slice::<f32>()?;
-    let bytes = match layout {
-        Layout::Rhs(layout, k_stride, n_stride) => {
-            let mut bytes = AlignedBytes::zeroed(layout.len_elems() * size_of::<f32>());
-            layout.pack(&src, k_stride, n_stride, bytes.as_mut_f32()).map_err(failed)?;
-            bytes
-        }
-        Layout::Conv(layout) => {
-            let mut bytes = AlignedBytes::zeroed(layout.len_elems() * size_of::<f32>());
-            layout.pack(&src, bytes.as_mut_f32()).map_err(failed)?;
-            bytes
+    if t.dtype() != DType::F32 {
+        return Err(Error::bug(format!("packing weights of {}", t.dtype())));
+    }
+    let own = t.clone();
+    let src = own.bytes().as_chunks::<4>().0;
+    let mut released = 0;
+    let mut done = |n_elems: usize| {
+        let n = (n_elems * 4).min(src.len() * 4);
+        if n >= released + RELEASE_BYTES {
+            own.release_pages(released..n);
+            released = n;
         }
     };
+    let len_elems = match &layout {
+        Layout::Rhs(layout, ..) => layout.len_elems(),
+        Layout::Conv(layout) => layout.len_elems(),
+    };
+    let mut bytes = AlignedBytes::pages(len_elems * size_of::<f32>());
+    let dst = bytes.as_mut_slice().as_chunks_mut::<4>().0;
+    match layout {
+        Layout::Rhs(layout, k_stride, n_stride) => layout.pack_reporting(src, k_stride, n_stride, dst, &mut done),
+        Layout::Conv(layout) => layout.pack_reporting(src, dst, &mut done),
+    }
+    .map_err(|e| Error::bug(format!("packing weights: {e}")))?;
+    own.release_pages(released..src.len() * 4);
     let bytes = Arc::new(bytes);
-    // The tensor is kept beside its packed form, so that its address stays its own.
+    // The tensor is kept beside its packed form, so that its identity stays its own.
     packed.insert(key, (t.clone(), Arc::clone(&bytes)));
     Ok(bytes)
 }

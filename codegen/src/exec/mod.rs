@@ -3,7 +3,7 @@
 //! - [`plan`]: specialise, classify, lower, place. A value whose extents depend on data cuts the graph: what follows is
 //!   a graph of its own (`plan::Rest`), specialised when the cut values are known.
 //! - `groups`: which calls share a loop nest;
-//! - [`run`]: the steps on one arena.
+//! - [`run`]: the steps on one arena; `table`: the kernels' pointers, resolved before the run.
 //! - [`kernels`]: lowerings to kernels, compiled once by content.
 //!
 //! Bodies of If, Loop and Scan are graphs with plan caches of their own; captures are arguments, never copied.
@@ -12,6 +12,7 @@ mod groups;
 pub mod kernels;
 pub mod plan;
 pub mod run;
+mod table;
 mod tails;
 #[cfg(test)]
 mod tests;

@@ -2,6 +2,7 @@
 
 use super::groups::{self, Item};
 use super::kernels::{self, BufferRef, KernelStep, Pending};
+use super::table::{State, Tables};
 use super::{GraphExec, Shared, tails};
 use egret_ir::lower::{LowerCx, Lowering};
 use egret_ir::plan::Buffer;
@@ -82,7 +83,8 @@ pub struct Plan {
     pub(crate) rest: Option<Rest>,
     /// Offset in the arena of each temporary.
     pub(crate) temps: Vec<usize>,
-    pub(crate) states: Mutex<Vec<super::run::State>>,
+    pub(crate) tables: Tables,
+    pub(crate) states: Mutex<Vec<State>>,
 }
 
 impl Plan {
@@ -147,10 +149,12 @@ impl Plan {
             scratch_bytes,
             rest: None,
             temps: Vec::new(),
+            tables: Tables::default(),
             states: Mutex::new(Vec::new()),
         };
         plan.rest = cut.rest(&plan.graph);
         plan.place(shared, &temps)?;
+        plan.tables = Tables::new(&plan, shared)?;
         Ok(plan)
     }
 

@@ -1,7 +1,8 @@
 //! Running a plan: pointers resolved, steps in order, results handed over.
 
-use super::kernels::{BufferRef, KernelStep};
+use super::kernels::KernelStep;
 use super::plan::{Place, Plan, Step};
+use super::table::State;
 use super::{Compiled, GraphExec, Shared};
 use egret_ir::eval::{Env, eval_call};
 use egret_ir::tensor::AlignedBytes;
@@ -33,13 +34,6 @@ impl Observer for Silent {
     }
 }
 
-/// Memory of one run, kept by the plan between runs.
-pub(crate) struct State {
-    arena: AlignedBytes,
-    scratch: AlignedBytes,
-    scratch_stride: usize,
-}
-
 /// Runs a graph through the plan for its arguments' types.
 pub(crate) fn run_graph(
     exec: &GraphExec,
@@ -54,7 +48,7 @@ pub(crate) fn run_graph(
     let types: Vec<Type> = args.iter().map(Value::ty).collect();
     let plan = exec.plan_for(shared, &types)?;
     let mut run = Run::new(&plan, args, shared);
-    let done = run.steps(env, observer).and_then(|()| run.finish(env, observer));
+    let done = run.bind().and_then(|()| run.steps(env, observer)).and_then(|()| run.finish(env, observer));
     run.give_back();
     done
 }
@@ -63,46 +57,49 @@ struct Run<'a> {
     plan: &'a Plan,
     shared: &'a Shared,
     args: Vec<Value>,
+    /// Results of host calls, by the number that the plan's tables give them.
     host: Vec<Option<Value>>,
     results: Vec<Option<AlignedBytes>>,
-    state: Option<State>,
+    state: State,
 }
 
 impl<'a> Run<'a> {
     fn new(plan: &'a Plan, args: Vec<Value>, shared: &'a Shared) -> Run<'a> {
         let state = plan.states.lock().unwrap_or_else(PoisonError::into_inner).pop();
-        let state = state.unwrap_or_else(|| {
-            let scratch_stride = plan.scratch_bytes.next_multiple_of(64);
-            State {
-                arena: AlignedBytes::zeroed(plan.arena_bytes),
-                scratch: AlignedBytes::zeroed(scratch_stride * shared.pool.n_threads()),
-                scratch_stride,
-            }
-        });
         Run {
             plan,
             shared,
             args,
-            host: vec![None; plan.graph.values.len()],
+            host: vec![None; plan.tables.n_hosts()],
             results: plan.result_buffers.iter().map(|&(_, n)| Some(AlignedBytes::zeroed(n))).collect(),
-            state: Some(state),
+            state: state.unwrap_or_else(|| State::new(plan, shared.pool.n_threads())),
         }
     }
 
-    fn give_back(&mut self) {
-        if let Some(state) = self.state.take() {
-            self.plan.states.lock().unwrap_or_else(PoisonError::into_inner).push(state);
-        }
+    /// The entries of the kernels' tables that this call brings.
+    fn bind(&mut self) -> Result<()> {
+        let (args, results) = (&self.args, &mut self.results);
+        self.state.bind(
+            &self.plan.tables,
+            |i| Ok(args[i].tensor()?.bytes().as_ptr().cast_mut()),
+            |r| match &mut results[r] {
+                Some(b) => Ok(b.as_mut_slice().as_mut_ptr()),
+                None => Err(Error::bug("a result was handed over too early")),
+            },
+        )
+    }
+
+    fn give_back(self) {
+        self.plan.states.lock().unwrap_or_else(PoisonError::into_inner).push(self.state);
     }
 
     fn steps(&mut self, env: &Env, observer: &mut dyn Observer) -> Result<()> {
         let plan = self.plan;
         let active = observer.active();
-        let mut table = Vec::new();
-        for step in &plan.steps {
+        for (at, step) in plan.steps.iter().enumerate() {
             let start = active.then(Instant::now);
             match step {
-                Step::Kernel(k) => self.kernel(k, &mut table)?,
+                Step::Kernel(k) => self.kernel(at, k)?,
                 Step::Host(n) => self.host_call(*n, env)?,
                 Step::View(_) => {}
             }
@@ -172,16 +169,12 @@ impl<'a> Run<'a> {
         match &self.plan.places[root.index()] {
             Place::Const(t) => reshape(&Value::Tensor(t.clone())),
             Place::Arg(i) => reshape(&self.args[*i]),
-            Place::Host => {
-                reshape(self.host[root.index()].as_ref().ok_or_else(|| Error::bug("a host value is not there yet"))?)
-            }
+            Place::Host => reshape(self.host_value(root).ok_or_else(|| Error::bug("a host value is not there yet"))?),
             Place::Arena(_) | Place::Result(_) => {
                 let (dtype, shape) = self.concrete(v)?;
                 let len = egret_ir::tensor::len_elems(&shape)? * dtype.size_bytes();
                 let bytes = match &self.plan.places[root.index()] {
-                    Place::Arena(at) => {
-                        &self.state.as_ref().expect("held during a run").arena.as_slice()[*at..*at + len]
-                    }
+                    Place::Arena(at) => self.state.bytes(*at, len),
                     Place::Result(r) => match &self.results[*r] {
                         Some(b) => b.as_slice(),
                         None => return Err(Error::bug("a result was handed over too early")),
@@ -209,60 +202,32 @@ impl<'a> Run<'a> {
         let results = eval_call(&*node.op, &refs, &captures, node.outputs.len(), env, &Compiled(self.shared))
             .map_err(|e| e.at(plan.graph.describe_with_types(n)))?;
         for (v, value) in node.outputs.iter().zip(results) {
-            if let Some(v) = v {
-                self.host[v.index()] = Some(value);
+            if let Some(v) = v
+                && let Some(at) = plan.tables.host(*v)
+            {
+                if State::wants_host(&plan.tables, at) {
+                    self.state.bind_host(&plan.tables, at, value.tensor()?.bytes().as_ptr().cast_mut());
+                }
+                self.host[at] = Some(value);
             }
         }
         Ok(())
     }
 
-    fn kernel(&mut self, k: &KernelStep, table: &mut Vec<*mut u8>) -> Result<()> {
+    fn host_value(&self, v: ValueId) -> Option<&Value> {
+        self.host[self.plan.tables.host(v)?].as_ref()
+    }
+
+    fn kernel(&mut self, step: usize, k: &KernelStep) -> Result<()> {
         for (v, extent, n) in &k.checks {
             self.check_indices(*v, *extent).map_err(|e| e.at(self.plan.graph.describe_with_types(*n)))?;
         }
-        table.clear();
-        let mut scratch_at = None;
-        for (i, b) in k.buffers.iter().enumerate() {
-            table.push(match b {
-                BufferRef::Packed(bytes) => bytes.as_slice().as_ptr().cast_mut(),
-                BufferRef::Value(v) => self.pointer(*v)?,
-                BufferRef::Temp(t) => {
-                    let at = self.plan.temps[*t];
-                    self.state.as_mut().expect("held during a run").arena.as_mut_slice().as_mut_ptr().wrapping_add(at)
-                }
-                BufferRef::HostTable => crate::lower::host_table().as_ptr().cast::<u8>().cast_mut(),
-                BufferRef::Scratch => {
-                    scratch_at = Some(i);
-                    std::ptr::null_mut()
-                }
-            });
-        }
-        let state = self.state.as_mut().expect("held during a run");
-        let stride = state.scratch_stride;
-        let scratch = Pointers(vec![state.scratch.as_mut_slice().as_mut_ptr()]);
-        let shared_table = Pointers(std::mem::take(table));
-        let call = |thread: usize, begin: usize, end: usize| {
-            let (shared_table, scratch) = (&shared_table, &scratch);
-            let mut mine = [std::ptr::null_mut::<u8>(); 32];
-            let mut long;
-            let bufs: &mut [*mut u8] = if shared_table.0.len() <= mine.len() {
-                &mut mine[..shared_table.0.len()]
-            } else {
-                long = vec![std::ptr::null_mut(); shared_table.0.len()];
-                &mut long
-            };
-            bufs.copy_from_slice(&shared_table.0);
-            if let Some(i) = scratch_at {
-                bufs[i] = scratch.0[0].wrapping_add(thread * stride);
-            }
-            // SAFETY: the table holds a pointer for each buffer of the kernel's description, made from the types for which
-            // the kernel was recorded (Plan::new), each buffer as long as its type says (Plan::place, pack); buffers that
-            // live together do not overlap (checked in Plan::place); scratch is the thread's own; a kernel's parallel
-            // range writes disjoint parts of its output.
-            unsafe { k.entry.call(bufs.as_ptr(), begin as i64, end as i64) }
-        };
-        self.shared.pool.parallel_for(k.extent, k.grain, &call);
-        *table = shared_table.0;
+        let call = self.plan.tables.call(step).ok_or_else(|| Error::bug("a kernel without a table"))?;
+        // SAFETY: the table holds a pointer for each buffer of the kernel's description, made from the types for which the
+        // kernel was recorded (Plan::new), each buffer as long as its type says (Plan::place, pack, run_graph's look-up by
+        // type); arguments and results are bound before the first step and host values when they are made, before any
+        // step that reads them; buffers that live together do not overlap (checked in Plan::place).
+        unsafe { self.state.call(&self.plan.tables, call, self.shared) };
         Ok(())
     }
 
@@ -274,9 +239,9 @@ impl<'a> Run<'a> {
         let bytes = match &self.plan.places[root.index()] {
             Place::Const(t) => t.bytes(),
             Place::Arg(i) => self.args[*i].tensor()?.bytes(),
-            Place::Arena(at) => &self.state.as_ref().expect("held during a run").arena.as_slice()[*at..*at + len],
+            Place::Arena(at) => self.state.bytes(*at, len),
             Place::Result(r) => self.results[*r].as_ref().map_or(&[][..], AlignedBytes::as_slice),
-            Place::Host => match &self.host[root.index()] {
+            Place::Host => match self.host_value(root) {
                 Some(value) => value.tensor()?.bytes(),
                 None => &[],
             },
@@ -297,34 +262,4 @@ impl<'a> Run<'a> {
             None => Ok(()),
         }
     }
-
-    /// First byte of a value that kernels may touch.
-    fn pointer(&mut self, v: ValueId) -> Result<*mut u8> {
-        let root = self.plan.root(v);
-        Ok(match &self.plan.places[root.index()] {
-            Place::Const(t) => t.bytes().as_ptr().cast_mut(),
-            Place::Arg(i) => self.args[*i].tensor()?.bytes().as_ptr().cast_mut(),
-            Place::Arena(at) => {
-                self.state.as_mut().expect("held during a run").arena.as_mut_slice().as_mut_ptr().wrapping_add(*at)
-            }
-            Place::Result(r) => match &mut self.results[*r] {
-                Some(b) => b.as_mut_slice().as_mut_ptr(),
-                None => return Err(Error::bug("a result was handed over too early")),
-            },
-            Place::Host => match &self.host[root.index()] {
-                Some(value) => value.tensor()?.bytes().as_ptr().cast_mut(),
-                None => return Err(Error::bug("a host value is not there yet")),
-            },
-            Place::Nowhere | Place::Alias(_) => {
-                return Err(Error::bug(format!("value \"{}\" is read and never made", self.plan.graph.value(v).name)));
-            }
-        })
-    }
 }
-
-/// Pointers that threads of one job share.
-struct Pointers(Vec<*mut u8>);
-
-// SAFETY: the pointers are only read as values; what they point to is divided among the threads by the kernel's
-// parallel range.
-unsafe impl Sync for Pointers {}

@@ -144,7 +144,20 @@ impl PackedWeights {
     ///
     /// # Errors
     /// If a length is wrong.
-    pub fn pack(&self, src: &[f32], dst: &mut [f32]) -> Result<(), CodegenError> {
+    pub fn pack<T: Weight>(&self, src: &[T], dst: &mut [T]) -> Result<(), CodegenError> {
+        self.pack_reporting(src, dst, &mut |_| {})
+    }
+
+    /// As [`PackedWeights::pack`]; `done` hears, as it goes, how many leading elements of `src` will not be read again.
+    ///
+    /// # Errors
+    /// As [`PackedWeights::pack`].
+    pub fn pack_reporting<T: Weight>(
+        &self,
+        src: &[T],
+        dst: &mut [T],
+        done: &mut dyn FnMut(usize),
+    ) -> Result<(), CodegenError> {
         let src_len = match self.0 {
             Form::Winograd(weights) => weights.src_len_elems(),
             _ => self.len_elems(),
@@ -157,8 +170,8 @@ impl PackedWeights {
             Form::Winograd(weights) => weights.pack(src, dst),
             Form::Tiles { layout, .. } => {
                 let len = layout.len_elems().max(1);
-                for (from, to) in src.chunks_exact(len).zip(dst.chunks_exact_mut(len)) {
-                    layout.pack(from, layout.k, 1, to)?;
+                for (g, (from, to)) in src.chunks_exact(len).zip(dst.chunks_exact_mut(len)).enumerate() {
+                    layout.pack_reporting(from, layout.k, 1, to, &mut |n| done(g * len + n))?;
                 }
             }
             Form::TilesOfTransposed { layout, blocks, .. } => {
@@ -170,6 +183,32 @@ impl PackedWeights {
             }
         }
         Ok(())
+    }
+}
+
+/// What weights are packed as: numbers, or their bytes where they lie unaligned in a file.
+pub trait Weight: Copy + Default {
+    /// From a number.
+    fn of(v: f32) -> Self;
+    /// The number.
+    fn number(self) -> f32;
+}
+
+impl Weight for f32 {
+    fn of(v: f32) -> f32 {
+        v
+    }
+    fn number(self) -> f32 {
+        self
+    }
+}
+
+impl Weight for [u8; 4] {
+    fn of(v: f32) -> [u8; 4] {
+        v.to_ne_bytes()
+    }
+    fn number(self) -> f32 {
+        f32::from_ne_bytes(self)
     }
 }
 

@@ -9,7 +9,7 @@
 //! channels at a time `[channel][point][tile]`, and transforms those back, still in cache, through a plane from which the
 //! epilogue writes whole rows.
 
-use super::conv::ConvDesc;
+use super::conv::{ConvDesc, Weight};
 use super::gemm::{self, L2_BUDGET_BYTES, MAX_UNITS, MIN_UNIT_FLOPS};
 use super::gemm_tile::{self, RowSplit, Steps, TileCode, TileShape};
 use super::{BUF_EPILOGUE, BUF_LHS, BUF_OUT, BUF_RHS, BUF_SCRATCH, KernelPlan};
@@ -137,28 +137,41 @@ impl WinogradWeights {
     }
 
     /// `src` is `[groups * m][c][3][3]`; lengths are checked by the caller. Computed in f64, rounded once.
-    pub(crate) fn pack(&self, src: &[f32], dst: &mut [f32]) {
-        let Some(mat) = matrices(self.tile) else { return };
-        let p = mat.points;
+    pub(crate) fn pack<T: Weight>(&self, src: &[T], dst: &mut [T]) {
+        match self.tile {
+            2 => self.pack_points::<4, T>(F2.g, src, dst),
+            4 => self.pack_points::<6, T>(F4.g, src, dst),
+            _ => {}
+        }
+    }
+
+    fn pack_points<const P: usize, T: Weight>(&self, g: &[f32], src: &[T], dst: &mut [T]) {
+        let mut mat = [[0.0f64; 3]; P];
+        for (row, g) in mat.iter_mut().zip(g.as_chunks::<3>().0) {
+            *row = g.map(f64::from);
+        }
         let mut at = 0;
         for group in 0..self.groups {
             let mut row = 0;
             for tile in 0..self.split.n_tiles() {
                 let rows = if tile < self.split.n_high { self.split.high } else { self.split.high - 1 };
-                for point in 0..p * p {
-                    let (y, x) = (&mat.g[point / p * 3..][..3], &mat.g[point % p * 3..][..3]);
-                    for c in 0..self.c {
-                        for i in row..row + rows {
-                            let taps = &src[((group * self.m + i) * self.c + c) * 9..][..9];
-                            let mut sum = 0.0;
-                            for (t, &tap) in taps.iter().enumerate() {
-                                sum += f64::from(y[t / 3]) * f64::from(x[t % 3]) * f64::from(tap);
+                let len = rows * self.c;
+                let out = &mut dst[at..at + len * P * P];
+                for i in 0..rows {
+                    let taps = &src[(group * self.m + row + i) * self.c * 9..][..self.c * 9];
+                    for (c, taps) in taps.as_chunks::<9>().0.iter().enumerate() {
+                        let taps = taps.map(|t| f64::from(t.number()));
+                        for (y, gy) in mat.iter().enumerate() {
+                            let t: [f64; 3] =
+                                std::array::from_fn(|k| gy[0] * taps[k] + gy[1] * taps[3 + k] + gy[2] * taps[6 + k]);
+                            for (x, gx) in mat.iter().enumerate() {
+                                let sum = gx[0] * t[0] + gx[1] * t[1] + gx[2] * t[2];
+                                out[(y * P + x) * len + c * rows + i] = T::of(sum as f32);
                             }
-                            dst[at] = sum as f32;
-                            at += 1;
                         }
                     }
                 }
+                at += out.len();
                 row += rows;
             }
         }

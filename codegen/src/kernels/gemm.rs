@@ -122,6 +122,23 @@ impl PackedRhs {
         n_stride: usize,
         dst: &mut [T],
     ) -> Result<(), CodegenError> {
+        self.pack_reporting(src, k_stride, n_stride, dst, &mut |_| {})
+    }
+
+    /// As [`PackedRhs::pack`]; `done` hears, as it goes, how many leading elements of `src` will not be read again.
+    ///
+    /// # Errors
+    /// As [`PackedRhs::pack`].
+    pub fn pack_reporting<T: Copy + Default>(
+        &self,
+        src: &[T],
+        k_stride: usize,
+        n_stride: usize,
+        dst: &mut [T],
+        done: &mut dyn FnMut(usize),
+    ) -> Result<(), CodegenError> {
+        /// Rows of B that are packed together, so that they are read in the order in which they lie.
+        const ROWS: usize = 32;
         let needed = match (self.k, self.n) {
             (0, _) | (_, 0) => 0,
             (k, n) => (k - 1) * k_stride + (n - 1) * n_stride + 1,
@@ -130,14 +147,32 @@ impl PackedRhs {
             let text = format!("packing {self:?} from {} into {} elements", src.len(), dst.len());
             return Err(CodegenError::Invalid(text));
         }
-        for (panel, out) in dst.chunks_exact_mut((self.k * self.width).max(1)).enumerate() {
-            let cols = self.width.min(self.n - panel * self.width);
-            for (kk, row) in out.chunks_exact_mut(self.width).enumerate() {
-                let at = kk * k_stride + panel * self.width * n_stride;
-                for j in 0..cols {
-                    row[j] = src[at + j * n_stride];
+        let columns_first = n_stride > k_stride;
+        let n_panels = self.n.div_ceil(self.width);
+        let rows = if columns_first { self.k.max(1) } else { ROWS };
+        for k0 in (0..self.k).step_by(rows) {
+            let k_end = (k0 + rows).min(self.k);
+            for panel in 0..n_panels {
+                let cols = self.width.min(self.n - panel * self.width);
+                let at = (panel * self.k + k0) * self.width;
+                let packed = dst[at..at + (k_end - k0) * self.width].chunks_exact_mut(self.width);
+                for (kk, row) in (k0..k_end).zip(packed) {
+                    let from = &src[kk * k_stride + panel * self.width * n_stride..];
+                    if n_stride == 1 {
+                        row[..cols].copy_from_slice(&from[..cols]);
+                    } else {
+                        for (j, to) in row[..cols].iter_mut().enumerate() {
+                            *to = from[j * n_stride];
+                        }
+                    }
+                    row[cols..].fill(T::default());
                 }
-                row[cols..].fill(T::default());
+                if columns_first {
+                    done((panel * self.width + cols) * n_stride);
+                }
+            }
+            if !columns_first {
+                done(k_end * k_stride);
             }
         }
         Ok(())

@@ -38,6 +38,21 @@ impl PackedLhs {
         k_stride: usize,
         dst: &mut [T],
     ) -> Result<(), CodegenError> {
+        self.pack_reporting(src, row_stride, k_stride, dst, &mut |_| {})
+    }
+
+    /// As [`PackedLhs::pack`]; `done` hears, as it goes, how many leading elements of `src` will not be read again.
+    ///
+    /// # Errors
+    /// As [`PackedLhs::pack`].
+    pub fn pack_reporting<T: Copy>(
+        &self,
+        src: &[T],
+        row_stride: usize,
+        k_stride: usize,
+        dst: &mut [T],
+        done: &mut dyn FnMut(usize),
+    ) -> Result<(), CodegenError> {
         let needed = match (self.m, self.k) {
             (0, _) | (_, 0) => 0,
             (m, k) => (m - 1) * row_stride + (k - 1) * k_stride + 1,
@@ -46,19 +61,22 @@ impl PackedLhs {
             let text = format!("packing {self:?} from {} into {} elements", src.len(), dst.len());
             return Err(CodegenError::Invalid(text));
         }
-        let mut at = 0;
-        for k0 in (0..self.k).step_by(self.k_block) {
-            let k_end = (k0 + self.k_block).min(self.k);
-            let mut row = 0;
-            for tile in 0..self.split.n_tiles() {
-                let rows = if tile < self.split.n_high { self.split.high } else { self.split.high - 1 };
-                for kk in k0..k_end {
-                    for i in row..row + rows {
-                        dst[at] = src[i * row_stride + kk * k_stride];
-                        at += 1;
+        let mut row = 0;
+        for tile in 0..self.split.n_tiles() {
+            let rows = if tile < self.split.n_high { self.split.high } else { self.split.high - 1 };
+            for k0 in (0..self.k).step_by(self.k_block) {
+                let k_end = (k0 + self.k_block).min(self.k);
+                let at = k0 * self.m + row * (k_end - k0);
+                let columns = dst[at..at + (k_end - k0) * rows].chunks_exact_mut(rows.max(1));
+                for (kk, column) in (k0..k_end).zip(columns) {
+                    for (i, to) in column.iter_mut().enumerate() {
+                        *to = src[(row + i) * row_stride + kk * k_stride];
                     }
                 }
-                row += rows;
+            }
+            row += rows;
+            if row_stride > k_stride {
+                done(row * row_stride);
             }
         }
         Ok(())

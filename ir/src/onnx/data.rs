@@ -5,11 +5,11 @@
 
 use super::Limits;
 use super::external::External;
-use super::map::read_or_map;
 use super::proto::{MapProto, OptionalProto, SequenceProto, TensorProto, optional_proto, sequence_proto};
 use super::tensor;
 use crate::dtype::DType;
 use crate::error::{Error, Result};
+use crate::map::read_or_map;
 use crate::types::{Shape, TensorType, Type};
 use crate::value::{Key, Value};
 use bytes::Bytes;

@@ -4,9 +4,9 @@
 //! folder is refused: a model must not be able to read `/etc/passwd`. Each file is opened once and shared by all
 //! tensors inside it. The optional `checksum` is not verified.
 
-use super::map::read_or_map;
 use super::proto::StringStringEntryProto;
 use crate::error::{Error, Result};
+use crate::map::read_or_map;
 use bytes::Bytes;
 use std::cell::RefCell;
 use std::collections::BTreeMap;

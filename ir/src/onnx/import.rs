@@ -11,7 +11,6 @@
 //! - A main graph's outputs carry their names: where a function hands an input through, `Identity` gives the second.
 
 use super::external::External;
-use super::map::read_or_map;
 use super::proto::{GraphProto, ModelProto, TensorProto, TypeProto, ValueInfoProto, type_proto};
 use super::resolve::{self, Constant, Id, Opsets, RawAttr, RawGraph, RawNode, describe};
 use super::types::{self, Symbols};
@@ -20,6 +19,7 @@ use crate::attr::{Attr, Attrs};
 use crate::error::{Error, Result};
 use crate::graph::{Graph, Node, ValueId};
 use crate::infer::{constant_fact, infer_call};
+use crate::map::read_or_map;
 use crate::op::{OpDef, Upgrade};
 use crate::ops;
 use crate::rule::Fact;

@@ -3,7 +3,6 @@
 //! | module | what |
 //! |---|---|
 //! | [`proto`] | the messages, generated from the `.proto` files beside this one |
-//! | [`map`] | files as shared bytes, large ones memory-mapped |
 //! | [`external`] | tensor data in files beside the model |
 //! | [`tensor`] | `TensorProto`, `SparseTensorProto` <-> [`Tensor`](crate::tensor::Tensor) |
 //! | [`types`] | `TypeProto` <-> [`Type`](crate::types::Type) |
@@ -25,7 +24,6 @@ pub mod data;
 mod export;
 pub mod external;
 mod import;
-pub mod map;
 mod resolve;
 pub mod tensor;
 #[cfg(test)]

@@ -1,0 +1,264 @@
+//! Pointer tables of a plan's kernels, resolved before they run.
+//!
+//! The entries of all tables lie in one list, each kernel's in a row. What the plan knows (constants, packed weights, the
+//! arena, scratch) is written when a [`State`] is made; what a call brings (arguments, result buffers, results of host
+//! calls) is written where it is known, by lists of the entries that want it. A kernel of a run is then one call.
+
+use super::Shared;
+use super::kernels::BufferRef;
+use super::plan::{Place, Plan, Step};
+use crate::jit::KernelAbi;
+use egret_ir::tensor::AlignedBytes;
+use egret_ir::{Error, Result, ValueId};
+
+/// What an entry points to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Slot {
+    /// Memory that lives as long as the plan, by address.
+    Fixed(usize),
+    /// Bytes of the arena from this offset.
+    Arena(usize),
+    /// The calling thread's scratch.
+    Scratch,
+    /// Written during a run.
+    Late,
+}
+
+/// A kernel with its table.
+pub(crate) struct Call {
+    entry: KernelAbi,
+    /// First entry of its table.
+    start: usize,
+    /// Entries of its table.
+    len: usize,
+    extent: usize,
+    grain: usize,
+    /// Whether the caller runs it alone.
+    alone: bool,
+}
+
+/// The tables of a plan.
+#[derive(Default)]
+pub(crate) struct Tables {
+    slots: Vec<Slot>,
+    /// By step.
+    calls: Vec<Option<Call>>,
+    /// (entry, argument).
+    args: Vec<(usize, usize)>,
+    /// (entry, result buffer).
+    results: Vec<(usize, usize)>,
+    /// By value: which of the run's host values it is.
+    host_of: Vec<Option<u32>>,
+    /// By host value: the entries that point to it.
+    hosts: Vec<Vec<usize>>,
+}
+
+impl Tables {
+    /// Tables of a plan whose places are final.
+    pub(crate) fn new(plan: &Plan, shared: &Shared) -> Result<Tables> {
+        let mut tables = Tables { host_of: vec![None; plan.graph.values.len()], ..Tables::default() };
+        for (v, place) in plan.places.iter().enumerate() {
+            if let Place::Host = place {
+                tables.host_of[v] = Some(tables.hosts.len() as u32);
+                tables.hosts.push(Vec::new());
+            }
+        }
+        for step in &plan.steps {
+            let Step::Kernel(k) = step else {
+                tables.calls.push(None);
+                continue;
+            };
+            let start = tables.slots.len();
+            for buffer in &k.buffers {
+                let slot = tables.slot(plan, buffer)?;
+                tables.slots.push(slot);
+            }
+            tables.calls.push(Some(Call {
+                entry: k.entry.raw(),
+                start,
+                len: k.buffers.len(),
+                extent: k.extent,
+                grain: k.grain,
+                alone: shared.pool.n_parts(k.extent, k.grain) <= 1,
+            }));
+        }
+        Ok(tables)
+    }
+
+    /// What the next entry points to; entries that are written late are put on their lists.
+    fn slot(&mut self, plan: &Plan, buffer: &BufferRef) -> Result<Slot> {
+        let at = self.slots.len();
+        Ok(match buffer {
+            BufferRef::Packed(bytes) => Slot::Fixed(bytes.as_slice().as_ptr() as usize),
+            BufferRef::Temp(t) => Slot::Arena(plan.temps[*t]),
+            BufferRef::HostTable => Slot::Fixed(crate::lower::host_table().as_ptr() as usize),
+            BufferRef::Scratch => Slot::Scratch,
+            BufferRef::Value(v) => {
+                let root = plan.root(*v);
+                match &plan.places[root.index()] {
+                    Place::Const(t) => Slot::Fixed(t.bytes().as_ptr() as usize),
+                    Place::Arena(at) => Slot::Arena(*at),
+                    Place::Arg(i) => {
+                        self.args.push((at, *i));
+                        Slot::Late
+                    }
+                    Place::Result(r) => {
+                        self.results.push((at, *r));
+                        Slot::Late
+                    }
+                    Place::Host => {
+                        let host = self.host(root).ok_or_else(|| Error::bug("a host value without a number"))?;
+                        self.hosts[host].push(at);
+                        Slot::Late
+                    }
+                    Place::Nowhere | Place::Alias(_) => {
+                        let name = &plan.graph.value(*v).name;
+                        return Err(Error::bug(format!("value \"{name}\" is read and never made")));
+                    }
+                }
+            }
+        })
+    }
+
+    /// Number of values that host calls make.
+    pub(crate) fn n_hosts(&self) -> usize {
+        self.hosts.len()
+    }
+
+    /// Which host value `v` is.
+    pub(crate) fn host(&self, v: ValueId) -> Option<usize> {
+        self.host_of[v.index()].map(|h| h as usize)
+    }
+
+    /// The kernel of a step.
+    pub(crate) fn call(&self, step: usize) -> Option<&Call> {
+        self.calls[step].as_ref()
+    }
+}
+
+/// Memory of one run with its tables, kept by the plan between runs.
+pub(crate) struct State {
+    arena: AlignedBytes,
+    arena_base: *mut u8,
+    /// Keeps the threads' scratch alive.
+    _scratch: AlignedBytes,
+    scratch_base: *mut u8,
+    scratch_stride: usize,
+    pointers: Vec<*mut u8>,
+}
+
+// SAFETY: the pointers go into memory that the state owns or its plan keeps, or are rewritten before each run; whoever
+// holds the state alone reads and writes through them.
+unsafe impl Send for State {}
+
+impl State {
+    pub(crate) fn new(plan: &Plan, n_threads: usize) -> State {
+        let scratch_stride = plan.scratch_bytes.next_multiple_of(64);
+        let mut arena = AlignedBytes::pages(plan.arena_bytes);
+        let mut scratch = AlignedBytes::pages(scratch_stride * n_threads);
+        let (arena_base, scratch_base) = (arena.as_mut_slice().as_mut_ptr(), scratch.as_mut_slice().as_mut_ptr());
+        let pointer = |slot: &Slot| match *slot {
+            Slot::Fixed(address) => std::ptr::with_exposed_provenance_mut(address),
+            Slot::Arena(at) => arena_base.wrapping_add(at),
+            Slot::Scratch => scratch_base,
+            Slot::Late => std::ptr::null_mut(),
+        };
+        let pointers = plan.tables.slots.iter().map(pointer).collect();
+        State { arena, arena_base, _scratch: scratch, scratch_base, scratch_stride, pointers }
+    }
+
+    /// Writes the entries of arguments and result buffers. `arg` and `result` give their first byte by number.
+    pub(crate) fn bind(
+        &mut self,
+        tables: &Tables,
+        mut arg: impl FnMut(usize) -> Result<*mut u8>,
+        mut result: impl FnMut(usize) -> Result<*mut u8>,
+    ) -> Result<()> {
+        for &(at, i) in &tables.args {
+            self.pointers[at] = arg(i)?;
+        }
+        for &(at, r) in &tables.results {
+            self.pointers[at] = result(r)?;
+        }
+        Ok(())
+    }
+
+    /// Writes the entries of a host value.
+    pub(crate) fn bind_host(&mut self, tables: &Tables, host: usize, first: *mut u8) {
+        for &at in &tables.hosts[host] {
+            self.pointers[at] = first;
+        }
+    }
+
+    /// Whether a kernel points to a host value.
+    pub(crate) fn wants_host(tables: &Tables, host: usize) -> bool {
+        !tables.hosts[host].is_empty()
+    }
+
+    /// `len` bytes of the arena.
+    pub(crate) fn bytes(&self, at: usize, len: usize) -> &[u8] {
+        assert!(at + len <= self.arena.len(), "a place inside the arena");
+        // SAFETY: in range of the arena, which is initialised; kernels write it only inside `call`, which borrows the state
+        // exclusively.
+        unsafe { std::slice::from_raw_parts(self.arena_base.wrapping_add(at), len) }
+    }
+
+    /// Runs a kernel on its table.
+    ///
+    /// # Safety
+    /// The entries of the call must be bound to buffers of the plan's types, each as long as its type says.
+    pub(crate) unsafe fn call(&mut self, tables: &Tables, call: &Call, shared: &Shared) {
+        if call.extent == 0 {
+            return;
+        }
+        let mine = &self.pointers[call.start..call.start + call.len];
+        if call.alone {
+            // SAFETY: of the pointers the caller; of the scratch State::new. The kernel is the plan's, which lives.
+            unsafe { (call.entry)(mine.as_ptr(), 0, call.extent as i64) };
+            return;
+        }
+        let table = Pointers { mine, scratch_base: self.scratch_base, slots: &tables.slots[call.start..][..call.len] };
+        shared.pool.parallel_for(call.extent, call.grain, &|thread, begin, end| {
+            let run = |bufs: &[*mut u8]| {
+                // SAFETY: as above; each thread has scratch of its own, and the ranges of a kernel write disjoint parts.
+                unsafe { (call.entry)(bufs.as_ptr(), begin as i64, end as i64) }
+            };
+            table.with_scratch(thread * self.scratch_stride, run);
+        });
+    }
+}
+
+/// A table that threads of one job share.
+struct Pointers<'a> {
+    mine: &'a [*mut u8],
+    scratch_base: *mut u8,
+    slots: &'a [Slot],
+}
+
+// SAFETY: the pointers are only read as values; what they point to is divided among the threads by the kernel's
+// parallel range.
+unsafe impl Sync for Pointers<'_> {}
+
+impl Pointers<'_> {
+    /// The table with another thread's scratch.
+    fn with_scratch(&self, offset: usize, run: impl FnOnce(&[*mut u8])) {
+        /// Tables up to this length are copied to the stack.
+        const SHORT: usize = 32;
+        if offset == 0 {
+            return run(self.mine);
+        }
+        let mut short = [std::ptr::null_mut::<u8>(); SHORT];
+        let mut long;
+        let bufs = match self.mine.len() {
+            n if n <= SHORT => &mut short[..n],
+            n => {
+                long = vec![std::ptr::null_mut(); n];
+                &mut long[..]
+            }
+        };
+        for ((to, &from), slot) in bufs.iter_mut().zip(self.mine).zip(self.slots) {
+            *to = if *slot == Slot::Scratch { self.scratch_base.wrapping_add(offset) } else { from };
+        }
+        run(bufs);
+    }
+}
