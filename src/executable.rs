@@ -267,6 +267,26 @@ mod tests {
     }
 
     #[test]
+    fn limits_end_a_run_and_leave_the_executable_usable() {
+        let image = || Value::from(Tensor::zeros(crate::DType::F32, &[64, 1, 8, 8]).unwrap());
+        for level in Level::ALL {
+            let exe = digits(&Options { level, threads: 1, ..Options::default() });
+            let cancel = Arc::new(std::sync::atomic::AtomicBool::new(false));
+            let limits = Limits { cancel: Some(Arc::clone(&cancel)), ..Limits::default() };
+            exe.run_within(&[image()], &limits).unwrap();
+            cancel.store(true, std::sync::atomic::Ordering::Relaxed);
+            let error = exe.run_within(&[image()], &limits).unwrap_err().to_string();
+            assert!(error.contains("cancelled"), "{error}");
+            let limits = Limits { memory_bytes: 20_000, ..Limits::default() };
+            let error = exe.run_within(&[image()], &limits).unwrap_err().to_string();
+            assert!(error.contains("the limit is 20000"), "{error}");
+            let limits = Limits { deadline: Some(Instant::now()), ..Limits::default() };
+            assert!(exe.run_within(&[image()], &limits).unwrap_err().to_string().contains("deadline"));
+            exe.run(&[image()]).unwrap();
+        }
+    }
+
+    #[test]
     fn inputs_by_name_are_checked() {
         let exe = digits(&Options { level: Level::Reference, ..Options::default() });
         let image = || Value::from(Tensor::zeros(crate::DType::F32, &[1, 1, 8, 8]).unwrap());

@@ -48,7 +48,9 @@ pub struct Options {
     pub level: Level,
     /// Threads of one run, the calling one included.
     pub threads: usize,
-    /// Bounds of every run.
+    /// Bounds of every run: memory ([`Limits::memory_bytes`]), time, loop steps, and a flag by which another thread
+    /// stops a run. Looked at between steps, and while a call is compiled; [`run_within`](crate::Executable::run_within)
+    /// takes others for one run.
     pub limits: Limits,
     /// Whether inputs that have a default in the file stay inputs. Otherwise they become constants, so that weights
     /// which an exporter also listed as inputs can be folded and packed.

@@ -44,22 +44,29 @@ impl CompiledKernels {
             });
             which.push(id);
         }
-        let codes = compile_all(&unique, isa, n_threads)?;
+        let distinct = CompiledKernels::compile_distinct(&unique, isa, n_threads)?;
+        Ok(CompiledKernels { offsets: which.into_iter().map(|id| distinct.offsets[id]).collect(), ..distinct })
+    }
+
+    /// As [`CompiledKernels::compile`], for kernels that are known to differ.
+    pub fn compile_distinct(
+        kernels: &[&KernelFn],
+        isa: &Isa,
+        n_threads: usize,
+    ) -> Result<CompiledKernels, CodegenError> {
+        let codes = compile_all(kernels, isa, n_threads)?;
         let mut len = 0usize;
-        let mut at = Vec::with_capacity(codes.len());
+        let mut offsets = Vec::with_capacity(codes.len());
         for code in &codes {
             len = len.next_multiple_of(code.align.max(CODE_ALIGN));
-            at.push(len);
+            offsets.push(len);
             len += code.bytes.len();
         }
         let mut image = vec![0; len];
-        for (code, &offset) in codes.iter().zip(&at) {
+        for (code, &offset) in codes.iter().zip(&offsets) {
             image[offset..offset + code.bytes.len()].copy_from_slice(&code.bytes);
         }
-        Ok(CompiledKernels {
-            code: Arc::new(CodeMap::new(&image)?),
-            offsets: which.into_iter().map(|id| at[id]).collect(),
-        })
+        Ok(CompiledKernels { code: Arc::new(CodeMap::new(&image)?), offsets })
     }
 
     /// Number of kernels.

@@ -21,6 +21,9 @@ use std::time::Instant;
 pub struct Limits {
     /// Largest single value, in bytes.
     pub value_bytes: usize,
+    /// All values that live at once, in bytes, with the memory that a compiled graph works in and its weights in other
+    /// layouts; constants where they lie, arguments and code are not counted.
+    pub memory_bytes: usize,
     /// Iterations of all loops together.
     pub loop_steps: u64,
     /// When to give up.
@@ -30,9 +33,9 @@ pub struct Limits {
 }
 
 impl Default for Limits {
-    /// 16 GiB a value, 2^32 loop steps, no deadline.
+    /// 16 GiB a value, no bound on all of them, 2^32 loop steps, no deadline.
     fn default() -> Limits {
-        Limits { value_bytes: 1 << 34, loop_steps: 1 << 32, deadline: None, cancel: None }
+        Limits { value_bytes: 1 << 34, memory_bytes: usize::MAX, loop_steps: 1 << 32, deadline: None, cancel: None }
     }
 }
 
@@ -81,6 +84,18 @@ impl Env {
         }
         if self.limits.deadline.is_some_and(|d| Instant::now() > d) {
             return Err(Error::limit("the run passed its deadline"));
+        }
+        Ok(())
+    }
+
+    /// Looks at the bytes that live at once.
+    ///
+    /// # Errors
+    /// When they pass the limit.
+    pub fn check_memory(&self, bytes: usize) -> Result<()> {
+        if bytes > self.limits.memory_bytes {
+            let limit = self.limits.memory_bytes;
+            return Err(Error::limit(format!("{bytes} bytes of memory are needed, the limit is {limit}")));
         }
         Ok(())
     }
@@ -336,6 +351,8 @@ pub fn evaluate_observed(
         node.uses().for_each(|v| last_use[v.index()] = n);
     }
     graph.outputs.iter().for_each(|v| last_use[v.index()] = usize::MAX);
+    // Bytes of the values that nodes made and that still live.
+    let (mut made, mut live) = (vec![0usize; graph.values.len()], 0usize);
     for (n, node) in graph.nodes.iter().enumerate() {
         env.check().map_err(|e| e.at(graph.describe(n)))?;
         let missing =
@@ -360,11 +377,15 @@ pub fn evaluate_observed(
         for (v, value) in node.outputs.iter().zip(outputs) {
             if let Some(v) = v {
                 observe(*v, &value);
+                made[v.index()] = value.size_bytes();
+                live = live.saturating_add(made[v.index()]);
                 values[v.index()] = Some(value);
             }
         }
+        env.check_memory(live).map_err(|e| e.at(graph.describe(n)))?;
         for v in node.uses() {
             if last_use[v.index()] == n {
+                live -= std::mem::take(&mut made[v.index()]);
                 values[v.index()] = None;
             }
         }

@@ -62,7 +62,8 @@ pub struct Outcome {
 }
 
 /// Bounds on a run of a test: what an example needs, many times over.
-const RUN_LIMITS: Limits = Limits { value_bytes: 1 << 28, loop_steps: 1 << 20, deadline: None, cancel: None };
+const RUN_LIMITS: Limits =
+    Limits { value_bytes: 1 << 28, memory_bytes: usize::MAX, loop_steps: 1 << 20, deadline: None, cancel: None };
 
 /// The reference evaluation as an engine.
 ///

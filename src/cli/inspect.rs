@@ -72,7 +72,7 @@ pub(super) fn run(args: &InspectArgs) -> Result<()> {
     }
     let plan = if args.stage == Stage::Planned { Some(planned(&model, &sizes)?) } else { None };
     let graph: Graph = match (&plan, args.stage) {
-        (Some(plan), _) => plan.graph.clone(),
+        (Some(plan), _) => (*plan.graph).clone(),
         (None, Stage::Optimised) => egret::passes::DefaultPlanner.optimise(model.graph().clone())?,
         _ => model.graph().clone(),
     };

@@ -24,7 +24,7 @@ use std::time::{Duration, Instant};
 ///   save FOLDER                 write the last outputs as FOLDER/output_k.pb
 ///   input FOLDER                take new inputs without loading again
 ///   rss                         peak resident memory since `load` began: {"kb":…}
-///   limit MIB MS                bound the memory of a value and the time of each command that follows; 0 lifts a bound
+///   limit MIB MS                bound the memory of a run and the time of each command that follows; 0 lifts a bound
 ///   quit                        end
 #[derive(Args)]
 #[command(verbatim_doc_comment)]
@@ -114,7 +114,8 @@ impl Worker {
     fn limits(&self) -> Limits {
         let mut limits = Limits::default();
         if self.memory_mib > 0 {
-            limits.value_bytes = self.memory_mib.saturating_mul(1 << 20);
+            limits.memory_bytes = self.memory_mib.saturating_mul(1 << 20);
+            limits.value_bytes = limits.memory_bytes;
         }
         if self.time_ms > 0 {
             limits.deadline = Instant::now().checked_add(Duration::from_millis(self.time_ms));

@@ -2,12 +2,13 @@
 //! the producer at the call's place is always legal, and what passes between them need not exist in memory.
 
 use super::Shared;
-use super::kernels::{self, BufferRef, Pending};
-use crate::lower::lower_program;
+use super::kernels::{self, BufferRef, LoopKernel, LoopTemplate, Pending};
+use crate::lower::{LoweredKernel, lower_program};
 use egret_ir::loops::fuse::{Binding, Part, compose, inline};
-use egret_ir::loops::{Compute, TensorDesc, schedule};
+use egret_ir::loops::{Compute, Role, TensorDesc, schedule};
 use egret_ir::lower::Computation;
 use egret_ir::{Graph, ValueId};
+use std::sync::Arc;
 
 /// Calls in one group; beyond, compile time grows without gain.
 const MAX_PARTS: usize = 24;
@@ -135,61 +136,76 @@ pub(crate) fn kernels(
     shared: &Shared,
 ) -> Option<(Vec<Pending>, Vec<usize>)> {
     let (whole, external, results) = composed(calls, graph)?;
-    let program = schedule(&whole).ok()?;
     let names: Vec<String> = calls.iter().map(|c| graph.nodes[c.node].op.def().mnemonic()).collect();
     let name = if names.len() <= 4 {
         names.join("_")
     } else {
         format!("{}_and_{}_more", names[..3].join("_"), names.len() - 3)
     };
-    let lowered = lower_program(&program, &name, shared.isa.target).ok()?;
-    let mut buffers: Vec<BufferRef> = program
-        .buffers
+    let key = shared.kernels.fingerprint(&whole);
+    let template = shared.kernels.loops(key, || template(&whole, &name, shared))?;
+    let mut buffers: Vec<BufferRef> = template
+        .roles
         .iter()
-        .take(program.n_outer_buffers())
-        .map(|b| {
-            use egret_ir::loops::Role;
-            match b.role {
-                Role::Input(i) => BufferRef::Value(external[i].0),
-                Role::Output(o) => BufferRef::Value(results[o].0),
-                Role::Temp(t) => BufferRef::Temp(first_temp + t),
-                Role::Scratch { .. } => BufferRef::Scratch,
-            }
+        .map(|role| match *role {
+            Role::Input(i) => BufferRef::Value(external[i].0),
+            Role::Output(o) => BufferRef::Value(results[o].0),
+            Role::Temp(t) => BufferRef::Temp(first_temp + t),
+            Role::Scratch { .. } => BufferRef::Scratch,
         })
         .collect();
     buffers.extend([BufferRef::Scratch, BufferRef::HostTable]);
     let nodes: Vec<usize> = calls.iter().map(|c| c.node).collect();
-    let n_kernels = lowered.len();
+    let n_kernels = template.kernels.len();
     let mut checks = Vec::new();
     for call in calls {
         for c in &call.computation.checks {
             checks.push((graph.nodes[call.node].inputs.get(c.operand).copied().flatten()?, c.extent, call.node));
         }
     }
-    let pending = lowered
-        .into_iter()
+    let pending = template
+        .kernels
+        .iter()
         .enumerate()
-        .map(|(k, l)| {
-            let extent = l.extent.max(0) as usize;
-            let cost = l.flops + l.bytes / 2.0;
-            let grain = if cost < MIN_PARALLEL_COST {
-                extent.max(1)
-            } else {
-                (extent as f64 * MIN_PARALLEL_COST / 2.0 / cost).ceil() as usize
-            };
-            kernels::Pending {
-                kernel: l.kernel,
-                nodes: nodes.clone(),
-                flops: l.flops as u64,
-                buffers: buffers.clone(),
-                extent,
-                grain: grain.max(1),
-                scratch_bytes: l.scratch_bytes,
-                last: k + 1 == n_kernels,
-                checks: if k == 0 { checks.clone() } else { Vec::new() },
-            }
+        .map(|(k, l)| kernels::Pending {
+            record: Arc::clone(&l.record),
+            name: if n_kernels == 1 { name.clone() } else { format!("{name}_{k}") },
+            nodes: nodes.clone(),
+            flops: l.flops,
+            buffers: buffers.clone(),
+            extent: l.extent,
+            grain: l.grain,
+            scratch_bytes: l.scratch_bytes,
+            last: k + 1 == n_kernels,
+            checks: if k == 0 { checks.clone() } else { Vec::new() },
         })
         .collect();
-    let temps = program.temps.iter().map(|t| t.len_elems() * t.dtype.size_bytes()).collect();
-    Some((pending, temps))
+    Some((pending, template.temps.clone()))
+}
+
+/// What a computation becomes.
+fn template(whole: &Compute, name: &str, shared: &Shared) -> Option<LoopTemplate> {
+    let program = schedule(whole).ok()?;
+    let lowered = lower_program(&program, name, shared.isa.target).ok()?;
+    let kernel = |l: LoweredKernel| {
+        let extent = l.extent.max(0) as usize;
+        let cost = l.flops + l.bytes / 2.0;
+        let grain = if cost < MIN_PARALLEL_COST {
+            extent.max(1)
+        } else {
+            (extent as f64 * MIN_PARALLEL_COST / 2.0 / cost).ceil() as usize
+        };
+        LoopKernel {
+            record: shared.kernels.record(l.kernel),
+            flops: l.flops as u64,
+            extent,
+            grain: grain.max(1),
+            scratch_bytes: l.scratch_bytes,
+        }
+    };
+    Some(LoopTemplate {
+        kernels: lowered.into_iter().map(kernel).collect(),
+        roles: program.buffers.iter().take(program.n_outer_buffers()).map(|b| b.role).collect(),
+        temps: program.temps.iter().map(|t| t.len_elems() * t.dtype.size_bytes()).collect(),
+    })
 }

@@ -1,4 +1,9 @@
-//! Lowerings to kernels: each call becomes a recorded kernel with its buffers; equal kernels are compiled once.
+//! Lowerings to kernels: each call becomes a recorded kernel with its buffers; equal calls are recorded once, equal
+//! kernels compiled once.
+//!
+//! What a call becomes follows from its description alone, so it is looked up by a fingerprint of that: 128 bits under
+//! keys drawn at random, since code for other extents under the same fingerprint would be unsafe to run, and models are
+//! not trusted.
 
 use super::Shared;
 use super::plan::{Place, lower_cx, lowering, operand};
@@ -8,12 +13,14 @@ use crate::jit::{CompiledKernels, Entry};
 use crate::kernels::conv::{self, ConvAxis, ConvDesc, PackedWeights};
 use crate::kernels::gemm::{self, GemmBatch, GemmDesc, PackedRhs, Rhs};
 
-use crate::kernels::{BUF_OUT, Epilogue, EpilogueOperand, conv_transpose};
+use crate::kernels::{BUF_OUT, Epilogue, EpilogueOperand, KernelPlan, conv_transpose};
+use egret_ir::loops::Role;
 use egret_ir::lower::{Computation, Conv, Lowering, MatMul};
 use egret_ir::rule::Fact;
 use egret_ir::tensor::AlignedBytes;
 use egret_ir::{DType, Error, Graph, Result, Tensor, ValueId};
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
+use std::hash::{BuildHasher, Hash, RandomState};
 use std::sync::{Arc, Mutex, PoisonError};
 
 /// An entry of a kernel's pointer table.
@@ -52,7 +59,8 @@ pub struct KernelStep {
 
 /// A kernel before it is compiled.
 pub(crate) struct Pending {
-    pub(crate) kernel: KernelFn,
+    pub(crate) record: Arc<Record>,
+    pub(crate) name: String,
     pub(crate) nodes: Vec<usize>,
     pub(crate) flops: u64,
     pub(crate) buffers: Vec<BufferRef>,
@@ -67,7 +75,7 @@ impl Pending {
     pub(crate) fn with_entry(self, entry: Entry) -> KernelStep {
         KernelStep {
             nodes: self.nodes,
-            name: self.kernel.name,
+            name: self.name,
             flops: self.flops,
             buffers: self.buffers,
             extent: self.extent,
@@ -86,11 +94,97 @@ pub(crate) enum Lowered {
     Loops(Computation),
 }
 
+/// A recorded kernel: its fingerprint, and the record until it is compiled.
+pub(crate) struct Record {
+    fingerprint: Fingerprint,
+    kernel: Mutex<Option<KernelFn>>,
+}
+
+/// What stands for a description or a record.
+pub(crate) type Fingerprint = (u64, u64);
+
+/// A kernel of a group of loops, without its buffers.
+pub(crate) struct LoopKernel {
+    pub(crate) record: Arc<Record>,
+    pub(crate) flops: u64,
+    pub(crate) extent: usize,
+    pub(crate) grain: usize,
+    pub(crate) scratch_bytes: usize,
+}
+
+/// What a group of loops becomes: kernels, their buffers in terms of the computation, lengths of temporaries.
+pub(crate) struct LoopTemplate {
+    pub(crate) kernels: Vec<LoopKernel>,
+    pub(crate) roles: Vec<Role>,
+    pub(crate) temps: Vec<usize>,
+}
+
+/// What a product becomes, without its buffers.
+struct ProductTemplate {
+    record: Arc<Record>,
+    name: String,
+    flops: u64,
+    extent: usize,
+    scratch_bytes: usize,
+    layout: Option<Layout>,
+}
+
 /// Compiled kernels and packed weights of an executable.
 #[derive(Default)]
 pub(crate) struct KernelCache {
-    entries: Mutex<HashMap<KernelFn, Entry>>,
+    keys: [RandomState; 2],
+    entries: Mutex<HashMap<Fingerprint, Entry>>,
+    loops: Mutex<HashMap<Fingerprint, Option<Arc<LoopTemplate>>>>,
+    products: Mutex<HashMap<Fingerprint, Option<Arc<ProductTemplate>>>>,
     packed: Mutex<HashMap<(usize, Layout), (Tensor, Arc<AlignedBytes>)>>,
+}
+
+impl KernelCache {
+    /// The fingerprint of a description.
+    pub(crate) fn fingerprint(&self, value: &impl Hash) -> Fingerprint {
+        (self.keys[0].hash_one(value), self.keys[1].hash_one(value))
+    }
+
+    pub(crate) fn record(&self, kernel: KernelFn) -> Arc<Record> {
+        Arc::new(Record { fingerprint: self.fingerprint(&kernel), kernel: Mutex::new(Some(kernel)) })
+    }
+
+    /// What a computation becomes, by `make` where it was not seen before.
+    pub(crate) fn loops(
+        &self,
+        key: Fingerprint,
+        make: impl FnOnce() -> Option<LoopTemplate>,
+    ) -> Option<Arc<LoopTemplate>> {
+        look_up(&self.loops, key, make)
+    }
+
+    /// Drops what was recorded and then done otherwise: a product whose tail was found later.
+    fn forget_uncompiled(&self) {
+        let used = |t: &Option<Arc<ProductTemplate>>| t.as_ref().is_none_or(|t| t.record.is_compiled());
+        self.products.lock().unwrap_or_else(PoisonError::into_inner).retain(|_, t| used(t));
+        let used =
+            |t: &Option<Arc<LoopTemplate>>| t.as_ref().is_none_or(|t| t.kernels.iter().all(|k| k.record.is_compiled()));
+        self.loops.lock().unwrap_or_else(PoisonError::into_inner).retain(|_, t| used(t));
+    }
+}
+
+impl Record {
+    fn is_compiled(&self) -> bool {
+        self.kernel.lock().unwrap_or_else(PoisonError::into_inner).is_none()
+    }
+}
+
+fn look_up<T>(
+    known: &Mutex<HashMap<Fingerprint, Option<Arc<T>>>>,
+    key: Fingerprint,
+    make: impl FnOnce() -> Option<T>,
+) -> Option<Arc<T>> {
+    if let Some(found) = known.lock().unwrap_or_else(PoisonError::into_inner).get(&key) {
+        return found.clone();
+    }
+    let made = make().map(Arc::new);
+    known.lock().unwrap_or_else(PoisonError::into_inner).insert(key, made.clone());
+    made
 }
 
 /// Another layout of a weight.
@@ -125,25 +219,34 @@ pub(crate) fn lower_node(
     })
 }
 
-/// Machine code for each pending kernel, new ones compiled in parallel.
-pub(crate) fn compile<'a>(pending: impl Iterator<Item = &'a Pending>, shared: &Shared) -> Result<Vec<Entry>> {
-    let wanted: Vec<&KernelFn> = pending.map(|p| &p.kernel).collect();
+/// Machine code for each pending kernel, new ones compiled in parallel, their records dropped; and whether there were any.
+pub(crate) fn compile<'a>(pending: impl Iterator<Item = &'a Pending>, shared: &Shared) -> Result<(Vec<Entry>, bool)> {
+    let wanted: Vec<&Record> = pending.map(|p| &*p.record).collect();
     let mut entries = shared.kernels.entries.lock().unwrap_or_else(PoisonError::into_inner);
-    let mut new: Vec<KernelFn> = Vec::new();
-    let mut numbered: HashMap<&KernelFn, ()> = HashMap::new();
-    for &k in &wanted {
-        if !entries.contains_key(k) && numbered.insert(k, ()).is_none() {
-            new.push(k.clone());
+    let mut new: Vec<(Fingerprint, KernelFn)> = Vec::new();
+    let mut numbered: HashSet<Fingerprint> = HashSet::new();
+    for record in &wanted {
+        let kernel = record.kernel.lock().unwrap_or_else(PoisonError::into_inner).take();
+        if !entries.contains_key(&record.fingerprint)
+            && let Some(kernel) = kernel
+            && numbered.insert(record.fingerprint)
+        {
+            new.push((record.fingerprint, kernel));
         }
     }
-    if !new.is_empty() {
-        let code = CompiledKernels::compile(&new, &shared.isa, shared.options.threads)
+    let any = !new.is_empty();
+    if any {
+        let kernels: Vec<&KernelFn> = new.iter().map(|(_, k)| k).collect();
+        let code = CompiledKernels::compile_distinct(&kernels, &shared.isa, shared.options.threads)
             .map_err(|e| Error::bug(format!("code generation: {e}")))?;
-        for (i, k) in new.into_iter().enumerate() {
-            entries.insert(k, code.entry(i));
+        for (i, (fingerprint, _)) in new.into_iter().enumerate() {
+            entries.insert(fingerprint, code.entry(i));
         }
     }
-    wanted.iter().map(|k| entries.get(*k).cloned().ok_or_else(|| Error::bug("a kernel was not compiled"))).collect()
+    shared.kernels.forget_uncompiled();
+    let entry =
+        |r: &&Record| entries.get(&r.fingerprint).cloned().ok_or_else(|| Error::bug("a kernel was not compiled"));
+    Ok((wanted.iter().map(entry).collect::<Result<_>>()?, any))
 }
 
 fn matmul(
@@ -165,16 +268,27 @@ fn matmul(
         (None, (1, row_stride)) => Rhs::Transposed { row_stride },
         _ => return Ok(None),
     };
+    let key = shared.kernels.fingerprint(&format!("{:?}", (m, b_layout, tail.map(|t| t.key))));
+    let template = look_up(&shared.kernels.products, key, || matmul_template(m, b_layout, tail, shared));
+    let Some(template) = template else { return Ok(None) };
+    let b = match (rhs, template.layout) {
+        (Some(t), Some(layout)) => BufferRef::Packed(pack(t, layout, shared)?),
+        _ => operand(graph, n, 1)?,
+    };
+    product(graph, n, b, m.bias.is_some(), tail, &template)
+}
+
+fn matmul_template(m: &MatMul, b_layout: Rhs, tail: Option<&Tail>, shared: &Shared) -> Option<ProductTemplate> {
+    let constant = matches!(b_layout, Rhs::Packed);
     let mut c_stride = m.m * m.n;
     let mut batch: Vec<GemmBatch> = Vec::new();
     for &(len, a, b) in m.batch.iter().rev() {
-        batch.push(GemmBatch { len, a, b: if rhs.is_some() { 0 } else { b }, c: c_stride });
+        batch.push(GemmBatch { len, a, b: if constant { 0 } else { b }, c: c_stride });
         c_stride *= len;
     }
     batch.reverse();
     let n_axes = batch.len();
     let mut epilogue = Epilogue::none();
-    let mut extra = Vec::new();
     let (alpha, beta) = (m.alpha, m.beta);
     if alpha != 1.0 {
         epilogue = Epilogue::new(Vec::new(), move |b, acc, _| {
@@ -184,7 +298,7 @@ fn matmul(
     }
     if let Some((row_stride, col_stride)) = m.bias {
         if col_stride > 1 {
-            return Ok(None);
+            return None;
         }
         let at = EpilogueOperand { batch_strides: vec![0; n_axes], row_stride, col_stride };
         epilogue = epilogue.then_with(at, move |b, v, c| {
@@ -195,13 +309,10 @@ fn matmul(
                 b.fma(c, f, v)
             }
         });
-        extra.push(operand(graph, n, 2)?);
     }
     if let Some(tail) = tail {
         let batch: Vec<usize> = batch.iter().map(|b| b.len).collect();
-        let Some(longer) = tail.append(epilogue, &batch, m.m, &[m.n]) else { return Ok(None) };
-        epilogue = longer;
-        extra.extend(tail.values().map(BufferRef::Value));
+        epilogue = tail.append(epilogue, &batch, m.m, &[m.n])?;
     }
     let desc = GemmDesc {
         elem: Elem::F32,
@@ -215,27 +326,51 @@ fn matmul(
         c_row_stride: m.n,
         epilogue,
     };
-    let Ok(planned) = gemm::plan(&desc, shared.isa.target) else { return Ok(None) };
-    let b = match (rhs, &planned.packed) {
-        (Some(t), Some(layout)) => {
-            BufferRef::Packed(pack(t, Layout::Rhs(*layout, m.b_strides.0, m.b_strides.1), shared)?)
+    let planned = gemm::plan(&desc, shared.isa.target).ok()?;
+    let layout = planned.packed.filter(|_| constant).map(|l| Layout::Rhs(l, m.b_strides.0, m.b_strides.1));
+    Some(ProductTemplate::new(planned.plan, layout, shared))
+}
+
+impl ProductTemplate {
+    fn new(plan: KernelPlan, layout: Option<Layout>, shared: &Shared) -> ProductTemplate {
+        ProductTemplate {
+            name: plan.kernel.name.clone(),
+            record: shared.kernels.record(plan.kernel),
+            flops: plan.flops,
+            extent: plan.parallel_extent,
+            scratch_bytes: plan.scratch_len_bytes,
+            layout,
         }
-        _ => operand(graph, n, 1)?,
-    };
+    }
+}
+
+/// The kernel of product `n` with its buffers; `weights` is its second operand.
+fn product(
+    graph: &Graph,
+    n: usize,
+    weights: BufferRef,
+    bias: bool,
+    tail: Option<&Tail>,
+    template: &ProductTemplate,
+) -> Result<Option<Pending>> {
     let out = result(graph, n, tail)?;
-    let mut buffers = vec![operand(graph, n, 0)?, b, BufferRef::Value(out), BufferRef::Scratch];
+    let mut buffers = vec![operand(graph, n, 0)?, weights, BufferRef::Value(out), BufferRef::Scratch];
     debug_assert_eq!(BUF_OUT, 2, "order of the pointer table");
-    buffers.extend(extra);
+    if bias {
+        buffers.push(operand(graph, n, 2)?);
+    }
+    buffers.extend(tail.iter().flat_map(|t| t.values()).map(BufferRef::Value));
     Ok(Some(Pending {
+        record: Arc::clone(&template.record),
+        name: template.name.clone(),
         nodes: std::iter::once(n).chain(tail.iter().flat_map(|t| t.nodes.iter().copied())).collect(),
-        flops: planned.plan.flops,
+        flops: template.flops,
         buffers,
-        extent: planned.plan.parallel_extent,
+        extent: template.extent,
         grain: 1,
         last: true,
         checks: Vec::new(),
-        scratch_bytes: planned.plan.scratch_len_bytes,
-        kernel: planned.plan.kernel,
+        scratch_bytes: template.scratch_bytes,
     }))
 }
 
@@ -259,6 +394,17 @@ fn conv(
     if c.n == 0 || c.m == 0 || c.c == 0 || empty(&c.output) || empty(&c.input) || empty(&c.kernel) {
         return Ok(None);
     }
+    let key = shared.kernels.fingerprint(&format!("{:?}", (c, weights.is_some(), tail.map(|t| t.key))));
+    let template = look_up(&shared.kernels.products, key, || conv_template(c, weights.is_some(), tail, shared));
+    let Some(template) = template else { return Ok(None) };
+    let w = match (weights, template.layout) {
+        (Some(t), Some(layout)) => BufferRef::Packed(pack(t, layout, shared)?),
+        _ => operand(graph, n, 1)?,
+    };
+    product(graph, n, w, c.bias, tail, &template)
+}
+
+fn conv_template(c: &Conv, constant: bool, tail: Option<&Tail>, shared: &Shared) -> Option<ProductTemplate> {
     let axes = (0..c.input.len())
         .map(|i| ConvAxis {
             input: c.input[i],
@@ -270,17 +416,13 @@ fn conv(
         })
         .collect();
     let mut epilogue = Epilogue::none();
-    let mut extra = Vec::new();
     if c.bias {
         // Batch axes are image and group, rows the output channels of a group.
         let at = EpilogueOperand { batch_strides: vec![0, c.m], row_stride: 1, col_stride: 0 };
         epilogue = epilogue.then_with(at, |b, v, bias| b.add(v, bias));
-        extra.push(operand(graph, n, 2)?);
     }
     if let Some(tail) = tail {
-        let Some(longer) = tail.append(epilogue, &[c.n, c.groups], c.m, &c.output) else { return Ok(None) };
-        epilogue = longer;
-        extra.extend(tail.values().map(BufferRef::Value));
+        epilogue = tail.append(epilogue, &[c.n, c.groups], c.m, &c.output)?;
     }
     let desc = ConvDesc {
         elem: Elem::F32,
@@ -289,7 +431,7 @@ fn conv(
         in_channels: c.c * c.groups,
         out_channels: c.m * c.groups,
         axes,
-        constant_weights: weights.is_some(),
+        constant_weights: constant,
         winograd: winograd_tile(c),
         epilogue,
     };
@@ -297,25 +439,8 @@ fn conv(
         false => conv::plan(&desc, shared.isa.target),
         true => conv_transpose::plan(&desc, shared.isa.target),
     };
-    let Ok(planned) = planned else { return Ok(None) };
-    let w = match (weights, planned.packed) {
-        (Some(t), Some(layout)) => BufferRef::Packed(pack(t, Layout::Conv(layout), shared)?),
-        _ => operand(graph, n, 1)?,
-    };
-    let out = result(graph, n, tail)?;
-    let mut buffers = vec![operand(graph, n, 0)?, w, BufferRef::Value(out), BufferRef::Scratch];
-    buffers.extend(extra);
-    Ok(Some(Pending {
-        nodes: std::iter::once(n).chain(tail.iter().flat_map(|t| t.nodes.iter().copied())).collect(),
-        flops: planned.plan.flops,
-        buffers,
-        extent: planned.plan.parallel_extent,
-        grain: 1,
-        last: true,
-        checks: Vec::new(),
-        scratch_bytes: planned.plan.scratch_len_bytes,
-        kernel: planned.plan.kernel,
-    }))
+    let planned = planned.ok()?;
+    Some(ProductTemplate::new(planned.plan, planned.packed.filter(|_| constant).map(Layout::Conv), shared))
 }
 
 /// Winograd's form pays from some channels on, where its transforms are shared by enough products, and where its larger

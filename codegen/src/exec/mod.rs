@@ -66,16 +66,29 @@ pub(crate) struct Shared {
 /// A graph and its plans.
 pub(crate) struct GraphExec {
     pub(crate) graph: Arc<Graph>,
+    /// Whether the passes ran on it.
+    optimised: bool,
     plans: Mutex<Vec<(Vec<Type>, Arc<Plan>)>>,
 }
 
 impl GraphExec {
     pub(crate) fn new(graph: Arc<Graph>) -> GraphExec {
-        GraphExec { graph, plans: Mutex::new(Vec::new()) }
+        GraphExec { graph, optimised: false, plans: Mutex::new(Vec::new()) }
+    }
+
+    /// Whether the graph is as the passes would leave it for arguments of these types.
+    pub(crate) fn is_plan_for(&self, types: &[Type]) -> bool {
+        self.optimised
+            && self.graph.captures.is_empty()
+            && self.graph.inputs.len() == types.len()
+            && self.graph.inputs.iter().zip(types).all(|(v, ty)| {
+                let info = self.graph.value(*v);
+                info.constant.is_none() && info.ty == *ty && ty.concrete().is_some()
+            })
     }
 
     /// The plan for arguments (then captures) of these types.
-    pub(crate) fn plan_for(&self, shared: &Shared, types: &[Type]) -> Result<Arc<Plan>> {
+    pub(crate) fn plan_for(&self, shared: &Shared, types: &[Type], env: &Env) -> Result<Arc<Plan>> {
         {
             let mut plans = self.plans.lock().unwrap_or_else(PoisonError::into_inner);
             if let Some(at) = plans.iter().position(|(t, _)| t == types) {
@@ -85,7 +98,7 @@ impl GraphExec {
                 return Ok(plan);
             }
         }
-        let plan = Arc::new(Plan::new(&self.graph, types, shared)?);
+        let plan = Arc::new(Plan::new(self, types, shared, env)?);
         let mut plans = self.plans.lock().unwrap_or_else(PoisonError::into_inner);
         if plans.len() >= shared.options.plans.max(1) {
             plans.remove(0);
@@ -113,7 +126,7 @@ impl Executable {
             kernels: kernels::KernelCache::default(),
             bodies: Mutex::new(HashMap::new()),
         };
-        Ok(Executable { main: GraphExec::new(graph), shared })
+        Ok(Executable { main: GraphExec { optimised: true, ..GraphExec::new(graph) }, shared })
     }
 
     /// The optimised graph.
@@ -126,7 +139,8 @@ impl Executable {
     /// # Errors
     /// When a node violates its rule for them.
     pub fn prepare(&self, types: &[Type]) -> Result<Arc<Plan>> {
-        self.main.plan_for(&self.shared, types)
+        let env = Env::new(self.shared.options.limits.clone(), 0);
+        self.main.plan_for(&self.shared, types, &env)
     }
 
     /// Runs the graph.

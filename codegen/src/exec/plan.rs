@@ -4,10 +4,12 @@ use super::groups::{self, Item};
 use super::kernels::{self, BufferRef, KernelStep, Pending};
 use super::table::{State, Tables};
 use super::{GraphExec, Shared, tails};
+use egret_ir::eval::Env;
 use egret_ir::lower::{LowerCx, Lowering};
 use egret_ir::plan::Buffer;
 use egret_ir::rule::Fact;
 use egret_ir::{Error, Graph, Result, Tensor, Type, ValueId};
+use std::collections::HashSet;
 use std::sync::{Arc, Mutex};
 
 /// Where a value lives during a run.
@@ -69,7 +71,7 @@ pub(crate) struct Rest {
 /// A specialised graph.
 pub struct Plan {
     /// The graph for these types, after the passes.
-    pub graph: Graph,
+    pub graph: Arc<Graph>,
     /// What runs, in order.
     pub steps: Vec<Step>,
     /// Bytes of the arena.
@@ -80,6 +82,8 @@ pub struct Plan {
     /// For each result buffer the value and its length in bytes.
     pub(crate) result_buffers: Vec<(ValueId, usize)>,
     pub(crate) scratch_bytes: usize,
+    /// Bytes of the weights that kernels read in another layout.
+    packed_bytes: usize,
     pub(crate) rest: Option<Rest>,
     /// Offset in the arena of each temporary.
     pub(crate) temps: Vec<usize>,
@@ -88,8 +92,11 @@ pub struct Plan {
 }
 
 impl Plan {
-    pub(crate) fn new(graph: &Graph, types: &[Type], shared: &Shared) -> Result<Plan> {
-        let graph = shared.planner.optimise(specialised(graph, types)?)?;
+    pub(crate) fn new(exec: &GraphExec, types: &[Type], shared: &Shared, env: &Env) -> Result<Plan> {
+        let graph = match exec.is_plan_for(types) {
+            true => Arc::clone(&exec.graph),
+            false => Arc::new(shared.planner.optimise(specialised(&exec.graph, types)?)?),
+        };
         let args: Vec<Fact> = graph.inputs.iter().map(|&v| Fact::of(graph.ty(v).clone())).collect();
         let facts = egret_ir::infer::walk(&graph, &args, &[], &mut 0)?.facts;
         let cut = Cut::new(&graph, &facts);
@@ -102,6 +109,7 @@ impl Plan {
         let mut items = Vec::new();
         let mut maker = vec![None; graph.values.len()];
         for &n in &cut.now {
+            env.check()?;
             let node = &graph.nodes[n];
             match kernels::lower_node(&graph, n, &facts, &places, None, shared)? {
                 Some(kernels::Lowered::View) => {
@@ -134,7 +142,7 @@ impl Plan {
         }
         let Build { mut steps, pending, temps } = build;
         let mut scratch_bytes = 0;
-        let compiled = kernels::compile(pending.iter().map(|(_, k)| k), shared)?;
+        let (compiled, compiled_any) = kernels::compile(pending.iter().map(|(_, k)| k), shared)?;
         for ((at, k), entry) in pending.into_iter().zip(compiled) {
             scratch_bytes = scratch_bytes.max(k.scratch_bytes);
             steps[at] = Step::Kernel(k.with_entry(entry));
@@ -147,6 +155,7 @@ impl Plan {
             places,
             result_buffers: Vec::new(),
             scratch_bytes,
+            packed_bytes: 0,
             rest: None,
             temps: Vec::new(),
             tables: Tables::default(),
@@ -154,7 +163,13 @@ impl Plan {
         };
         plan.rest = cut.rest(&plan.graph);
         plan.place(shared, &temps)?;
+        env.check()?;
+        plan.keep_constants();
+        plan.packed_bytes = plan.packed_bytes();
         plan.tables = Tables::new(&plan, shared)?;
+        if compiled_any {
+            give_back_heap();
+        }
         Ok(plan)
     }
 
@@ -164,6 +179,48 @@ impl Plan {
             v = x;
         }
         v
+    }
+
+    /// Constants that runs read get elements in memory; what was only packed is left to its packed form.
+    fn keep_constants(&mut self) {
+        let mut read = vec![false; self.places.len()];
+        let used = |step: &Step| match step {
+            Step::Kernel(k) => k
+                .buffers
+                .iter()
+                .filter_map(|b| if let BufferRef::Value(v) = b { Some(*v) } else { None })
+                .chain(k.checks.iter().map(|c| c.0))
+                .collect::<Vec<_>>(),
+            Step::Host(n) => self.graph.nodes[*n].uses().collect(),
+            Step::View(_) => Vec::new(),
+        };
+        let live_in = self.rest.iter().flat_map(|r| r.live_in.iter().copied());
+        let all = self.steps.iter().flat_map(used).chain(self.graph.outputs.iter().copied()).chain(live_in);
+        all.for_each(|v| read[self.root(v).index()] = true);
+        for (place, read) in self.places.iter_mut().zip(read) {
+            *place = match std::mem::replace(place, Place::Nowhere) {
+                Place::Const(t) if read => Place::Const(t.materialised()),
+                // An observer may ask for it all the same.
+                other => other,
+            };
+        }
+    }
+
+    fn packed_bytes(&self) -> usize {
+        let mut seen = HashSet::new();
+        let kernels = self.steps.iter().filter_map(|s| if let Step::Kernel(k) = s { Some(k) } else { None });
+        let packed = kernels.flat_map(|k| &k.buffers).filter_map(|b| match b {
+            BufferRef::Packed(bytes) if seen.insert(bytes.as_slice().as_ptr()) => Some(bytes.len()),
+            _ => None,
+        });
+        packed.fold(0, usize::saturating_add)
+    }
+
+    /// Bytes that a run takes: arena, the threads' scratch, results, and weights in other layouts.
+    pub(crate) fn memory_bytes(&self, shared: &Shared) -> usize {
+        let scratch = self.scratch_bytes.saturating_mul(shared.pool.n_threads());
+        let results = self.result_buffers.iter().map(|r| r.1).fold(0, usize::saturating_add);
+        self.arena_bytes.saturating_add(scratch).saturating_add(results).saturating_add(self.packed_bytes)
     }
 
     fn size_bytes(&self, v: ValueId) -> Result<usize> {
@@ -283,6 +340,16 @@ impl Build {
         self.pending.push((self.steps.len(), k));
         // Stands in until the code is there.
         self.steps.push(Step::View(usize::MAX));
+    }
+}
+
+/// Compilers leave tens of megabytes of free heap behind, which no run needs: the system gets them back before a run's
+/// memory comes on top.
+fn give_back_heap() {
+    #[cfg(all(target_os = "linux", target_env = "gnu"))]
+    // SAFETY: has no precondition; it only returns free pages of the heap.
+    unsafe {
+        libc::malloc_trim(0);
     }
 }
 

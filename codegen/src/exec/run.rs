@@ -46,7 +46,8 @@ pub(crate) fn run_graph(
     let mut args = args;
     args.extend_from_slice(captures);
     let types: Vec<Type> = args.iter().map(Value::ty).collect();
-    let plan = exec.plan_for(shared, &types)?;
+    let plan = exec.plan_for(shared, &types, env)?;
+    env.check_memory(plan.memory_bytes(shared))?;
     let mut run = Run::new(&plan, args, shared);
     let done = run.bind().and_then(|()| run.steps(env, observer)).and_then(|()| run.finish(env, observer));
     run.give_back();
@@ -60,6 +61,8 @@ struct Run<'a> {
     /// Results of host calls, by the number that the plan's tables give them.
     host: Vec<Option<Value>>,
     results: Vec<Option<AlignedBytes>>,
+    /// Bytes of the values of host calls.
+    host_bytes: usize,
     state: State,
 }
 
@@ -71,6 +74,7 @@ impl<'a> Run<'a> {
             shared,
             args,
             host: vec![None; plan.tables.n_hosts()],
+            host_bytes: 0,
             results: plan.result_buffers.iter().map(|&(_, n)| Some(AlignedBytes::zeroed(n))).collect(),
             state: state.unwrap_or_else(|| State::new(plan, shared.pool.n_threads())),
         }
@@ -208,10 +212,12 @@ impl<'a> Run<'a> {
                 if State::wants_host(&plan.tables, at) {
                     self.state.bind_host(&plan.tables, at, value.tensor()?.bytes().as_ptr().cast_mut());
                 }
+                self.host_bytes = self.host_bytes.saturating_add(value.size_bytes());
                 self.host[at] = Some(value);
             }
         }
-        Ok(())
+        let bytes = plan.memory_bytes(self.shared).saturating_add(self.host_bytes);
+        env.check_memory(bytes).map_err(|e| e.at(plan.graph.describe(n)))
     }
 
     fn host_value(&self, v: ValueId) -> Option<&Value> {

@@ -3,7 +3,7 @@
 
 use super::Shared;
 use super::groups::{Call, Item, composed};
-use super::kernels::{self, Lowered};
+use super::kernels::{self, Fingerprint, Lowered};
 use super::plan::Place;
 use crate::kernels::{Epilogue, EpilogueOperand};
 use crate::lower::pointwise::Pointwise;
@@ -22,6 +22,8 @@ pub(crate) struct Tail {
     pub(crate) out: ValueId,
     /// The calls.
     pub(crate) nodes: Vec<usize>,
+    /// What stands for the computation in look-ups.
+    pub(crate) key: Fingerprint,
 }
 
 impl Tail {
@@ -79,7 +81,7 @@ pub(crate) fn absorb(
     let mut made_by: HashMap<ValueId, usize> = HashMap::new();
     for at in 0..items.len() {
         if let Item::Loops(calls) = &items[at] {
-            let found = candidate(calls, graph, &made_by, readers);
+            let found = candidate(calls, graph, &made_by, readers, shared);
             if let Some((product, kernel_at, tail)) = found
                 && let Item::Kernel(before) = &items[kernel_at]
                 && let Some(Lowered::Kernel(kernel)) =
@@ -109,6 +111,7 @@ fn candidate(
     graph: &Graph,
     made_by: &HashMap<ValueId, usize>,
     readers: &[usize],
+    shared: &Shared,
 ) -> Option<(ValueId, usize, Tail)> {
     if calls.iter().any(|c| !c.computation.checks.is_empty()) {
         return None;
@@ -130,6 +133,7 @@ fn candidate(
         let operands = pointwise.operands.iter().map(|(i, strides)| (external[*i].0, strides.clone())).collect();
         let shape = whole.inputs[input].shape.clone();
         let nodes = calls.iter().map(|c| c.node).collect();
-        Some((external[input].0, kernel_at, Tail { pointwise, operands, shape, out, nodes }))
+        let key = shared.kernels.fingerprint(&(&whole, input));
+        Some((external[input].0, kernel_at, Tail { pointwise, operands, shape, out, nodes, key }))
     })
 }

@@ -37,7 +37,7 @@ pub fn row_major_strides(shape: &[usize]) -> Vec<i64> {
 }
 
 /// A tensor defined element by element: `stage[axes] = value`.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Hash)]
 pub struct Stage {
     /// Type of the result.
     pub desc: TensorDesc,
@@ -48,7 +48,7 @@ pub struct Stage {
 }
 
 /// Tensors computed from tensors. Stages are in order: each reads inputs and earlier stages only.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, Hash)]
 pub struct Compute {
     /// What it reads.
     pub inputs: Vec<TensorDesc>,

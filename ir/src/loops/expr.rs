@@ -205,6 +205,15 @@ pub struct Arena {
     known: HashMap<(Node, DType), ExprId>,
 }
 
+impl std::hash::Hash for Arena {
+    /// By nodes, their types and the variables' ranges, from which all else follows.
+    fn hash<H: std::hash::Hasher>(&self, state: &mut H) {
+        self.nodes.hash(state);
+        self.dtypes.hash(state);
+        self.vars.hash(state);
+    }
+}
+
 impl Arena {
     /// The node of `e`.
     pub fn node(&self, e: ExprId) -> &Node {
