@@ -36,7 +36,7 @@ pub struct StepReport<'a> {
 
 enum Engine {
     Reference,
-    Native(Box<exec::Executable>),
+    Planned(Box<exec::Executable>),
 }
 
 /// A model ready to run. `Send + Sync`: any number of threads may run it at once; weights are shared, scratch memory is
@@ -46,23 +46,25 @@ pub struct Executable {
     inputs: Vec<Port>,
     outputs: Vec<Port>,
     limits: Limits,
+    level: Level,
     engine: Engine,
 }
 
 impl Executable {
     pub(crate) fn new(graph: Graph, options: &Options) -> Result<Executable> {
         let graph = Arc::new(graph);
-        let engine = match options.level {
-            Level::Reference => Engine::Reference,
-            Level::Native => {
+        let engine = match options.level.isa() {
+            None => Engine::Reference,
+            Some(level) => {
                 let exec_options = exec::ExecOptions {
                     threads: options.threads,
                     limits: options.limits.clone(),
                     keep_values: options.keep_values,
+                    level,
                     ..exec::ExecOptions::default()
                 };
                 let planner = Arc::new(DefaultPlanner);
-                Engine::Native(Box::new(exec::Executable::new(Arc::clone(&graph), planner, exec_options)?))
+                Engine::Planned(Box::new(exec::Executable::new(Arc::clone(&graph), planner, exec_options)?))
             }
         };
         let port = |&v: &ValueId| {
@@ -70,7 +72,7 @@ impl Executable {
             Port { name: info.name.clone(), ty: info.ty.clone(), default: info.constant.clone() }
         };
         let (inputs, outputs) = (graph.inputs.iter().map(port).collect(), graph.outputs.iter().map(port).collect());
-        Ok(Executable { graph, inputs, outputs, limits: options.limits.clone(), engine })
+        Ok(Executable { graph, inputs, outputs, limits: options.limits.clone(), level: options.level, engine })
     }
 
     /// What it takes, in order.
@@ -90,10 +92,7 @@ impl Executable {
 
     /// The level that runs it.
     pub fn level(&self) -> Level {
-        match self.engine {
-            Engine::Reference => Level::Reference,
-            Engine::Native(_) => Level::Native,
-        }
+        self.level
     }
 
     /// Compiles for inputs of these types before the first run; the plan says what will run. `None` at the reference
@@ -104,7 +103,7 @@ impl Executable {
     pub fn prepare(&self, types: &[Type]) -> Result<Option<Arc<Plan>>> {
         match &self.engine {
             Engine::Reference => Ok(None),
-            Engine::Native(e) => e.prepare(types).map(Some),
+            Engine::Planned(e) => e.prepare(types).map(Some),
         }
     }
 
@@ -127,7 +126,7 @@ impl Executable {
                 self.check(inputs)?;
                 egret_ir::eval::evaluate(&self.graph, inputs.to_vec(), &env)
             }
-            Engine::Native(e) => e.run_with(inputs.to_vec(), &env, &mut exec::run::Silent),
+            Engine::Planned(e) => e.run_with(inputs.to_vec(), &env, &mut exec::run::Silent),
         }
     }
 
@@ -180,7 +179,7 @@ impl Executable {
                 self.check(inputs)?;
                 self.reference_observed(inputs, &env, observe)
             }
-            Engine::Native(e) => e.run_with(inputs.to_vec(), &env, &mut Watch { values, observe }),
+            Engine::Planned(e) => e.run_with(inputs.to_vec(), &env, &mut Watch { values, observe }),
         }
     }
 

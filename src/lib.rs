@@ -19,12 +19,14 @@
 //! | [`Model`] | a graph with its metadata: read, written, built by hand |
 //! | [`Options`] | level, threads, limits |
 //! | [`Executable`] | a model ready to run, from any number of threads |
+//! | [`ahead`] | models as object files that run without Egret |
 //! | [`compare`] | how close two values are, in units of a tolerance |
 //! | [`ir`], [`passes`], [`codegen`] | the rooms behind this one |
 //!
 //! Invariant: this room joins the others and adds no meaning of its own: what an operator computes is said in
 //! `egret-ir`, how it is rewritten in `egret-passes`, how it becomes machine code in `egret-codegen`.
 
+pub mod ahead;
 pub mod compare;
 mod executable;
 mod model;

@@ -1,29 +1,52 @@
 //! What a caller may choose when compiling.
 
+use egret_codegen::isa::IsaLevel;
 use egret_ir::eval::Limits;
 use egret_ir::{Error, Result};
 use std::fmt;
 use std::str::FromStr;
 
-/// Which machinery runs the graph.
+/// Which machinery runs the graph, from the plainest to the fastest: each is checked against the one before.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Default)]
 pub enum Level {
     /// Each operator's own `eval`, node by node: slow, plain, the measure of everything else.
     Reference,
-    /// Optimised, planned and compiled to machine code.
+    /// Optimised and planned, and every kernel interpreted: loop nests by the interpreter of the loop IR, products and
+    /// convolutions by that of recorded kernels. Every access is checked. Slower than the reference.
+    Interpret,
+    /// Machine code with 128-bit vectors that rounds each product before it is added: errors of sums are up to twice
+    /// those with FMA.
+    BaselineWithoutFma,
+    /// Machine code with 128-bit vectors, with FMA where the processor has it.
+    Baseline,
+    /// The best of them on this processor: at present the baseline.
     #[default]
     Native,
 }
 
 impl Level {
     /// Every level, plainest first.
-    pub const ALL: [Level; 2] = [Level::Reference, Level::Native];
+    pub const ALL: [Level; 5] =
+        [Level::Reference, Level::Interpret, Level::BaselineWithoutFma, Level::Baseline, Level::Native];
 
     /// The word in options and reports.
     pub fn name(self) -> &'static str {
         match self {
             Level::Reference => "reference",
+            Level::Interpret => "interpret",
+            Level::BaselineWithoutFma => "baseline-without-fma",
+            Level::Baseline => "baseline",
             Level::Native => "native",
+        }
+    }
+
+    /// How the executor runs kernels; `None` for the reference, which has none.
+    pub(crate) fn isa(self) -> Option<IsaLevel> {
+        match self {
+            Level::Reference => None,
+            Level::Interpret => Some(IsaLevel::Interpret),
+            Level::BaselineWithoutFma => Some(IsaLevel::BaselineWithoutFma),
+            Level::Baseline | Level::Native => Some(IsaLevel::Baseline),
         }
     }
 }
@@ -37,7 +60,11 @@ impl fmt::Display for Level {
 impl FromStr for Level {
     type Err = String;
     fn from_str(s: &str) -> Result<Level, String> {
-        Level::ALL.into_iter().find(|l| l.name() == s).ok_or_else(|| format!("`{s}` is neither reference nor native"))
+        let known = || Level::ALL.map(Level::name).join(", ");
+        Level::ALL.into_iter().find(|l| l.name() == s).ok_or_else(|| match s {
+            "avx2" | "avx512" => format!("`{s}`: there is no emitter for it yet; the levels are {}", known()),
+            _ => format!("`{s}` is no level; there are {}", known()),
+        })
     }
 }
 
@@ -74,18 +101,14 @@ impl Default for Options {
 }
 
 impl Options {
-    /// The defaults with the level that the environment variable `EGRET_ISA` asks for: nothing or `baseline` is native
-    /// code for this processor's 128-bit vectors, `reference` the reference evaluation.
+    /// The defaults with the level that the environment variable `EGRET_ISA` names, if any: see [`Level`].
     ///
     /// # Errors
     /// When the variable names a level that is not there.
     pub fn from_env() -> Result<Options> {
         let level = match std::env::var("EGRET_ISA").as_deref() {
-            Err(_) | Ok("" | "baseline") => Level::Native,
-            Ok("reference") => Level::Reference,
-            Ok(other) => {
-                return Err(Error::unsupported(format!("EGRET_ISA={other}: there are `baseline` and `reference`")));
-            }
+            Err(_) | Ok("") => Level::default(),
+            Ok(name) => name.parse().map_err(|e| Error::unsupported(format!("EGRET_ISA: {e}")))?,
         };
         Ok(Options { level, ..Options::default() })
     }
@@ -106,5 +129,9 @@ mod tests {
             assert_eq!(level.name().parse(), Ok(level));
         }
         assert!("fast".parse::<Level>().is_err());
+        for wide in ["avx2", "avx512"] {
+            let why = wide.parse::<Level>().unwrap_err();
+            assert!(why.contains("no emitter for it yet"), "{why}");
+        }
     }
 }

@@ -21,6 +21,19 @@ pub enum Effort {
     Quick,
 }
 
+/// What runs kernels in this process.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub enum IsaLevel {
+    /// No machine code: loop nests run in the interpreter of the loop IR, products and convolutions in that of recorded
+    /// kernels ([`crate::interp`]). Every access is checked.
+    Interpret,
+    /// 128-bit vectors, `fma` rounded twice: each product of a sum has an error of half a unit of the last place more.
+    BaselineWithoutFma,
+    /// 128-bit vectors, FMA where the processor has it.
+    #[default]
+    Baseline,
+}
+
 /// A processor (or family) that code is emitted for.
 #[derive(Clone)]
 pub struct Isa {
@@ -51,6 +64,17 @@ impl Isa {
             Ok(builder)
         };
         Isa::finish(builder, effort, true)
+    }
+
+    /// The target as a triple.
+    pub fn triple(&self) -> String {
+        self.target_isa.triple().to_string()
+    }
+
+    /// The same, with `fma` as a multiplication and an addition, as processors without the instruction have it.
+    #[must_use]
+    pub fn without_fma(self) -> Isa {
+        Isa { has_fma: false, ..self }
     }
 
     /// The processor that this program runs on, for object files.

@@ -7,16 +7,20 @@
 //! - [`lower`]: loop nests of the loop IR to kernels;
 //! - [`pool`]: the threads that share a kernel;
 //! - [`object`]: kernels as an object file for other programs;
+//! - [`interp`]: recorded kernels run without machine code, every access checked;
+//! - [`aot`]: a plan as an object file with a driver, a C header and weights;
 //! - [`exec`]: graphs to plans, plans to runs;
 //! - [`jit`]: many kernels to callable code in this process; [`isa`]: the processor that code is made for.
 //!
 //! Invariant: `unsafe` is confined to the mapping of code, the calls into it and the hand-over of jobs between threads.
 //! Invariant: generated code holds no absolute address and never touches memory outside the buffers of its description.
 
+pub mod aot;
 pub mod builder;
 pub mod emit;
 pub mod error;
 pub mod exec;
+pub mod interp;
 pub mod isa;
 pub mod jit;
 pub mod kernels;

@@ -2,7 +2,7 @@
 
 use super::input::InputArgs;
 use super::show::count;
-use super::{EngineArgs, Failure, panic_text, say, say_json};
+use super::{BoundArgs, Failure, panic_text, say, say_json};
 use anyhow::Result;
 use clap::Args;
 use egret::compare::{Difference, Tolerance};
@@ -14,7 +14,8 @@ use std::path::PathBuf;
 
 /// Compare every stage of the compiler with the reference, value by value.
 ///
-/// Stages: the graph after each pass, evaluated by the reference; then native code. The first node whose result differs
+/// Stages: the graph after each pass, evaluated by the reference; then the planned graph at each level: its kernels
+/// interpreted, and as machine code. The first node whose result differs
 /// although its operands agree is named with its types. Exit code 1 if anything differs.
 #[derive(Args)]
 #[command(after_help = "\
@@ -27,7 +28,11 @@ pub(super) struct CheckArgs {
     #[command(flatten)]
     inputs: InputArgs,
     #[command(flatten)]
-    engine: EngineArgs,
+    bounds: BoundArgs,
+    /// Levels to check beside the passes: interpret, baseline-without-fma, baseline, native. Default: all but `native`,
+    /// which at present is the baseline; the slow ones only for models of less than a hundred million operations.
+    #[arg(long, value_name = "LEVEL", value_delimiter = ',')]
+    level: Vec<Level>,
     /// Relative tolerance.
     #[arg(long, default_value_t = Tolerance::NETWORK.rtol)]
     rtol: f64,
@@ -57,7 +62,7 @@ pub(super) fn run(args: &CheckArgs) -> Result<()> {
     if !overridable {
         model.bind_defaults();
     }
-    let options = Options { overridable, keep_values: true, ..args.engine.options()? };
+    let options = Options { overridable, keep_values: true, ..args.bounds.options()? };
     let reference_options = Options { level: Level::Reference, ..options.clone() };
     let reference = model.compile(&reference_options)?;
     let inputs = args.inputs.read(&model, &reference)?.values;
@@ -76,12 +81,34 @@ pub(super) fn run(args: &CheckArgs) -> Result<()> {
         };
         verdicts.push(verdict);
     }
-    let native = guarded(|| {
-        let executable = model.compile(&Options { level: Level::Native, ..options })?;
-        collect(&executable, &inputs)
-    });
-    verdicts.push(judge("native".into(), model.graph(), native, &want, &tolerance));
+    for level in levels(args, &model, &options, &inputs) {
+        let got = guarded(|| {
+            let executable = model.compile(&Options { level, ..options.clone() })?;
+            collect(&executable, &inputs)
+        });
+        verdicts.push(judge(level.name().into(), model.graph(), got, &want, &tolerance));
+    }
     report(&verdicts, args.json)
+}
+
+/// The levels that were asked for, or those that take a bearable time.
+fn levels(args: &CheckArgs, model: &Model, options: &Options, inputs: &[Value]) -> Vec<Level> {
+    /// Some seconds of interpretation.
+    const BEARABLE: u64 = 100_000_000;
+    if !args.level.is_empty() {
+        return args.level.clone();
+    }
+    let mut levels = vec![Level::Interpret, Level::BaselineWithoutFma, Level::Baseline];
+    let flops = guarded(|| {
+        let executable = model.compile(&Options { level: Level::Baseline, ..options.clone() })?;
+        let types: Vec<_> = inputs.iter().map(Value::ty).collect();
+        Ok(executable.prepare(&types)?.map_or(0, |plan| plan.flops()))
+    });
+    if flops.as_ref().is_ok_and(|&n| n > BEARABLE) {
+        eprintln!("interpret is left out, since the model is large: --level interpret,baseline checks it too");
+        levels.remove(0);
+    }
+    levels
 }
 
 fn report(verdicts: &[Verdict], as_json: bool) -> Result<()> {
@@ -100,7 +127,7 @@ fn report(verdicts: &[Verdict], as_json: bool) -> Result<()> {
                 }
                 (None, None) => "agrees".into(),
             };
-            say(&format!("{:18} {text}\n", v.stage))?;
+            say(&format!("{:20} {text}\n", v.stage))?;
         }
     }
     if verdicts.iter().any(|v| v.found.is_some()) { Err(Failure::Found.into()) } else { Ok(()) }

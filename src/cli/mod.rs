@@ -5,6 +5,7 @@
 
 mod bench;
 mod check;
+mod compile;
 mod completions;
 mod conform;
 mod convert;
@@ -52,6 +53,7 @@ enum Verb {
     Bench(bench::BenchArgs),
     Inspect(inspect::InspectArgs),
     Check(check::CheckArgs),
+    Compile(compile::CompileArgs),
     Diff(diff::DiffArgs),
     Convert(convert::ConvertArgs),
     Conform(conform::ConformArgs),
@@ -64,10 +66,18 @@ enum Verb {
 /// How to execute; shared by the verbs that run models.
 #[derive(Args, Clone, Debug)]
 struct EngineArgs {
-    /// What runs the graph: `native` (compiled) or `reference` (each operator's plain definition). Default: native, or
-    /// what EGRET_ISA says (`baseline`, `reference`).
+    /// What runs the graph: `reference` (each operator's plain definition), `interpret` (planned, kernels interpreted),
+    /// `baseline-without-fma`, `baseline` (128-bit vectors), or `native` (the best of them here). Default: native, or what
+    /// EGRET_ISA says.
     #[arg(long, value_name = "LEVEL")]
     level: Option<Level>,
+    #[command(flatten)]
+    bounds: BoundArgs,
+}
+
+/// Threads and limits of a run.
+#[derive(Args, Clone, Debug)]
+struct BoundArgs {
     /// Threads of one run. Default: the processors that this process may use.
     #[arg(long, value_name = "N")]
     threads: Option<usize>,
@@ -81,8 +91,15 @@ struct EngineArgs {
 
 impl EngineArgs {
     fn options(&self) -> Result<Options> {
-        let mut options = Options::from_env()?;
+        let mut options = self.bounds.options()?;
         options.level = self.level.unwrap_or(options.level);
+        Ok(options)
+    }
+}
+
+impl BoundArgs {
+    fn options(&self) -> Result<Options> {
+        let mut options = Options::from_env()?;
         options.threads = self.threads.unwrap_or(options.threads);
         if options.threads == 0 {
             return Err(Failure::usage("--threads must be at least 1"));
@@ -133,6 +150,7 @@ pub(crate) fn main() -> ExitCode {
         Verb::Bench(a) => bench::run(&a),
         Verb::Inspect(a) => inspect::run(&a),
         Verb::Check(a) => check::run(&a),
+        Verb::Compile(a) => compile::run(&a),
         Verb::Diff(a) => diff::run(&a),
         Verb::Convert(a) => convert::run(&a),
         Verb::Conform(a) => conform::run(&a),

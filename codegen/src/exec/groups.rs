@@ -1,8 +1,8 @@
 //! Which calls share a loop nest. A call joins the group of a producer whose results nothing else reads: then running
 //! the producer at the call's place is always legal, and what passes between them need not exist in memory.
 
-use super::Shared;
 use super::kernels::{self, BufferRef, LoopKernel, LoopTemplate, Pending};
+use super::{Engine, Shared};
 use crate::lower::{LoweredKernel, lower_program};
 use egret_ir::loops::fuse::{Binding, Part, compose, inline};
 use egret_ir::loops::{Compute, Role, TensorDesc, schedule};
@@ -178,6 +178,7 @@ pub(crate) fn kernels(
             scratch_bytes: l.scratch_bytes,
             last: k + 1 == n_kernels,
             checks: if k == 0 { checks.clone() } else { Vec::new() },
+            nest: template.program.as_ref().map(|program| (Arc::clone(program), k)),
         })
         .collect();
     Some((pending, template.temps.clone()))
@@ -207,5 +208,6 @@ fn template(whole: &Compute, name: &str, shared: &Shared) -> Option<LoopTemplate
         kernels: lowered.into_iter().map(kernel).collect(),
         roles: program.buffers.iter().take(program.n_outer_buffers()).map(|b| b.role).collect(),
         temps: program.temps.iter().map(|t| t.len_elems() * t.dtype.size_bytes()).collect(),
+        program: (shared.engine == Engine::Interpreter).then(|| Arc::new(program)),
     })
 }

@@ -5,16 +5,16 @@
 //! keys drawn at random, since code for other extents under the same fingerprint would be unsafe to run, and models are
 //! not trusted.
 
-use super::Shared;
 use super::plan::{Place, lower_cx, lowering, operand};
 use super::tails::Tail;
+use super::{Engine, Shared};
 use crate::builder::{Elem, KernelFn};
 use crate::jit::{CompiledKernels, Entry};
 use crate::kernels::conv::{self, ConvAxis, ConvDesc, PackedWeights};
 use crate::kernels::gemm::{self, GemmBatch, GemmDesc, PackedRhs, Rhs};
 
 use crate::kernels::{BUF_OUT, Epilogue, EpilogueOperand, KernelPlan, conv_transpose};
-use egret_ir::loops::Role;
+use egret_ir::loops::{Program, Role};
 use egret_ir::lower::{Computation, Conv, Lowering, MatMul};
 use egret_ir::rule::Fact;
 use egret_ir::tensor::AlignedBytes;
@@ -54,7 +54,17 @@ pub struct KernelStep {
     pub(crate) last: bool,
     /// (value, extent, node): elements of the value must index an axis of the extent.
     pub(crate) checks: Vec<(ValueId, usize, usize)>,
-    pub(crate) entry: Entry,
+    pub(crate) code: Code,
+    /// The loop nest that it was made from and its number in it, where nests are interpreted.
+    pub(crate) nest: Option<(Arc<Program>, usize)>,
+}
+
+/// What runs a kernel.
+#[derive(Clone)]
+pub(crate) enum Code {
+    Machine(Entry),
+    /// Nothing does, or an interpreter: see [`Engine`].
+    Recorded(Arc<KernelFn>),
 }
 
 /// A kernel before it is compiled.
@@ -69,10 +79,11 @@ pub(crate) struct Pending {
     pub(crate) scratch_bytes: usize,
     pub(crate) last: bool,
     pub(crate) checks: Vec<(ValueId, usize, usize)>,
+    pub(crate) nest: Option<(Arc<Program>, usize)>,
 }
 
 impl Pending {
-    pub(crate) fn with_entry(self, entry: Entry) -> KernelStep {
+    pub(crate) fn with_code(self, code: Code) -> KernelStep {
         KernelStep {
             nodes: self.nodes,
             name: self.name,
@@ -82,7 +93,8 @@ impl Pending {
             grain: self.grain,
             last: self.last,
             checks: self.checks,
-            entry,
+            code,
+            nest: self.nest,
         }
     }
 }
@@ -117,6 +129,8 @@ pub(crate) struct LoopTemplate {
     pub(crate) kernels: Vec<LoopKernel>,
     pub(crate) roles: Vec<Role>,
     pub(crate) temps: Vec<usize>,
+    /// The nest itself, where nests are interpreted.
+    pub(crate) program: Option<Arc<Program>>,
 }
 
 /// What a product becomes, without its buffers.
@@ -133,7 +147,7 @@ struct ProductTemplate {
 #[derive(Default)]
 pub(crate) struct KernelCache {
     keys: [RandomState; 2],
-    entries: Mutex<HashMap<Fingerprint, Entry>>,
+    entries: Mutex<HashMap<Fingerprint, Code>>,
     loops: Mutex<HashMap<Fingerprint, Option<Arc<LoopTemplate>>>>,
     products: Mutex<HashMap<Fingerprint, Option<Arc<ProductTemplate>>>>,
     packed: Mutex<HashMap<(usize, Layout), (Tensor, Arc<AlignedBytes>)>>,
@@ -219,8 +233,9 @@ pub(crate) fn lower_node(
     })
 }
 
-/// Machine code for each pending kernel, new ones compiled in parallel, their records dropped; and whether there were any.
-pub(crate) fn compile<'a>(pending: impl Iterator<Item = &'a Pending>, shared: &Shared) -> Result<(Vec<Entry>, bool)> {
+/// Code for each pending kernel, new ones compiled in parallel, their records dropped unless the engine wants them; and
+/// whether any were compiled.
+pub(crate) fn compile<'a>(pending: impl Iterator<Item = &'a Pending>, shared: &Shared) -> Result<(Vec<Code>, bool)> {
     let wanted: Vec<&Record> = pending.map(|p| &*p.record).collect();
     let mut entries = shared.kernels.entries.lock().unwrap_or_else(PoisonError::into_inner);
     let mut new: Vec<(Fingerprint, KernelFn)> = Vec::new();
@@ -234,14 +249,16 @@ pub(crate) fn compile<'a>(pending: impl Iterator<Item = &'a Pending>, shared: &S
             new.push((record.fingerprint, kernel));
         }
     }
-    let any = !new.is_empty();
+    let any = !new.is_empty() && shared.engine == Engine::Machine;
     if any {
         let kernels: Vec<&KernelFn> = new.iter().map(|(_, k)| k).collect();
         let code = CompiledKernels::compile_distinct(&kernels, &shared.isa, shared.options.threads)
             .map_err(|e| Error::bug(format!("code generation: {e}")))?;
         for (i, (fingerprint, _)) in new.into_iter().enumerate() {
-            entries.insert(fingerprint, code.entry(i));
+            entries.insert(fingerprint, Code::Machine(code.entry(i)));
         }
+    } else {
+        entries.extend(new.into_iter().map(|(fingerprint, kernel)| (fingerprint, Code::Recorded(Arc::new(kernel)))));
     }
     shared.kernels.forget_uncompiled();
     let entry =
@@ -371,6 +388,7 @@ fn product(
         last: true,
         checks: Vec::new(),
         scratch_bytes: template.scratch_bytes,
+        nest: None,
     }))
 }
 

@@ -4,11 +4,13 @@
 //!   a graph of its own (`plan::Rest`), specialised when the cut values are known.
 //! - `groups`: which calls share a loop nest;
 //! - [`run`]: the steps on one arena; `table`: the kernels' pointers, resolved before the run.
+//! - `interpret`: steps without machine code;
 //! - [`kernels`]: lowerings to kernels, compiled once by content.
 //!
 //! Bodies of If, Loop and Scan are graphs with plan caches of their own; captures are arguments, never copied.
 
 mod groups;
+mod interpret;
 pub mod kernels;
 pub mod plan;
 pub mod run;
@@ -17,7 +19,7 @@ mod tails;
 #[cfg(test)]
 mod tests;
 
-use crate::isa::{Effort, Isa};
+use crate::isa::{Effort, Isa, IsaLevel};
 use crate::pool::ThreadPool;
 use egret_ir::eval::{BodyRunner, Env, Limits};
 use egret_ir::plan::Planner;
@@ -39,11 +41,20 @@ pub struct ExecOptions {
     pub keep_values: bool,
     /// Whether calls may share loop nests; without, every value of the graph exists.
     pub fuse: bool,
+    /// What runs kernels.
+    pub level: IsaLevel,
 }
 
 impl Default for ExecOptions {
     fn default() -> ExecOptions {
-        ExecOptions { threads: 1, limits: Limits::default(), plans: 8, keep_values: false, fuse: true }
+        ExecOptions {
+            threads: 1,
+            limits: Limits::default(),
+            plans: 8,
+            keep_values: false,
+            fuse: true,
+            level: IsaLevel::default(),
+        }
     }
 }
 
@@ -53,14 +64,40 @@ pub struct Executable {
     shared: Shared,
 }
 
+/// What becomes of the kernels of plans.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Engine {
+    /// Machine code in this process.
+    Machine,
+    /// They are interpreted.
+    Interpreter,
+    /// They are only recorded, for an object file.
+    Recorder,
+}
+
 /// What all graphs of an executable share.
 pub(crate) struct Shared {
     pub(crate) planner: Arc<dyn Planner>,
     pub(crate) options: ExecOptions,
     pub(crate) pool: ThreadPool,
     pub(crate) isa: Isa,
+    pub(crate) engine: Engine,
     pub(crate) kernels: kernels::KernelCache,
     bodies: Mutex<HashMap<usize, Arc<GraphExec>>>,
+}
+
+impl Shared {
+    /// For plans whose kernels are recorded and not run.
+    pub(crate) fn recording(planner: Arc<dyn Planner>, options: ExecOptions, isa: Isa) -> Result<Shared> {
+        Shared::new(planner, ExecOptions { threads: 1, ..options }, isa, Engine::Recorder)
+    }
+
+    fn new(planner: Arc<dyn Planner>, options: ExecOptions, isa: Isa, engine: Engine) -> Result<Shared> {
+        let pool = ThreadPool::new(options.threads)
+            .map_err(|e| Error::limit(format!("{} threads cannot be started: {e}", options.threads)))?;
+        let kernels = kernels::KernelCache::default();
+        Ok(Shared { planner, options, pool, isa, engine, kernels, bodies: Mutex::new(HashMap::new()) })
+    }
 }
 
 /// A graph and its plans.
@@ -74,6 +111,11 @@ pub(crate) struct GraphExec {
 impl GraphExec {
     pub(crate) fn new(graph: Arc<Graph>) -> GraphExec {
         GraphExec { graph, optimised: false, plans: Mutex::new(Vec::new()) }
+    }
+
+    /// A graph on which the passes ran.
+    pub(crate) fn optimised(graph: Arc<Graph>) -> GraphExec {
+        GraphExec { optimised: true, ..GraphExec::new(graph) }
     }
 
     /// Whether the graph is as the passes would leave it for arguments of these types.
@@ -115,18 +157,14 @@ impl Executable {
     /// When a node violates its rule, or the machine offers no code generation.
     pub fn new(graph: Arc<Graph>, planner: Arc<dyn Planner>, options: ExecOptions) -> Result<Executable> {
         let graph = Arc::new(planner.optimise((*graph).clone())?);
-        let pool = ThreadPool::new(options.threads)
-            .map_err(|e| Error::limit(format!("{} threads cannot be started: {e}", options.threads)))?;
         let isa = Isa::native(Effort::Speed).map_err(|e| Error::unsupported(e.to_string()))?;
-        let shared = Shared {
-            planner,
-            options,
-            pool,
-            isa,
-            kernels: kernels::KernelCache::default(),
-            bodies: Mutex::new(HashMap::new()),
+        let (isa, engine) = match options.level {
+            IsaLevel::Interpret => (isa, Engine::Interpreter),
+            IsaLevel::BaselineWithoutFma => (isa.without_fma(), Engine::Machine),
+            IsaLevel::Baseline => (isa, Engine::Machine),
         };
-        Ok(Executable { main: GraphExec { optimised: true, ..GraphExec::new(graph) }, shared })
+        let shared = Shared::new(planner, options, isa, engine)?;
+        Ok(Executable { main: GraphExec::optimised(graph), shared })
     }
 
     /// The optimised graph.

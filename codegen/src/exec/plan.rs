@@ -85,8 +85,8 @@ pub struct Plan {
     /// Bytes of the weights that kernels read in another layout.
     packed_bytes: usize,
     pub(crate) rest: Option<Rest>,
-    /// Offset in the arena of each temporary.
-    pub(crate) temps: Vec<usize>,
+    /// Offset in the arena and length in bytes of each temporary.
+    pub(crate) temps: Vec<(usize, usize)>,
     pub(crate) tables: Tables,
     pub(crate) states: Mutex<Vec<State>>,
 }
@@ -143,9 +143,9 @@ impl Plan {
         let Build { mut steps, pending, temps } = build;
         let mut scratch_bytes = 0;
         let (compiled, compiled_any) = kernels::compile(pending.iter().map(|(_, k)| k), shared)?;
-        for ((at, k), entry) in pending.into_iter().zip(compiled) {
+        for ((at, k), code) in pending.into_iter().zip(compiled) {
             scratch_bytes = scratch_bytes.max(k.scratch_bytes);
-            steps[at] = Step::Kernel(k.with_entry(entry));
+            steps[at] = Step::Kernel(k.with_code(code));
         }
         let mut plan = Plan {
             graph,
@@ -171,6 +171,11 @@ impl Plan {
             give_back_heap();
         }
         Ok(plan)
+    }
+
+    /// Floating-point operations of the plan's kernels.
+    pub fn flops(&self) -> u64 {
+        self.steps.iter().map(|s| if let Step::Kernel(k) = s { k.flops } else { 0 }).sum()
     }
 
     /// The value whose bytes `v` is.
@@ -223,7 +228,7 @@ impl Plan {
         self.arena_bytes.saturating_add(scratch).saturating_add(results).saturating_add(self.packed_bytes)
     }
 
-    fn size_bytes(&self, v: ValueId) -> Result<usize> {
+    pub(crate) fn size_bytes(&self, v: ValueId) -> Result<usize> {
         let (dtype, shape) = self
             .graph
             .ty(v)
@@ -281,7 +286,7 @@ impl Plan {
         }
         let placement = shared.planner.place(&buffers);
         debug_assert!(disjoint(&buffers, &placement.offsets), "live buffers overlap");
-        self.temps = placement.offsets[values.len()..].to_vec();
+        self.temps = placement.offsets[values.len()..].iter().zip(temps).map(|(&at, t)| (at, t.size_bytes)).collect();
         for (v, at) in values.into_iter().zip(&placement.offsets) {
             self.places[v] = Place::Arena(*at);
         }

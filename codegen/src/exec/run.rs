@@ -1,9 +1,10 @@
 //! Running a plan: pointers resolved, steps in order, results handed over.
 
-use super::kernels::KernelStep;
+use super::kernels::{BufferRef, Code, KernelStep};
 use super::plan::{Place, Plan, Step};
 use super::table::State;
 use super::{Compiled, GraphExec, Shared};
+use crate::interp::Region;
 use egret_ir::eval::{Env, eval_call};
 use egret_ir::tensor::AlignedBytes;
 use egret_ir::{DType, Error, Result, Tensor, Type, Value, ValueId};
@@ -229,6 +230,21 @@ impl<'a> Run<'a> {
             self.check_indices(*v, *extent).map_err(|e| e.at(self.plan.graph.describe_with_types(*n)))?;
         }
         let call = self.plan.tables.call(step).ok_or_else(|| Error::bug("a kernel without a table"))?;
+        if let Code::Recorded(kernel) = &k.code {
+            let mut regions = Vec::with_capacity(k.buffers.len());
+            for (b, &start) in k.buffers.iter().zip(self.state.table(call)) {
+                let len_bytes = match b {
+                    BufferRef::Packed(bytes) => bytes.len(),
+                    BufferRef::Value(v) => self.plan.size_bytes(*v)?,
+                    BufferRef::Temp(t) => self.plan.temps[*t].1,
+                    BufferRef::HostTable => size_of_val(crate::lower::host_table()),
+                    BufferRef::Scratch => self.state.scratch_bytes(),
+                };
+                regions.push(Region { start, len_bytes });
+            }
+            // SAFETY: the regions are the kernel's buffers, each of its own length, bound as below.
+            return unsafe { super::interpret::step(k, kernel, &regions, self.shared.isa.has_fma) };
+        }
         // SAFETY: the table holds a pointer for each buffer of the kernel's description, made from the types for which the
         // kernel was recorded (Plan::new), each buffer as long as its type says (Plan::place, pack, run_graph's look-up by
         // type); arguments and results are bound before the first step and host values when they are made, before any

@@ -5,7 +5,7 @@
 //! calls) is written where it is known, by lists of the entries that want it. A kernel of a run is then one call.
 
 use super::Shared;
-use super::kernels::BufferRef;
+use super::kernels::{BufferRef, Code};
 use super::plan::{Place, Plan, Step};
 use crate::jit::KernelAbi;
 use egret_ir::tensor::AlignedBytes;
@@ -26,7 +26,8 @@ enum Slot {
 
 /// A kernel with its table.
 pub(crate) struct Call {
-    entry: KernelAbi,
+    /// Machine code, where there is any.
+    entry: Option<KernelAbi>,
     /// First entry of its table.
     start: usize,
     /// Entries of its table.
@@ -74,7 +75,7 @@ impl Tables {
                 tables.slots.push(slot);
             }
             tables.calls.push(Some(Call {
-                entry: k.entry.raw(),
+                entry: if let Code::Machine(entry) = &k.code { Some(entry.raw()) } else { None },
                 start,
                 len: k.buffers.len(),
                 extent: k.extent,
@@ -90,7 +91,7 @@ impl Tables {
         let at = self.slots.len();
         Ok(match buffer {
             BufferRef::Packed(bytes) => Slot::Fixed(bytes.as_slice().as_ptr() as usize),
-            BufferRef::Temp(t) => Slot::Arena(plan.temps[*t]),
+            BufferRef::Temp(t) => Slot::Arena(plan.temps[*t].0),
             BufferRef::HostTable => Slot::Fixed(crate::lower::host_table().as_ptr() as usize),
             BufferRef::Scratch => Slot::Scratch,
             BufferRef::Value(v) => {
@@ -203,25 +204,33 @@ impl State {
         unsafe { std::slice::from_raw_parts(self.arena_base.wrapping_add(at), len) }
     }
 
-    /// Runs a kernel on its table.
+    /// A kernel's table, with the scratch of the calling thread.
+    pub(crate) fn table(&self, call: &Call) -> &[*mut u8] {
+        &self.pointers[call.start..call.start + call.len]
+    }
+
+    /// Bytes of a thread's scratch.
+    pub(crate) fn scratch_bytes(&self) -> usize {
+        self.scratch_stride
+    }
+
+    /// Runs a kernel on its table; does nothing where there is no machine code for it.
     ///
     /// # Safety
     /// The entries of the call must be bound to buffers of the plan's types, each as long as its type says.
     pub(crate) unsafe fn call(&mut self, tables: &Tables, call: &Call, shared: &Shared) {
-        if call.extent == 0 {
-            return;
-        }
-        let mine = &self.pointers[call.start..call.start + call.len];
+        let Some(entry) = call.entry.filter(|_| call.extent > 0) else { return };
+        let mine = self.table(call);
         if call.alone {
             // SAFETY: of the pointers the caller; of the scratch State::new. The kernel is the plan's, which lives.
-            unsafe { (call.entry)(mine.as_ptr(), 0, call.extent as i64) };
+            unsafe { entry(mine.as_ptr(), 0, call.extent as i64) };
             return;
         }
         let table = Pointers { mine, scratch_base: self.scratch_base, slots: &tables.slots[call.start..][..call.len] };
         shared.pool.parallel_for(call.extent, call.grain, &|thread, begin, end| {
             let run = |bufs: &[*mut u8]| {
                 // SAFETY: as above; each thread has scratch of its own, and the ranges of a kernel write disjoint parts.
-                unsafe { (call.entry)(bufs.as_ptr(), begin as i64, end as i64) }
+                unsafe { entry(bufs.as_ptr(), begin as i64, end as i64) }
             };
             table.with_scratch(thread * self.scratch_stride, run);
         });

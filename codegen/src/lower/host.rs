@@ -120,6 +120,29 @@ impl Host {
     }
 }
 
+/// Whether the function at an entry has two operands.
+#[cfg(test)]
+pub(crate) fn is_binary(slot: usize) -> bool {
+    (2 * UNARY.len()..2 * UNARY.len() + 4 * BINARY.len()).contains(&slot)
+}
+
+/// The name in the runtime library of the function at an entry of the table.
+pub(crate) fn symbol(slot: usize) -> String {
+    let (n_unary, n_binary) = (2 * UNARY.len(), 4 * BINARY.len());
+    let lower = |t: &dyn std::fmt::Debug| format!("{t:?}").to_lowercase();
+    match slot {
+        k if k < n_unary => format!("egret_{}_{}", lower(&UNARY[k / 2]), ["f32", "f64"][k % 2]),
+        k if k < n_unary + n_binary => {
+            let k = k - n_unary;
+            format!("egret_{}_{}", lower(&BINARY[k / 4]), ["f32", "f64", "i64", "u64"][k % 4])
+        }
+        k => {
+            let k = k - n_unary - n_binary;
+            format!("egret_{}_{}", ["decode", "encode", "encode_saturating"][k % 3], lower(&NARROW[k / 3]))
+        }
+    }
+}
+
 /// The function table that kernels of loop nests expect: code addresses, valid as long as the program runs.
 pub fn host_table() -> &'static [usize] {
     static TABLE: OnceLock<Vec<usize>> = OnceLock::new();
