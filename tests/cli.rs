@@ -48,14 +48,14 @@ fn fails(args: &[&str]) -> (i32, String) {
 }
 
 #[test]
-fn every_sample_image_is_recognised_at_both_levels() {
+fn every_sample_image_is_recognised_at_every_level() {
     let expected: Value =
         serde_json::from_str(&std::fs::read_to_string(models().join("expected.json")).unwrap()).unwrap();
     let samples = expected["samples"].as_object().unwrap();
     assert_eq!(samples.len(), 10);
     for (file, sample) in samples {
         let input = format!("image={}", models().join(file).display());
-        for level in ["reference", "native"] {
+        for level in ["reference", "interpret", "baseline-without-fma", "baseline", "native"] {
             let shown = json(&["run", &digits(), "--input", &input, "--level", level, "--json", "--elements", "10"]);
             let got = shown["outputs"][0]["value"]["elements"].as_array().unwrap();
             for (g, w) in got.iter().zip(sample["probabilities"].as_array().unwrap()) {

@@ -5,6 +5,5 @@
 //! link with `-lm`. The file needs `core` alone, so that `rustc` builds it for any target without a package.
 
 #![no_std]
-#![allow(non_snake_case, reason = "names of symbols")]
 
 include!("functions.rs");

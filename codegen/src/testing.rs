@@ -1,6 +1,7 @@
 //! Support for the tests of this crate: run one kernel on vectors, pseudo-random data, a compile check for aarch64.
 
 use crate::builder::KernelFn;
+use crate::interp::{self, Region};
 use crate::isa::{Effort, Isa};
 use crate::jit::CompiledKernels;
 
@@ -37,12 +38,38 @@ pub(crate) fn compile(kernels: &[KernelFn]) -> CompiledKernels {
     CompiledKernels::compile(kernels, &Isa::native(Effort::Speed).unwrap(), 1).unwrap()
 }
 
-/// Runs `kernel` over `0..extent` on byte views of the buffers.
+/// Whether this machine's code rounds `fma` once.
+pub(crate) fn fused() -> bool {
+    Isa::native(Effort::Quick).unwrap().has_fma
+}
+
+/// Runs `kernel` over `0..extent` in the interpreter, which checks every access.
+pub(crate) fn interpret(kernel: &KernelFn, bufs: &mut [&mut [u8]], extent: i64) {
+    let regions: Vec<Region> = bufs.iter_mut().map(|b| Region::of(b)).collect();
+    // SAFETY: the regions are exclusive slices; a function table among them holds the functions that the test put there.
+    unsafe { interp::run(kernel, &regions, 0, extent, fused()) }.unwrap();
+}
+
+/// The same bytes, but for which NaN it is.
+#[track_caller]
+pub(crate) fn assert_same_bits(interpreted: &[u8], compiled: &[u8]) {
+    let nan = |w: &[u8]| f32::from_le_bytes([w[0], w[1], w[2], w[3]]).is_nan();
+    let same = |(a, b): (&[u8], &[u8])| a == b || a.len() == 4 && nan(a) && nan(b);
+    assert_eq!(interpreted.len(), compiled.len());
+    let differs = interpreted.chunks(4).zip(compiled.chunks(4)).position(|words| !same(words));
+    assert_eq!(differs, None, "word that differs: {interpreted:?} interpreted, {compiled:?} compiled");
+}
+
+/// Runs `kernel` over `0..extent` on byte views of the buffers: interpreted on copies of them, then compiled; both must
+/// give the same bits.
 pub(crate) fn run(kernel: &KernelFn, bufs: &mut [&mut [u8]], extent: i64) {
+    let mut copies: Vec<Vec<u8>> = bufs.iter().map(|b| b.to_vec()).collect();
+    interpret(kernel, &mut copies.iter_mut().map(Vec::as_mut_slice).collect::<Vec<_>>(), extent);
     let code = compile(std::slice::from_ref(kernel));
     let table: Vec<*mut u8> = bufs.iter_mut().map(|b| b.as_mut_ptr()).collect();
     // SAFETY: every test passes the buffers that its kernel names, of the sizes it uses.
     unsafe { code.entry(0).call(table.as_ptr(), 0, extent) };
+    copies.iter().zip(bufs).for_each(|(copy, b)| assert_same_bits(copy, b));
 }
 
 /// Byte view of plain numbers.

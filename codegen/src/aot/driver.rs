@@ -7,7 +7,6 @@
 use super::AotOptions;
 use super::weights::{ALIGN, Blob};
 use crate::builder::{Builder, CmpOp, Cvt, Elem, Inst, KernelFn, Ty};
-use crate::error::CodegenError;
 use crate::exec::Shared;
 use crate::exec::kernels::{BufferRef, Code, KernelStep};
 use crate::exec::plan::{Place, Plan, Step};
@@ -17,7 +16,8 @@ use crate::lower::host;
 use cranelift_codegen::Context;
 use cranelift_codegen::ir::condcodes::IntCC;
 use cranelift_codegen::ir::{
-    AbiParam, GlobalValue, InstBuilder, MemFlagsData, Signature, StackSlot, StackSlotData, StackSlotKind, Value, types,
+    AbiParam, FuncRef, GlobalValue, InstBuilder, MemFlagsData, Signature, StackSlot, StackSlotData, StackSlotKind,
+    Value, types,
 };
 use cranelift_frontend::{FunctionBuilder, FunctionBuilderContext};
 use cranelift_module::{DataDescription, DataId, FuncId, Linkage, Module};
@@ -183,7 +183,7 @@ impl Object {
     /// Compiles the kernels; their functions in order.
     fn kernels(&mut self, kernels: &[Arc<KernelFn>], isa: &Isa, name: &str, threads: usize) -> Result<Vec<FuncId>> {
         let refs: Vec<&KernelFn> = kernels.iter().map(|k| &**k).collect();
-        let codes = jit::compile_all(&refs, isa, threads).map_err(|e: CodegenError| failed(e))?;
+        let codes = jit::compile_all(&refs, isa, threads).map_err(failed)?;
         let mut functions = Vec::with_capacity(codes.len());
         for (i, (kernel, code)) in kernels.iter().zip(codes).enumerate() {
             let readable: String =
@@ -257,6 +257,8 @@ struct Driver<'a, 'b, 'f> {
     scratch_at: usize,
     table: Option<DataId>,
     table_value: Option<GlobalValue>,
+    /// Functions as the driver refers to them.
+    callees: HashMap<FuncId, FuncRef>,
 }
 
 /// Accesses that cannot fault, given arguments as the header says.
@@ -288,6 +290,7 @@ impl<'a, 'b, 'f> Driver<'a, 'b, 'f> {
             scratch_at: 0,
             table: None,
             table_value: None,
+            callees: HashMap::new(),
         }
     }
 
@@ -328,7 +331,8 @@ impl<'a, 'b, 'f> Driver<'a, 'b, 'f> {
     }
 
     fn call(&mut self, function: FuncId, args: &[Value]) {
-        let callee = self.object.module.declare_func_in_func(function, self.fb.func);
+        let (module, func) = (&mut self.object.module, &mut *self.fb.func);
+        let callee = *self.callees.entry(function).or_insert_with(|| module.declare_func_in_func(function, func));
         self.fb.ins().call(callee, args);
     }
 
@@ -363,7 +367,7 @@ impl<'a, 'b, 'f> Driver<'a, 'b, 'f> {
                     None => self.fb.ins().iconst(types::I64, 0),
                 },
             };
-            self.fb.ins().stack_store(address, self.slot, 8 * i as i32);
+            self.fb.ins().stack_store(types::I64, address, self.slot, 8 * i as i32);
         }
         self.call_kernel(kernel, k.extent);
         Ok(())
@@ -373,10 +377,10 @@ impl<'a, 'b, 'f> Driver<'a, 'b, 'f> {
     fn check(&mut self, check: FuncId, v: ValueId, size_bytes: usize, code: usize) -> Result<()> {
         let indices = self.value(v)?;
         let found = self.fb.ins().stack_addr(types::I64, self.found, 0);
-        self.fb.ins().stack_store(indices, self.slot, 0);
-        self.fb.ins().stack_store(found, self.slot, 8);
+        self.fb.ins().stack_store(types::I64, indices, self.slot, 0);
+        self.fb.ins().stack_store(types::I64, found, self.slot, 8);
         self.call_kernel(check, size_bytes / dtype_of(self.plan, v).size_bytes());
-        let wrong = self.fb.ins().stack_load(types::I64, self.found, 0);
+        let wrong = self.fb.ins().stack_load(types::I64, types::I64, self.found, 0);
         let wrong = self.fb.ins().icmp_imm_s(IntCC::NotEqual, wrong, 0);
         let (bad, good) = (self.fb.create_block(), self.fb.create_block());
         self.fb.ins().brif(wrong, bad, &[], good, &[]);

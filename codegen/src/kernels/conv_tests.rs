@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::kernels::EpilogueOperand;
-use crate::testing::{Rng, bytes, compile};
+use crate::testing::{Rng, assert_same_bits, bytes, compile, interpret};
 
 /// The definition, in f64.
 fn reference(desc: &ConvDesc, image: &[f32], weights: &[f32]) -> Vec<f64> {
@@ -116,6 +116,14 @@ fn check_plan(
         results.push(out);
     }
     assert_eq!(results[0], results[1]);
+    // The interpreter is slow: not for the largest.
+    if plan.flops < 40_000 {
+        let (mut again, mut scratch) = (vec![f32::NAN; out_len], vec![0xffu8; plan.scratch_len_bytes]);
+        let mut bufs =
+            [bytes(image), bytes(&mut weights), bytes(&mut again), &mut scratch[..], bytes(bias), bytes(residual)];
+        interpret(&plan.kernel, &mut bufs, plan.parallel_extent as i64);
+        assert_same_bits(bytes(&mut again), bytes(&mut results[0]));
+    }
 }
 
 fn desc(n: usize, groups: usize, c: usize, oc: usize, axes: &[ConvAxis]) -> ConvDesc {

@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::kernels::EpilogueOperand;
-use crate::testing::{Rng, bytes, compile};
+use crate::testing::{Rng, assert_same_bits, bytes, compile, interpret};
 
 /// Runs a plan on one matrix set; returns C, which starts as NaN so that unwritten elements show.
 fn run(
@@ -24,6 +24,14 @@ fn run(
         let (lo, hi) = (extent * piece / pieces, extent * (piece + 1) / pieces);
         // SAFETY: buffers of the sizes that the description states.
         unsafe { code.entry(0).call(table.as_ptr(), lo as i64, hi as i64) };
+    }
+    // The interpreter is slow: not for the largest.
+    if plan.plan.flops < 40_000 {
+        let (mut again, mut scratch) = (vec![f32::NAN; c_len], vec![0u8; plan.plan.scratch_len_bytes]);
+        let mut bufs = vec![bytes(a), bytes(rhs), bytes(&mut again), &mut scratch];
+        bufs.extend(extra.iter_mut().map(|v| bytes(v)));
+        interpret(&plan.plan.kernel, &mut bufs, extent as i64);
+        assert_same_bits(bytes(&mut again), bytes(&mut c));
     }
     c
 }

@@ -5,8 +5,10 @@ use egret_ir::loops::testing::{Random, random_compute, random_input};
 use egret_ir::loops::{Compute, ComputeBuilder, ReduceOp, UnOp, inline, interp, narrow, schedule};
 
 use super::*;
+use crate::interp::Region;
 use crate::isa::{Effort, Isa};
 use crate::jit::CompiledKernels;
+use crate::testing::assert_same_bits;
 
 /// Compiles and runs a program on inputs given as bytes.
 fn run(program: &Program, inputs: &[&[u8]]) -> Vec<Vec<u8>> {
@@ -27,6 +29,18 @@ fn run(program: &Program, inputs: &[&[u8]]) -> Vec<Vec<u8>> {
             bytes
         })
         .collect();
+    let mut interpreted = memory.clone();
+    for kernel in &lowered {
+        let mut scratch = vec![0u8; kernel.scratch_bytes];
+        let mut regions: Vec<Region> =
+            interpreted.iter_mut().map(|m| Region { len_bytes: m.len() - GUARD, ..Region::of(m) }).collect();
+        regions.push(Region::of(&mut scratch));
+        let mut table = host_table().to_vec();
+        regions.push(Region::of(&mut table));
+        // SAFETY: as below.
+        unsafe { crate::interp::run(&kernel.kernel, &regions, 0, kernel.extent, isa.has_fma) }
+            .unwrap_or_else(|e| panic!("{e}\n{program}"));
+    }
     for (k, kernel) in lowered.iter().enumerate() {
         let mut scratch = vec![0u8; kernel.scratch_bytes + GUARD];
         let mut table: Vec<*mut u8> = memory.iter_mut().map(|m| m.as_mut_ptr()).collect();
@@ -40,6 +54,7 @@ fn run(program: &Program, inputs: &[&[u8]]) -> Vec<Vec<u8>> {
             code.entry(k).call(table.as_ptr(), middle, kernel.extent);
         }
     }
+    memory.iter().zip(&interpreted).for_each(|(compiled, other)| assert_same_bits(other, compiled));
     for (bytes, b) in memory.iter_mut().zip(&program.buffers) {
         let guard = bytes.split_off(b.len_elems * b.dtype.size_bytes());
         assert!(guard.iter().all(|&g| g == 0xa5), "written past the end of {:?}\n{program}", b.role);
@@ -63,7 +78,12 @@ fn check(compute: &Compute, r: &mut Random, what: &str) {
     let mut fused = compute.clone();
     inline(&mut fused);
     let program = schedule(&fused).unwrap();
+    let nests = interp::run(&program, &inputs).unwrap();
     let got = run(&program, &inputs);
+    for (o, (w, n)) in wanted.iter().zip(&nests).enumerate() {
+        let dtype = compute.stages[compute.outputs[o]].desc.dtype;
+        assert!(equal(dtype, w, n), "{what}, output {o} of the nests\n{fused}\n{program}");
+    }
     for (o, (w, g)) in wanted.iter().zip(&got).enumerate() {
         let dtype = compute.stages[compute.outputs[o]].desc.dtype;
         assert!(equal(dtype, w, g), "{what}, output {o}\n{fused}\n{program}\nwanted {w:?}\n   got {g:?}");
