@@ -1,16 +1,19 @@
-//! Composite operators of ONNX Runtime's domain replaced by what they stand for, so that their parts are compiled and
+//! Composite operators of ONNX Runtime's domain and of the optimisers' domain replaced by what they stand for, so that their parts are compiled and
 //! fused like any others. An operator whose expansion is not known for its operands stays.
 
 use egret_ir::graph::Node;
 use egret_ir::{Graph, GraphBuilder, Result, ValueId};
 
-/// Replaces each node of `com.microsoft` that has an expansion.
+/// Domains whose operators with an expansion are defined by it.
+const COMPOSITES: &[&str] = &["ai.onnx.preview.training", "com.microsoft"];
+
+/// Replaces each node of these domains that has an expansion.
 ///
 /// # Errors
 /// None at present; a node whose expansion is refused stays as it is.
 pub fn expand_composites(mut graph: Graph) -> Result<Graph> {
     for node in std::mem::take(&mut graph.nodes) {
-        let parts = if node.op.def().domain == "com.microsoft" { expansion(&graph, &node) } else { None };
+        let parts = if COMPOSITES.contains(&node.op.def().domain) { expansion(&graph, &node) } else { None };
         match parts {
             Some((parts, args, results)) => splice(&mut graph, &node, &parts, &args, &results),
             None => graph.nodes.push(node),

@@ -26,6 +26,8 @@ pub(crate) fn run(report: &mut Report) -> Result<()> {
     let onnx = paths::onnx_cases()?;
     let small = ["node", "simple", "pytorch-converted", "pytorch-operator"].map(|kind| onnx.join(kind));
     conform(report, "conformance", "reference,native", &small)?;
+    runtime_cases(report)?;
+    operators(report)?;
     // The plain loops of the reference would take minutes for networks of full size.
     conform(report, "networks of onnx", "native", &[onnx.join("light")])?;
     let zoo = paths::root().join("../shared/zoo/tiny");
@@ -33,6 +35,23 @@ pub(crate) fn run(report: &mut Report) -> Result<()> {
         return conform(report, "networks of papers", "reference,native", &[zoo]);
     }
     report.step("networks of papers", "cargo xtask test", || Ok(Outcome::Skipped("no ../shared/zoo/tiny".to_owned())))
+}
+
+/// Single-node cases of the operators that ONNX has no cases of, answered by ONNX Runtime.
+fn runtime_cases(report: &mut Report) -> Result<()> {
+    let folder = paths::target()?.join("runtime-cases");
+    let script = Cmd::new(paths::venv_python()).arg("tests/python/runtime_cases.py").arg("--out").arg(&folder);
+    report.step("cases of onnxruntime", &script.to_string(), || script.run().map(|()| Outcome::Done))?;
+    conform(report, "operators of onnxruntime", "reference,native", &[folder])
+}
+
+/// Compares the operators with the schemas of the onnx package.
+fn operators(report: &mut Report) -> Result<()> {
+    let egret = paths::target()?.join(PROFILE).join("egret");
+    let cmd = Cmd::new(paths::venv_python())
+        .args(["tests/python/missing_operators.py", "--manifest", "tests/conformance/operators.txt", "--egret"])
+        .arg(egret);
+    counted(report, "operators of onnx", &cmd, Count::from_conform)
 }
 
 /// Runs the built `egret` on folders of test cases. Cases that are known to fail are listed with the reason in

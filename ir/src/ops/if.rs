@@ -5,8 +5,9 @@
 //! - **C3** results at one position have one kind and element type
 //!
 //! The branches take no arguments; outer values reach them as captures. Extents in which the branches differ depend on
-//! data. Where `cond` is a constant only the branch taken is typed. ONNX `If`: opset 1, 11, 13 (sequences),
-//! 16 (optionals), 19, 21, 23, 24, 25 (types).
+//! data. Where `cond` is a constant only the branch taken is typed; elsewhere one branch may break an operator's rule (models
+//! choose by the rank of an operand), which is an error when it is taken.
+//! ONNX `If`: opset 1, 11, 13 (sequences), 16 (optionals), 19, 21, 23, 24, 25 (types).
 
 use super::common::*;
 use super::move_common::*;
@@ -50,8 +51,13 @@ impl Op for If {
             let facts = cx.infer_body(self.branch(taken), &[])?;
             return facts.into_iter().try_for_each(|f| cx.output_fact(f));
         }
-        let a = cx.infer_body(&self.then_branch, &[])?;
-        let b = cx.infer_body(&self.else_branch, &[])?;
+        let (a, b) = match (cx.infer_body(&self.then_branch, &[]), cx.infer_body(&self.else_branch, &[])) {
+            (Ok(a), Ok(b)) => (a, b),
+            (Ok(facts), Err(Stop::Fail(e))) | (Err(Stop::Fail(e)), Ok(facts)) if e.label().is_some() => {
+                return facts.into_iter().try_for_each(|f| cx.output_fact(f));
+            }
+            (Err(e), _) | (_, Err(e)) => return Err(e),
+        };
         for (a, b) in a.into_iter().zip(b) {
             if a == b {
                 cx.output_fact(a)?;
@@ -96,6 +102,34 @@ mod tests {
 
     fn node(a: Tensor, b: Tensor) -> crate::Attrs {
         [("then_branch".to_owned(), branch(a)), ("else_branch".to_owned(), branch(b))].into()
+    }
+
+    #[test]
+    fn if_lets_one_branch_break_a_rule_until_it_is_taken() {
+        let broken = {
+            // Axis 0 has two entries, which cannot be left out.
+            let mut g = Graph::new("broken");
+            let x = g.add_constant("", Tensor::from_slice(&[2], &[1f32, 2.0]));
+            let axis = g.add_constant("", Tensor::from_slice(&[1], &[0i64]));
+            let y = g.add_value("", Type::Unknown);
+            let op = (crate::ops::find("ai.onnx", "Squeeze").unwrap().parse)(&attrs! {}).unwrap();
+            g.nodes.push(crate::Node {
+                op,
+                name: String::new(),
+                inputs: vec![Some(x), Some(axis)],
+                captures: vec![],
+                outputs: vec![Some(y)],
+            });
+            g.outputs = vec![y];
+            Attr::Graph(Arc::new(g))
+        };
+        let good = Tensor::from_slice(&[1], &[1f32]);
+        let a: crate::Attrs =
+            [("then_branch".to_owned(), broken), ("else_branch".to_owned(), branch(good.clone()))].into();
+        let t = infer1("If", a.clone(), &[Fact::of(Type::tensor(DType::Bool, &[]))]).unwrap().ty;
+        assert_eq!(t, Type::tensor(DType::F32, &[1]));
+        assert_eq!(run1("If", a.clone(), &[Tensor::from_bools(&[], [false])]).unwrap(), good);
+        assert!(run1("If", a, &[Tensor::from_bools(&[], [true])]).is_err());
     }
 
     #[test]

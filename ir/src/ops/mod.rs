@@ -51,6 +51,7 @@ pub mod ceil;
 pub mod celu;
 pub mod center_crop_pad;
 pub mod clip;
+pub mod col2im;
 pub mod compress;
 pub mod concat;
 pub mod concat_from_sequence;
@@ -63,8 +64,10 @@ pub mod cos;
 pub mod cosh;
 pub mod cum_prod;
 pub mod cum_sum;
+pub mod deform_conv;
 pub mod depth_to_space;
 pub mod dequantize_linear;
+pub mod det;
 pub mod dft;
 pub mod div;
 pub mod dropout;
@@ -98,6 +101,7 @@ pub mod hard_swish;
 pub mod hardmax;
 pub mod identity;
 pub mod r#if;
+pub mod image_decoder;
 pub mod instance_normalization;
 pub mod is_inf;
 pub mod is_nan;
@@ -116,6 +120,8 @@ pub mod mat_mul;
 pub mod mat_mul_integer;
 pub mod max;
 pub mod max_pool;
+pub mod max_roi_pool;
+pub mod max_unpool;
 pub mod mean;
 pub mod mean_variance_normalization;
 pub mod mel_weight_matrix;
@@ -158,6 +164,7 @@ pub mod reduce_min;
 pub mod reduce_prod;
 pub mod reduce_sum;
 pub mod reduce_sum_square;
+pub mod regex_full_match;
 pub mod relu;
 pub mod reshape;
 pub mod resize;
@@ -206,9 +213,11 @@ pub mod swish;
 pub mod tan;
 pub mod tanh;
 pub mod tensor_scatter;
+pub mod tf_idf_vectorizer;
 pub mod thresholded_relu;
 pub mod tile;
 pub mod top_k;
+pub mod training;
 pub mod transpose;
 pub mod trilu;
 pub mod unique;
@@ -248,6 +257,7 @@ pub static OPS: &[&OpDef] = &[
     &celu::DEF,
     &center_crop_pad::DEF,
     &clip::DEF,
+    &col2im::DEF,
     &compress::DEF,
     &concat::DEF,
     &concat_from_sequence::DEF,
@@ -260,8 +270,10 @@ pub static OPS: &[&OpDef] = &[
     &cosh::DEF,
     &cum_prod::DEF,
     &cum_sum::DEF,
+    &deform_conv::DEF,
     &depth_to_space::DEF,
     &dequantize_linear::DEF,
+    &det::DEF,
     &dft::DEF,
     &div::DEF,
     &dropout::DEF,
@@ -294,6 +306,7 @@ pub static OPS: &[&OpDef] = &[
     &hard_swish::DEF,
     &hardmax::DEF,
     &identity::DEF,
+    &image_decoder::DEF,
     &instance_normalization::DEF,
     &is_inf::DEF,
     &is_nan::DEF,
@@ -311,27 +324,47 @@ pub static OPS: &[&OpDef] = &[
     &mat_mul_integer::DEF,
     &max::DEF,
     &max_pool::DEF,
+    &max_roi_pool::DEF,
+    &max_unpool::DEF,
     &mean::DEF,
     &mean_variance_normalization::DEF,
     &mel_weight_matrix::DEF,
     &microsoft::bias_gelu::DEF,
     &microsoft::dequantize_linear::DEF,
+    &microsoft::dynamic_quantize_lstm::DEF,
+    &microsoft::dynamic_quantize_mat_mul::DEF,
     &microsoft::fast_gelu::DEF,
+    &microsoft::fused_conv::DEF,
+    &microsoft::fused_gemm::DEF,
+    &microsoft::fused_mat_mul::DEF,
+    &microsoft::gather_block_quantized::DEF,
     &microsoft::gelu::DEF,
+    &microsoft::inverse::DEF,
+    &microsoft::mat_mul_integer_to_float::DEF,
+    &microsoft::mat_mul_n_bits::DEF,
+    &microsoft::nhwc_max_pool::DEF,
+    &microsoft::q_gemm::DEF,
     &microsoft::q_linear_add::DEF,
     &microsoft::q_linear_average_pool::DEF,
     &microsoft::q_linear_concat::DEF,
+    &microsoft::q_linear_conv::DEF,
     &microsoft::q_linear_global_average_pool::DEF,
     &microsoft::q_linear_leaky_relu::DEF,
     &microsoft::q_linear_mul::DEF,
     &microsoft::q_linear_sigmoid::DEF,
+    &microsoft::q_linear_softmax::DEF,
+    &microsoft::q_linear_where::DEF,
     &microsoft::quantize_linear::DEF,
     &microsoft::quick_gelu::DEF,
+    &microsoft::transpose_mat_mul::DEF,
+    &microsoft::trilu::DEF,
     &min::DEF,
     &mish::DEF,
     &ml::array_feature_extractor::DEF,
     &ml::binarizer::DEF,
+    &ml::cast_map::DEF,
     &ml::category_mapper::DEF,
+    &ml::dict_vectorizer::DEF,
     &ml::feature_vectorizer::DEF,
     &ml::imputer::DEF,
     &ml::label_encoder::DEF,
@@ -340,9 +373,12 @@ pub static OPS: &[&OpDef] = &[
     &ml::normalizer::DEF,
     &ml::one_hot_encoder::DEF,
     &ml::scaler::DEF,
+    &ml::svm_classifier::DEF,
+    &ml::svm_regressor::DEF,
     &ml::tree_ensemble::DEF,
     &ml::tree_ensemble_classifier::DEF,
     &ml::tree_ensemble_regressor::DEF,
+    &ml::zip_map::DEF,
     &modulo::DEF,
     &mul::DEF,
     &multinomial::DEF,
@@ -381,6 +417,7 @@ pub static OPS: &[&OpDef] = &[
     &reduce_prod::DEF,
     &reduce_sum::DEF,
     &reduce_sum_square::DEF,
+    &regex_full_match::DEF,
     &relu::DEF,
     &reshape::DEF,
     &resize::DEF,
@@ -429,9 +466,13 @@ pub static OPS: &[&OpDef] = &[
     &tan::DEF,
     &tanh::DEF,
     &tensor_scatter::DEF,
+    &tf_idf_vectorizer::DEF,
     &thresholded_relu::DEF,
     &tile::DEF,
     &top_k::DEF,
+    &training::adagrad::DEF,
+    &training::adam::DEF,
+    &training::momentum::DEF,
     &transpose::DEF,
     &trilu::DEF,
     &unique::DEF,

@@ -2,7 +2,12 @@
 //! read like numpy's `RandomState`, on which ONNX's reference is built. So a node with a seed gives the reference's
 //! numbers, the same on every machine.
 
-use crate::eval::Env;
+use super::common::*;
+use crate::dtype::DType;
+use crate::error::Result;
+use crate::eval::{Env, EvalCx};
+use crate::rule::{RuleCx, RuleResult};
+use crate::tensor::Tensor;
 
 /// Words of state.
 const N: usize = 624;
@@ -80,6 +85,25 @@ impl Rng {
         let u = self.uniform();
         if p <= 0.5 { u > 1.0 - p } else { u <= p }
     }
+}
+
+/// Rule of a result of a given element type and shape. Labels: C1 the type, C2 the extents.
+pub fn given_rule(cx: &mut RuleCx<'_>, dtype: DType, shape: &[Dim]) -> RuleResult {
+    cx.require("C1", sets::FLOATS.contains(&dtype), || format!("dtype is {dtype}"))?;
+    for d in shape {
+        cx.require_that("C2", Cond::le(&Dim::ZERO, d))?;
+    }
+    cx.output(dtype, shape.to_vec())
+}
+
+/// The call's result, each element drawn by `draw`.
+///
+/// # Errors
+/// When it is too large.
+pub fn fill(cx: &EvalCx<'_>, seed: Option<f32>, draw: impl Fn(&mut Rng) -> f64) -> Result<Tensor> {
+    let (dtype, shape) = cx.out(0)?;
+    let mut rng = Rng::new(cx.env, seed);
+    Ok(Tensor::from_floats(dtype, &shape, (0..len_elems(&shape)?).map(|_| draw(&mut rng))))
 }
 
 #[cfg(test)]

@@ -7,12 +7,11 @@
 //! (bfloat16).
 
 use super::common::*;
-use super::random::Rng;
+use super::random::{fill, given_rule};
 use crate::dtype::DType;
 use crate::error::Result;
 use crate::eval::EvalCx;
 use crate::rule::{RuleCx, RuleResult};
-use crate::tensor::Tensor;
 
 attributes! {
     /// Attributes of `RandomNormal`.
@@ -34,15 +33,12 @@ impl Op for RandomNormal {
     op_basics!();
 
     fn rule(&self, cx: &mut RuleCx<'_>) -> RuleResult {
-        cx.require("C1", sets::FLOATS.contains(&self.dtype), || format!("dtype is {}", self.dtype))?;
-        for d in &self.shape {
-            cx.require_that("C2", Cond::le(&Dim::int(0), d))?;
-        }
-        cx.output(self.dtype, self.shape.clone())
+        given_rule(cx, self.dtype, &self.shape)
     }
 
     fn eval(&self, cx: &mut EvalCx<'_>) -> Result<()> {
-        let y = fill(cx, self.seed, self.mean, self.scale)?;
+        let (mean, scale) = (f64::from(self.mean), f64::from(self.scale));
+        let y = fill(cx, self.seed, |rng| mean + scale * rng.normal())?;
         cx.push(y);
         Ok(())
     }
@@ -50,18 +46,6 @@ impl Op for RandomNormal {
     fn facts(&self) -> Facts {
         Facts { pure: self.seed.is_some(), ..Facts::default() }
     }
-}
-
-/// Random numbers for the call's result.
-///
-/// # Errors
-/// When it is too large.
-pub fn fill(cx: &EvalCx<'_>, seed: Option<f32>, mean: f32, scale: f32) -> Result<Tensor> {
-    let (dtype, shape) = cx.out(0)?;
-    let n: usize = shape.iter().product();
-    let mut rng = Rng::new(cx.env, seed);
-    let (mean, scale) = (f64::from(mean), f64::from(scale));
-    Ok(Tensor::from_floats(dtype, &shape, (0..n).map(|_| mean + scale * rng.normal())))
 }
 
 op! {

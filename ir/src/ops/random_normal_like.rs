@@ -5,7 +5,7 @@
 //! Only the shape and the type of `x` are used. ONNX `RandomNormalLike`: opset 1, 22 (bfloat16).
 
 use super::common::*;
-use super::random_normal::fill;
+use super::random::fill;
 use crate::dtype::DType;
 use crate::error::Result;
 use crate::eval::EvalCx;
@@ -35,7 +35,8 @@ impl Op for RandomNormalLike {
     }
 
     fn eval(&self, cx: &mut EvalCx<'_>) -> Result<()> {
-        let y = fill(cx, self.seed, self.mean, self.scale)?;
+        let (mean, scale) = (f64::from(self.mean), f64::from(self.scale));
+        let y = fill(cx, self.seed, |rng| mean + scale * rng.normal())?;
         cx.push(y);
         Ok(())
     }

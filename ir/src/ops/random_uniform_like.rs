@@ -5,7 +5,7 @@
 //! Only the shape and the type of `x` are used. ONNX `RandomUniformLike`: opset 1, 22 (bfloat16).
 
 use super::common::*;
-use super::random_uniform::fill;
+use super::random::fill;
 use crate::dtype::DType;
 use crate::error::Result;
 use crate::eval::EvalCx;
@@ -35,7 +35,8 @@ impl Op for RandomUniformLike {
     }
 
     fn eval(&self, cx: &mut EvalCx<'_>) -> Result<()> {
-        let y = fill(cx, self.seed, self.low, self.high)?;
+        let (low, high) = (f64::from(self.low), f64::from(self.high));
+        let y = fill(cx, self.seed, |rng| low + (high - low) * rng.uniform())?;
         cx.push(y);
         Ok(())
     }

@@ -6,10 +6,10 @@
 //! Evaluated through `f32`: dequantise, compute, quantise. ONNX Runtime `com.microsoft::QLinearAveragePool`, version 1.
 
 use super::layout::{channels_first, channels_last};
+use super::q_linear;
 use crate::error::Result;
 use crate::ops::common::*;
 use crate::ops::pointwise::rule_of_expansion;
-use crate::ops::quantized::*;
 use crate::rule::{RuleCx, RuleResult};
 
 attributes! {
@@ -36,21 +36,19 @@ impl Op for QLinearAveragePool {
     op_basics!();
 
     fn rule(&self, cx: &mut RuleCx<'_>) -> RuleResult {
-        cx.require_dtype("C1", 0, BYTES)?;
+        q_linear::require_bytes(cx, &[0])?;
         rule_of_expansion(self, cx)
     }
 
     fn expand(&self, b: &mut GraphBuilder, x: &[Option<ValueId>]) -> Result<Option<Vec<ValueId>>> {
-        let at = |i: usize| x.get(i).copied().flatten();
-        let p = dequantize(b, at(0), at(1), at(2), 1)?;
-        let p = if self.channels_last { channels_first(b, p)? } else { Some(p) };
-        let Some(p) = p else { return Ok(None) };
-        let mut attrs = self.attrs();
-        attrs.remove("channels_last");
-        let y = b.op("AveragePool", attrs, &[p])?;
-        let y = if self.channels_last { channels_last(b, y)? } else { Some(y) };
-        let Some(y) = y else { return Ok(None) };
-        Ok(Some(vec![quantize(b, y, at(3), at(4), at(0))?]))
+        q_linear::unary(b, x, |b, p| {
+            let p = if self.channels_last { channels_first(b, p)? } else { Some(p) };
+            let Some(p) = p else { return Ok(None) };
+            let mut attrs = self.attrs();
+            attrs.remove("channels_last");
+            let y = b.op("AveragePool", attrs, &[p])?;
+            if self.channels_last { channels_last(b, y) } else { Ok(Some(y)) }
+        })
     }
 }
 

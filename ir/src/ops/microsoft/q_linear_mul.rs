@@ -5,10 +5,10 @@
 //!
 //! Evaluated through `f32`: dequantise, compute, quantise. ONNX Runtime `com.microsoft::QLinearMul`, version 1.
 
+use super::q_linear;
 use crate::error::Result;
 use crate::ops::common::*;
 use crate::ops::pointwise::rule_of_expansion;
-use crate::ops::quantized::*;
 use crate::rule::{RuleCx, RuleResult};
 
 attributes! {
@@ -20,17 +20,12 @@ impl Op for QLinearMul {
     op_basics!();
 
     fn rule(&self, cx: &mut RuleCx<'_>) -> RuleResult {
-        cx.require_dtype("C1", 0, BYTES)?;
-        cx.require_dtype("C1", 3, BYTES)?;
+        q_linear::require_bytes(cx, &[0, 3])?;
         rule_of_expansion(self, cx)
     }
 
     fn expand(&self, b: &mut GraphBuilder, x: &[Option<ValueId>]) -> Result<Option<Vec<ValueId>>> {
-        let at = |i: usize| x.get(i).copied().flatten();
-        let p = dequantize(b, at(0), at(1), at(2), 1)?;
-        let q = dequantize(b, at(3), at(4), at(5), 1)?;
-        let y = b.op("Mul", attrs! {}, &[p, q])?;
-        Ok(Some(vec![quantize(b, y, at(6), at(7), at(0))?]))
+        q_linear::binary(b, x, "Mul")
     }
 }
 
@@ -41,9 +36,8 @@ op! {
 
 #[cfg(test)]
 mod tests {
-    use super::*;
-    use crate::Tensor;
-    use crate::ops::common::testing::*;
+    use super::super::q_linear::testing::check;
+    use crate::{Tensor, attrs};
 
     #[test]
     fn q_linear_mul_of_two() {
@@ -56,12 +50,7 @@ mod tests {
             Tensor::scalar(1u8),
             Tensor::scalar(2.0f32),
             Tensor::scalar(10u8),
-        ]
-        .map(|t: Tensor| Some(Value::from(t)));
-        let y = run("com.microsoft", "QLinearMul", attrs! {}, &operands, 1).unwrap();
-        let want = [14.0, 16.0];
-        let have = y[0].tensor().unwrap().floats().unwrap();
-        assert!(have.iter().zip(want).all(|(a, b)| (a - b).abs() < 1e-6), "{have:?}");
-        assert_eq!(have.len(), want.len());
+        ];
+        check("QLinearMul", attrs! {}, &operands, &[14.0, 16.0]);
     }
 }

@@ -5,10 +5,10 @@
 //!
 //! Evaluated through `f32`: dequantise, compute, quantise. ONNX Runtime `com.microsoft::QLinearSigmoid`, version 1.
 
+use super::q_linear;
 use crate::error::Result;
 use crate::ops::common::*;
 use crate::ops::pointwise::rule_of_expansion;
-use crate::ops::quantized::*;
 use crate::rule::{RuleCx, RuleResult};
 
 attributes! {
@@ -20,15 +20,12 @@ impl Op for QLinearSigmoid {
     op_basics!();
 
     fn rule(&self, cx: &mut RuleCx<'_>) -> RuleResult {
-        cx.require_dtype("C1", 0, BYTES)?;
+        q_linear::require_bytes(cx, &[0])?;
         rule_of_expansion(self, cx)
     }
 
     fn expand(&self, b: &mut GraphBuilder, x: &[Option<ValueId>]) -> Result<Option<Vec<ValueId>>> {
-        let at = |i: usize| x.get(i).copied().flatten();
-        let p = dequantize(b, at(0), at(1), at(2), 1)?;
-        let y = b.op("Sigmoid", attrs! {}, &[p])?;
-        Ok(Some(vec![quantize(b, y, at(3), at(4), at(0))?]))
+        q_linear::unary(b, x, |b, p| b.op("Sigmoid", attrs! {}, &[p]).map(Some))
     }
 }
 
@@ -39,9 +36,8 @@ op! {
 
 #[cfg(test)]
 mod tests {
-    use super::*;
-    use crate::Tensor;
-    use crate::ops::common::testing::*;
+    use super::super::q_linear::testing::check;
+    use crate::{Tensor, attrs};
 
     #[test]
     fn q_linear_sigmoid_at_zero() {
@@ -51,12 +47,7 @@ mod tests {
             Tensor::scalar(3u8),
             Tensor::scalar(0.25f32),
             Tensor::scalar(1u8),
-        ]
-        .map(|t: Tensor| Some(Value::from(t)));
-        let y = run("com.microsoft", "QLinearSigmoid", attrs! {}, &operands, 1).unwrap();
-        let want = [3.0, 5.0];
-        let have = y[0].tensor().unwrap().floats().unwrap();
-        assert!(have.iter().zip(want).all(|(a, b)| (a - b).abs() < 1e-6), "{have:?}");
-        assert_eq!(have.len(), want.len());
+        ];
+        check("QLinearSigmoid", attrs! {}, &operands, &[3.0, 5.0]);
     }
 }

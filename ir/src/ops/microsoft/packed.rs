@@ -1,0 +1,32 @@
+//! Numbers of 2 or 4 bits packed into bytes along the last axis, low bits first.
+
+use crate::error::Result;
+use crate::ops::common::*;
+use crate::tensor::Tensor;
+
+/// `x: u8[…, n]` as `u8[…, n * 8 / bits]`, every number a byte. None where the rank is not known.
+///
+/// # Errors
+/// When a rule refuses.
+pub fn unpack(b: &mut GraphBuilder, x: ValueId, bits: i64) -> Result<Option<ValueId>> {
+    if bits == 8 {
+        return Ok(Some(x));
+    }
+    let Some(rank) = b.ty(x).as_tensor().and_then(|t| t.shape.dims()).map(<[Dim]>::len) else { return Ok(None) };
+    let mask = b.constant(Tensor::scalar((1u8 << bits) - 1));
+    let last = b.ints(&[rank as i64]);
+    let parts = (0..8 / bits)
+        .map(|part| {
+            let shift = b.constant(Tensor::scalar((part * bits) as u8));
+            let v = b.op("BitShift", attrs! { direction: "RIGHT" }, &[x, shift])?;
+            let v = b.op("BitwiseAnd", attrs! {}, &[v, mask])?;
+            b.op("Unsqueeze", attrs! {}, &[v, last])
+        })
+        .collect::<Result<Vec<_>>>()?;
+    let parts = b.op("Concat", attrs! { axis: rank as i64 }, &parts)?;
+    // 0 keeps an extent, -1 joins the last two.
+    let mut shape = vec![0i64; rank];
+    shape[rank - 1] = -1;
+    let shape = b.ints(&shape);
+    b.op("Reshape", attrs! {}, &[parts, shape]).map(Some)
+}

@@ -1,0 +1,66 @@
+//! `Z = quantise(condition ? dequantise(X) : dequantise(Y))`, with broadcasting.
+//!
+//! - **C1** quantised operands are `i8` or `u8`
+//! - parameters as for [`dequantize_linear`](crate::ops::dequantize_linear)
+//!
+//! Evaluated through `f32`: dequantise, choose, quantise. ONNX Runtime `com.microsoft::QLinearWhere`, version 1.
+
+use super::q_linear;
+use crate::error::Result;
+use crate::ops::common::*;
+use crate::ops::pointwise::rule_of_expansion;
+use crate::ops::quantized::*;
+use crate::rule::{RuleCx, RuleResult};
+
+attributes! {
+    /// `QLinearWhere` has no attributes.
+    pub struct QLinearWhere {}
+}
+
+impl Op for QLinearWhere {
+    op_basics!();
+
+    fn rule(&self, cx: &mut RuleCx<'_>) -> RuleResult {
+        q_linear::require_bytes(cx, &[1, 4])?;
+        rule_of_expansion(self, cx)
+    }
+
+    fn expand(&self, b: &mut GraphBuilder, x: &[Option<ValueId>]) -> Result<Option<Vec<ValueId>>> {
+        let at = |i: usize| x.get(i).copied().flatten();
+        let Some(condition) = at(0) else { return Ok(None) };
+        let p = dequantize(b, at(1), at(2), at(3), 1)?;
+        let q = dequantize(b, at(4), at(5), at(6), 1)?;
+        let z = b.op("Where", attrs! {}, &[condition, p, q])?;
+        Ok(Some(vec![quantize(b, z, at(7), at(8), at(1))?]))
+    }
+}
+
+op! {
+    QLinearWhere in "com.microsoft" since [1]; "condition, X, x_scale, x_zero_point, Y, y_scale, y_zero_point, z_scale, z_zero_point" => "Z";
+    summary: "choice between quantised tensors, quantised";
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::q_linear::testing::{check, label};
+    use crate::{Tensor, attrs};
+
+    #[test]
+    fn q_linear_where_requantises_both() {
+        let operands = [
+            Tensor::from_bools(&[2], [true, false]),
+            Tensor::from_slice(&[2], &[4u8, 6]),
+            Tensor::scalar(0.5f32),
+            Tensor::scalar(0u8),
+            Tensor::from_slice(&[1], &[5u8]),
+            Tensor::scalar(1.0f32),
+            Tensor::scalar(1u8),
+            Tensor::scalar(2.0f32),
+            Tensor::scalar(10u8),
+        ];
+        check("QLinearWhere", attrs! {}, &operands, &[11.0, 12.0]);
+        let floats: Vec<_> =
+            operands.iter().map(|t| Some(if t.rank() == 0 { t.clone() } else { operands[0].clone() })).collect();
+        assert_eq!(label("QLinearWhere", attrs! {}, &floats).as_deref(), Some("QLinearWhere.C1"));
+    }
+}
