@@ -60,6 +60,7 @@ impl Executable {
                     threads: options.threads,
                     limits: options.limits.clone(),
                     keep_values: options.keep_values,
+                    fuse: !options.keep_values,
                     level,
                     ..exec::ExecOptions::default()
                 };

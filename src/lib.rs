@@ -14,12 +14,33 @@
 //! # }
 //! ```
 //!
+//! A graph may be built by hand as well; each call is checked by its operator's rule as it is added, and an extent may be
+//! a symbol that is known when the model runs:
+//!
+//! ```
+//! # fn main() -> egret::Result<()> {
+//! use egret::ir::{Dim, attrs};
+//! use egret::{DType, GraphBuilder, Model, Options, Tensor, Type};
+//!
+//! let mut b = GraphBuilder::new("dense");
+//! let x = b.input("x", Type::ranked(DType::F32, vec![Dim::sym("n"), Dim::int(2)]));
+//! let w = b.constant(Tensor::from_slice(&[2, 1], &[1f32, -1.0]));
+//! let product = b.op("MatMul", attrs! {}, &[x, w])?;
+//! let y = b.op("LeakyRelu", attrs! { alpha: 0.5f32 }, &[product])?;
+//! let executable = Model::from_graph(b.finish(&[y])).compile(&Options::default())?;
+//! let outputs = executable.run(&[Tensor::from_slice(&[2, 2], &[3f32, 1.0, 1.0, 3.0]).into()])?;
+//! assert_eq!(outputs[0].tensor()?, &Tensor::from_slice(&[2, 1], &[2f32, -1.0]));
+//! # Ok(())
+//! # }
+//! ```
+//!
 //! | module | what |
 //! |---|---|
 //! | [`Model`] | a graph with its metadata: read, written, built by hand |
 //! | [`Options`] | level, threads, limits |
 //! | [`Executable`] | a model ready to run, from any number of threads |
 //! | [`ahead`] | models as object files that run without Egret |
+//! | [`check`](mod@check) | every stage of the compiler against the reference, a difference traced to its node |
 //! | [`compare`] | how close two values are, in units of a tolerance |
 //! | [`ir`], [`passes`], [`codegen`] | the rooms behind this one |
 //!
@@ -27,6 +48,7 @@
 //! `egret-ir`, how it is rewritten in `egret-passes`, how it becomes machine code in `egret-codegen`.
 
 pub mod ahead;
+pub mod check;
 pub mod compare;
 mod executable;
 mod model;

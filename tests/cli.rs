@@ -86,6 +86,15 @@ fn outputs_are_written_and_read_back() {
     assert!(bytes.starts_with(b"\x93NUMPY") && bytes.len() == 128 + 3 * 10 * 4);
     assert!(std::fs::read(&npz).unwrap().starts_with(b"PK"));
     assert!(Path::new(&pb).is_file());
+    // What was written is read again.
+    let (picture, again) = (dir.join("seven.png").display().to_string(), dir.join("again.npy").display().to_string());
+    let seven = format!("image={}", models().join("seven.png").display());
+    ok(&["run", &digits(), "--input", &seven, "--want", "image", "--output", &format!("image={picture}")]);
+    let run =
+        |input: &str| json(&["run", &digits(), "--input", input, "--json", "--elements", "10"])["outputs"].clone();
+    assert_eq!(run(&format!("image={picture}")), run(&seven));
+    ok(&["run", &digits(), "--input", &seven, "--want", "image", "--output", &format!("image={again}")]);
+    assert_eq!(run(&format!("image={again}")), run(&seven));
 }
 
 #[test]
@@ -94,6 +103,11 @@ fn values_from_the_middle_are_shown() {
     let name = shown["nodes"][1]["outputs"][0]["name"].as_str().unwrap().to_owned();
     let values = json(&["run", &digits(), "--want", &name, "--level", "reference", "--json"]);
     assert_eq!(values["outputs"][1]["name"], name.as_str());
+    // Constants, and values that compiled code has no place for, are shown as well.
+    for node in shown["nodes"].as_array().unwrap() {
+        let name = node["outputs"][0]["name"].as_str().unwrap();
+        assert_eq!(json(&["run", &digits(), "--want", name, "--json"])["outputs"][1]["name"], name);
+    }
     let (code, error) = fails(&["run", &digits(), "--want", "nonsense"]);
     assert_eq!(code, 2);
     assert!(error.contains("no value \"nonsense\""), "{error}");
@@ -115,9 +129,46 @@ fn inspect_counts_what_the_models_page_says() {
 }
 
 #[test]
+fn inspect_shows_every_stage_and_what_it_changes() {
+    let stages = json(&["inspect", &digits(), "--each", "--json"]);
+    let names: Vec<&str> = stages.as_array().unwrap().iter().map(|s| s["stage"].as_str().unwrap()).collect();
+    assert_eq!((names[0], names[names.len() - 1]), ("imported", "planned"));
+    for stage in &names {
+        let shown = ok(&["inspect", &digits(), "--stage", stage, "--format", "text"]);
+        assert!(shown.starts_with("graph @"), "{stage}: {shown}");
+    }
+    let planned = json(&["inspect", &digits(), "--stage", "planned", "--json"]);
+    assert!(planned["plan"]["arena_bytes"].as_u64().unwrap() > 0 && planned["plan"]["not_run"].is_null(), "{planned}");
+    assert!(planned["plan"]["native_kernels"].as_u64().unwrap() > 0);
+    let (code, error) = fails(&["inspect", &digits(), "--stage", "half-way"]);
+    assert!(code == 2 && error.contains("the stages are imported, "), "{error}");
+}
+
+#[test]
 fn check_agrees_at_every_stage() {
     let shown = ok(&["check", &digits()]);
     assert!(shown.lines().count() >= 2 && shown.lines().all(|l| l.contains("agrees")), "{shown}");
+    let stages = json(&["check", &digits(), "--json"]);
+    let stages = stages.as_array().unwrap();
+    assert_eq!(stages.last().unwrap()["stage"], "baseline");
+    assert!(stages.iter().all(|s| s["agrees"] == true && s["values"].as_u64().unwrap() > 0));
+}
+
+#[test]
+fn check_compares_with_onnx_runtime() {
+    let python = Path::new(env!("CARGO_MANIFEST_DIR")).join(".venv/bin/python");
+    if !python.is_file() {
+        eprintln!("skipped: no .venv, which `cargo xtask setup` makes");
+        return;
+    }
+    let output = Command::new(env!("CARGO_BIN_EXE_egret"))
+        .args(["check", &digits(), "--ort"])
+        .env("EGRET_PYTHON", python)
+        .output()
+        .expect("egret starts");
+    let shown = text(&output);
+    assert!(output.status.success(), "{shown}{}", String::from_utf8_lossy(&output.stderr));
+    assert!(shown.lines().next().is_some_and(|l| l.starts_with("reference | ort") && l.contains("agrees: 10 values")));
 }
 
 #[test]
@@ -130,7 +181,11 @@ fn a_converted_model_is_the_same_and_another_is_not() {
     let optimised = dir.join("optimised.onnx").display().to_string();
     ok(&["convert", &digits(), &optimised, "--stage", "optimised"]);
     ok(&["diff", &digits(), &optimised, "--structure-may-differ"]);
+    let fold = dir.join("fold.onnx").display().to_string();
+    assert_eq!(json(&["convert", &digits(), &fold, "--stage", "fold", "--json"])["stage"], "fold");
+    ok(&["diff", &digits(), &fold, "--structure-may-differ", "--json"]);
     assert_eq!(fails(&["convert", &digits(), "x.txt"]).0, 2);
+    assert_eq!(fails(&["convert", &digits(), &copy, "--stage", "planned"]).0, 2);
 }
 
 #[test]
@@ -153,6 +208,9 @@ fn exit_codes_tell_what_went_wrong() {
     let (code, error) = fails(&["run", &bad.display().to_string()]);
     assert_eq!(code, 3, "{error}");
     assert!(error.contains("no ONNX model") && error.contains("bad.onnx"), "{error}");
+    let output = egret(&["run", &bad.display().to_string(), "--json"]);
+    let said: Value = serde_json::from_slice(&output.stdout).expect("failures are JSON too");
+    assert_eq!(said["exit_code"], 3);
     assert_eq!(fails(&["run"]).0, 2);
     assert_eq!(fails(&["run", &digits(), "--input", "image=x.tiff"]).0, 2);
     assert_eq!(fails(&["run", &digits(), "--input", "picture=random:1"]).0, 2);
@@ -256,5 +314,8 @@ fn operators_and_completions_are_listed() {
     assert!(ok(&["ops"]).contains("ai.onnx"));
     assert_eq!(json(&["ops", "Conv", "--json"])[0]["name"], "Conv");
     assert_eq!(fails(&["ops", "Nonsense"]).0, 2);
+    assert!(fails(&["ops", "Convolve"]).1.contains("near are Conv"), "{}", fails(&["ops", "Convolve"]).1);
+    let table = std::fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("ir/OPS.md")).unwrap();
+    assert_eq!(ok(&["ops", "--markdown"]), table);
     assert!(ok(&["completions", "bash"]).contains("egret"));
 }

@@ -20,7 +20,7 @@
 //! | `expect:` | the rest of the file is what the command prints |
 //!
 //! Commands: `parse` (print), `verify`, `infer` (types from the arguments on, then print), `run`, and any other by a
-//! function from graph to graph. Every graph must be valid unless an `error:` says otherwise.
+//! function from graph to graph or from graph to text. Every graph must be valid unless an `error:` says otherwise.
 
 use crate::error::{Error, Result};
 use crate::eval::{Env, Limits, evaluate};
@@ -40,12 +40,18 @@ pub type Engine<'a> = &'a dyn Fn(&Graph, Vec<Value>) -> Result<Vec<Value>>;
 /// What a command does to a graph.
 pub type Transform<'a> = &'a dyn Fn(&Graph) -> Result<Graph>;
 
+/// What a command says of a graph that is no graph: a plan, lowerings.
+pub type Describe<'a> = &'a dyn Fn(&Graph) -> Result<String>;
+
 /// What a file is tested with.
+#[derive(Default)]
 pub struct Runner<'a> {
     /// Engines by name, for `run:`.
     pub engines: &'a [(&'a str, Engine<'a>)],
     /// Commands by name beside the built-in ones.
     pub commands: &'a [(&'a str, Transform<'a>)],
+    /// Commands by name that print something else than a graph.
+    pub descriptions: &'a [(&'a str, Describe<'a>)],
 }
 
 /// What came of a file.
@@ -114,11 +120,11 @@ pub fn check(text: &str, command: &str, runner: &Runner<'_>) -> Outcome {
         }
     };
     for (index, graph) in parsed.graphs.iter().enumerate() {
-        match transformed(graph, command, runner) {
+        match printed(graph, command, runner) {
             Err(_) | Ok(_) if command == "verify" => find_problems(&parsed, index, &mut errors, &mut out),
-            Ok(g) => {
+            Ok(text) => {
                 let separator = if out.printed.is_empty() { "" } else { "\n" };
-                write!(out.printed, "{separator}{}", print_full(&g)).expect("writing to a string never fails");
+                write!(out.printed, "{separator}{text}").expect("writing to a string never fails");
             }
             Err(e) => find_problems_or(&parsed, index, &mut errors, &mut out, &e),
         }
@@ -140,6 +146,13 @@ pub fn check(text: &str, command: &str, runner: &Runner<'_>) -> Outcome {
         out.failures.push(format!("printed:\n{}\nexpected:\n{expected}", out.printed));
     }
     out
+}
+
+fn printed(graph: &Graph, command: &str, runner: &Runner<'_>) -> Result<String> {
+    match runner.descriptions.iter().find(|c| c.0 == command) {
+        Some((_, describe)) => describe(&transformed(graph, "infer", runner)?),
+        None => Ok(print_full(&transformed(graph, command, runner)?)),
+    }
 }
 
 fn transformed(graph: &Graph, command: &str, runner: &Runner<'_>) -> Result<Graph> {
@@ -321,7 +334,7 @@ mod tests {
     use super::*;
 
     fn on_reference(text: &str, command: &str) -> Outcome {
-        check(text, command, &Runner { engines: &[("reference", &reference)], commands: &[] })
+        check(text, command, &Runner { engines: &[("reference", &reference)], ..Runner::default() })
     }
 
     /// Every operator's examples hold on the reference.

@@ -9,6 +9,7 @@
 //! | [`infer`], [`eval`] | types of a graph; its reference evaluation |
 //! | [`text`], [`json`], [`dot`], [`verify`] | graphs as text, JSON, drawings; are their invariants held |
 //! | [`filetest`] | tests written as IR text |
+//! | [`support`] | what is native, expanded, for which element types: the table of operators |
 //! | [`onnx`] | the only place that knows protobuf |
 //! | [`map`] | files as shared bytes, large ones memory-mapped |
 //! | [`lower`], [`loops`] | what an operator's `lower` speaks |
@@ -35,6 +36,7 @@ pub mod op;
 pub mod ops;
 pub mod plan;
 pub mod rule;
+pub mod support;
 pub mod tensor;
 pub mod text;
 pub mod types;

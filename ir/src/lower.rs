@@ -1,5 +1,7 @@
 //! What an operator's `lower` says: how a call with concrete types becomes machine code.
 
+mod eval;
+
 use crate::dtype::DType;
 use crate::tensor::Tensor;
 

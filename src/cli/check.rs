@@ -1,38 +1,50 @@
-//! `egret check`: every stage against the reference, a difference traced to its pass or node.
+//! `egret check`: every stage against the reference, a difference traced to its stage and node.
+
+mod ort;
 
 use super::input::InputArgs;
 use super::show::count;
-use super::{BoundArgs, Failure, panic_text, say, say_json};
+use super::{BoundArgs, Failure, dataset, progress, say, say_json};
 use anyhow::Result;
 use clap::Args;
-use egret::compare::{Difference, Tolerance};
-use egret::{Executable, Graph, Level, Model, Options, Value};
+use egret::check::{Finding, Settings, Stage};
+use egret::compare::Tolerance;
+use egret::{Level, Model, Options};
 use serde_json::json;
-use std::collections::{BTreeMap, BTreeSet};
-use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 /// Compare every stage of the compiler with the reference, value by value.
 ///
-/// Stages: the graph after each pass, evaluated by the reference; then the planned graph at each level: its kernels
-/// interpreted, and as machine code. The first node whose result differs
-/// although its operands agree is named with its types. Exit code 1 if anything differs.
+/// Stages: the graph after each pass and specialised for the inputs' extents, evaluated by the reference; each call's
+/// lowering by itself, interpreted; machine code without fusion; then the plan as it runs at each level of execution.
+/// The first node whose result differs although its operands agree is named with its types, with --ort also where the
+/// reference differs from ONNX Runtime. Exit code 1 if anything differs.
 #[derive(Args)]
 #[command(after_help = "\
 Examples:
   egret check models/digits.onnx --input image=models/seven.png
-  egret check model.onnx --data test_data_set_0 --rtol 1e-4")]
+  egret check model.onnx --data test_data_set_0 --rtol 1e-4
+  egret check model.onnx --ort                       as well against ONNX Runtime, by Python's package
+  egret check target/onnx-cases/node                 every case, on its first test_data_set_*
+
+ONNX Runtime is run by the first Python that has `onnxruntime` and `onnx`: $EGRET_PYTHON, .venv/bin/python (which
+`cargo xtask setup` makes), python3.")]
 pub(super) struct CheckArgs {
-    /// An ONNX file.
-    model: PathBuf,
+    /// An ONNX file; or folders of cases (as for `egret conform`), of which each is checked on its own data and gets one
+    /// line.
+    #[arg(required = true, value_name = "MODEL")]
+    models: Vec<PathBuf>,
     #[command(flatten)]
     inputs: InputArgs,
     #[command(flatten)]
     bounds: BoundArgs,
-    /// Levels to check beside the passes: interpret, baseline-without-fma, baseline, native. Default: all but `native`,
-    /// which at present is the baseline; the slow ones only for models of less than a hundred million operations.
+    /// Levels of execution to check beside the passes and lowerings. Default: all; `interpret` only where that takes
+    /// seconds.
     #[arg(long, value_name = "LEVEL", value_delimiter = ',')]
     level: Vec<Level>,
+    /// Compare the reference with ONNX Runtime too.
+    #[arg(long)]
+    ort: bool,
     /// Relative tolerance.
     #[arg(long, default_value_t = Tolerance::NETWORK.rtol)]
     rtol: f64,
@@ -44,181 +56,112 @@ pub(super) struct CheckArgs {
     json: bool,
 }
 
-/// Values by name.
-type Values = BTreeMap<String, Value>;
-
-/// What a stage gave.
-struct Verdict {
-    stage: String,
-    /// Largest error in tolerances, and how many values were compared.
-    agreed: Option<(f64, usize)>,
-    found: Option<String>,
+pub(super) fn run(args: &CheckArgs) -> Result<()> {
+    // A panic of a stage is reported as its finding.
+    std::panic::set_hook(Box::new(|_| {}));
+    match args.models.as_slice() {
+        [model] if !model.is_dir() => report(&check(model, &args.inputs, args)?, args.json),
+        folders => many(folders, args),
+    }
 }
 
-pub(super) fn run(args: &CheckArgs) -> Result<()> {
-    let tolerance = Tolerance { rtol: args.rtol, atol: args.atol, ..Tolerance::NETWORK };
-    let mut model = Model::load(&args.model)?;
-    let overridable = args.inputs.overrides(&model)?;
+/// Every stage of one model.
+fn check(path: &Path, given: &InputArgs, args: &CheckArgs) -> Result<Vec<Stage>> {
+    let mut model = Model::load(path)?;
+    let overridable = given.overrides(&model)?;
     if !overridable {
         model.bind_defaults();
     }
-    let options = Options { overridable, keep_values: true, ..args.bounds.options()? };
-    let reference_options = Options { level: Level::Reference, ..options.clone() };
-    let reference = model.compile(&reference_options)?;
-    let inputs = args.inputs.read(&model, &reference)?.values;
-    let want = collect(&reference, &inputs)?;
-    let mut verdicts = Vec::new();
-    let mut graph = model.graph().clone();
-    for (name, pass) in egret::passes::PASSES {
-        let stage = format!("after {name}");
-        let verdict = match guarded(|| Ok(pass(graph.clone())?)) {
-            Ok(after) => {
-                graph = after;
-                let executable = model.with_graph(graph.clone()).compile(&reference_options)?;
-                judge(stage, &graph, guarded(|| collect(&executable, &inputs)), &want, &tolerance)
-            }
-            Err(e) => Verdict { stage, agreed: None, found: Some(format!("the pass failed: {e:#}")) },
-        };
-        verdicts.push(verdict);
-    }
-    for level in levels(args, &model, &options, &inputs) {
-        let got = guarded(|| {
-            let executable = model.compile(&Options { level, ..options.clone() })?;
-            collect(&executable, &inputs)
-        });
-        verdicts.push(judge(level.name().into(), model.graph(), got, &want, &tolerance));
-    }
-    report(&verdicts, args.json)
-}
-
-/// The levels that were asked for, or those that take a bearable time.
-fn levels(args: &CheckArgs, model: &Model, options: &Options, inputs: &[Value]) -> Vec<Level> {
-    /// Some seconds of interpretation.
-    const BEARABLE: u64 = 100_000_000;
+    let options = Options { overridable, ..args.bounds.options()? };
+    let ports = model.compile(&Options { level: Level::Reference, ..options.clone() })?;
+    let inputs = given.read(&model, &ports)?.values;
+    let tolerance = Tolerance { rtol: args.rtol, atol: args.atol, ..Tolerance::NETWORK };
+    let bar = progress::spinner();
+    let said = |stage: &str| bar.set_message(format!("{}: {stage}", path.display()));
+    let mut settings = Settings { tolerance, options, progress: Some(&said), ..Settings::default() };
     if !args.level.is_empty() {
-        return args.level.clone();
+        (settings.levels, settings.interpreted_flops) = (&args.level, u64::MAX);
     }
-    let mut levels = vec![Level::Interpret, Level::BaselineWithoutFma, Level::Baseline];
-    let flops = guarded(|| {
-        let executable = model.compile(&Options { level: Level::Baseline, ..options.clone() })?;
-        let types: Vec<_> = inputs.iter().map(Value::ty).collect();
-        Ok(executable.prepare(&types)?.map_or(0, |plan| plan.flops()))
-    });
-    if flops.as_ref().is_ok_and(|&n| n > BEARABLE) {
-        eprintln!("interpret is left out, since the model is large: --level interpret,baseline checks it too");
-        levels.remove(0);
+    let mut stages = egret::check::check(model.graph(), &inputs, &settings)?;
+    if args.ort {
+        said("ONNX Runtime");
+        let want = ort::values(path, &ports, &inputs)?;
+        let got = egret::check::reference_values(model.graph(), &inputs, &settings.options)?;
+        stages.insert(0, Stage::compare("reference | ort", model.graph(), &got, &want, &tolerance));
     }
-    levels
+    bar.finish_and_clear();
+    Ok(stages)
 }
 
-fn report(verdicts: &[Verdict], as_json: bool) -> Result<()> {
-    if as_json {
-        let one = |v: &Verdict| {
-            json!({ "stage": v.stage, "agrees": v.found.is_none(), "found": v.found,
-                    "error_in_tolerances": v.agreed.map(|a| a.0), "values": v.agreed.map(|a| a.1) })
+/// One line a case, then the sums.
+fn many(folders: &[PathBuf], args: &CheckArgs) -> Result<()> {
+    let cases = dataset::find(folders, &[])?;
+    if cases.is_empty() {
+        return Err(Failure::usage("no case was found: a case is a folder with model.onnx and test_data_set_*"));
+    }
+    let (mut n_failed, mut all) = (0, Vec::new());
+    for case in &cases {
+        let given = args.inputs.with_data(dataset::sets(&case.folder).into_iter().next());
+        let done = check(&case.folder.join("model.onnx"), &given, args);
+        let wrong = match &done {
+            Ok(stages) => stages.iter().find_map(|s| Some((s.name.as_str(), s.finding.as_ref()?.to_string()))),
+            Err(e) => Some(("not checked", format!("{e:#}"))),
         };
-        say_json(&verdicts.iter().map(one).collect())?;
-    } else {
-        for v in verdicts {
-            let text = match (&v.found, v.agreed) {
-                (Some(found), _) => format!("DIFFERS\n    {}", found.replace('\n', "\n    ")),
-                (None, Some((error, n))) => {
-                    format!("agrees: {} compared, worst error {error:.3} of the tolerance", count(n, "value"))
-                }
-                (None, None) => "agrees".into(),
-            };
-            say(&format!("{:20} {text}\n", v.stage))?;
-        }
-    }
-    if verdicts.iter().any(|v| v.found.is_some()) { Err(Failure::Found.into()) } else { Ok(()) }
-}
-
-/// A panic of one stage is a finding about it.
-fn guarded<T>(f: impl FnOnce() -> Result<T>) -> Result<T> {
-    catch_unwind(AssertUnwindSafe(f)).unwrap_or_else(|panic| Err(anyhow::anyhow!(panic_text(&*panic))))
-}
-
-/// Every named value of a run.
-fn collect(executable: &Executable, inputs: &[Value]) -> Result<Values> {
-    let mut out = Values::new();
-    let outputs = executable.run_observed(inputs, true, &mut |step| {
-        out.extend(step.values.iter().filter(|(n, _)| !n.is_empty()).cloned());
-    })?;
-    out.extend(executable.outputs().iter().map(|p| p.name.clone()).zip(outputs));
-    Ok(out)
-}
-
-fn judge(stage: String, graph: &Graph, got: Result<Values>, want: &Values, tolerance: &Tolerance) -> Verdict {
-    let got = match got {
-        Ok(got) => got,
-        Err(e) => return Verdict { stage, agreed: None, found: Some(format!("it failed: {e:#}")) },
-    };
-    let (mut worst, mut n, mut wrong) = (0.0f64, 0, BTreeMap::new());
-    for (name, w) in want {
-        let Some(g) = got.get(name) else { continue };
-        n += 1;
-        match tolerance.compare(g, w) {
-            Ok(error) => worst = worst.max(error),
-            Err(d) => {
-                wrong.insert(name.as_str(), d);
-            }
-        }
-    }
-    let found = (!wrong.is_empty()).then(|| first_wrong(graph, &wrong));
-    Verdict { stage, agreed: Some((worst, n)), found }
-}
-
-/// The first node in order whose result differs though no operand does.
-fn first_wrong(graph: &Graph, wrong: &BTreeMap<&str, Difference>) -> String {
-    let name = |v| graph.value(v).name.as_str();
-    for (n, node) in graph.nodes.iter().enumerate() {
-        if node.uses().any(|v| wrong.contains_key(name(v))) {
+        n_failed += usize::from(wrong.is_some());
+        if args.json {
+            let stages = done.as_ref().map_or(Vec::new(), |stages| stages.iter().map(to_json).collect());
+            all.push(json!({ "name": case.name, "agrees": wrong.is_none(), "stages": stages,
+                             "error": done.as_ref().err().map(|e| format!("{e:#}")) }));
             continue;
         }
-        for v in node.defs() {
-            if let Some(d) = wrong.get(name(v)) {
-                return format!(
-                    "first at {}\nvalue \"{}\": {}\n{}\n{} in all",
-                    graph.describe_with_types(n),
-                    name(v),
-                    graph.ty(v),
-                    d.text,
-                    count(wrong.len(), "value differs").replace("differss", "differ"),
-                );
+        let text = match (&wrong, &done) {
+            (Some((stage, text)), _) => format!("{stage}: DIFFERS\n    {}", text.replace('\n', "\n    ")),
+            (None, Ok(stages)) => {
+                let n = stages.iter().map(|s| s.compared).sum();
+                let worst = stages.iter().map(|s| s.error).fold(0.0, f64::max);
+                format!(
+                    "{} agree, {}, worst error {worst:.3} of the tolerance",
+                    count(stages.len(), "stage"),
+                    count(n, "value")
+                )
             }
-        }
+            (None, Err(_)) => String::new(),
+        };
+        say(&format!("{}: {text}\n", case.name))?;
     }
-    let names: BTreeSet<&str> = wrong.keys().copied().collect();
-    let first = wrong.iter().next().map_or(String::new(), |(n, d)| format!("\"{n}\": {}", d.text));
-    format!("{first}\nno single node explains it; values that differ: {names:?}")
+    match args.json {
+        true => say_json(&all.into())?,
+        false => say(&format!("{} passed, {n_failed} failed\n", cases.len() - n_failed))?,
+    }
+    if n_failed > 0 { Err(Failure::Found.into()) } else { Ok(()) }
 }
 
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_first_node_with_agreeing_operands_is_named() {
-        let model = Model::load(concat!(env!("CARGO_MANIFEST_DIR"), "/models/digits.onnx")).unwrap();
-        let options = Options { level: Level::Reference, ..Options::default() };
-        let executable = model.compile(&options).unwrap();
-        let image = egret::Tensor::from_slice(&[1, 1, 8, 8], &[0.5f32; 64]);
-        let want = collect(&executable, &[image.into()]).unwrap();
-        let agreed = judge("same".into(), model.graph(), Ok(want.clone()), &want, &Tolerance::NETWORK);
-        assert!(agreed.found.is_none());
-        assert_eq!(agreed.agreed, Some((0.0, model.graph().nodes.len())));
-        // As if the third node and everything behind it were wrong.
-        let mut got = want.clone();
-        for node in &model.graph().nodes[2..] {
-            for v in node.defs() {
-                let t = want[&model.graph().value(v).name].tensor().unwrap();
-                let off = t.floats().unwrap().into_iter().map(|x| x + 1.0);
-                let t = egret::Tensor::from_floats(t.dtype(), t.shape(), off);
-                got.insert(model.graph().value(v).name.clone(), t.into());
-            }
+fn report(stages: &[Stage], as_json: bool) -> Result<()> {
+    if as_json {
+        say_json(&stages.iter().map(to_json).collect())?;
+    } else {
+        let width = stages.iter().map(|s| s.name.len()).max().unwrap_or(0);
+        for s in stages {
+            let left_out = if s.left_out > 0 { format!(", {} left out", s.left_out) } else { String::new() };
+            let text = match &s.finding {
+                Some(found) => format!("DIFFERS\n    {}", found.to_string().replace('\n', "\n    ")),
+                None => format!(
+                    "agrees: {} compared{left_out}, worst error {:.3} of the tolerance",
+                    count(s.compared, "value"),
+                    s.error
+                ),
+            };
+            say(&format!("{:width$}  {text}\n", s.name))?;
         }
-        let verdict = judge("bad".into(), model.graph(), Ok(got), &want, &Tolerance::NETWORK);
-        let text = verdict.found.unwrap();
-        assert!(text.starts_with(&format!("first at {}", model.graph().describe_with_types(2))), "{text}");
     }
+    if stages.iter().any(|s| s.finding.is_some()) { Err(Failure::Found.into()) } else { Ok(()) }
+}
+
+fn to_json(s: &Stage) -> serde_json::Value {
+    fn finding(f: &Finding) -> serde_json::Value {
+        json!({ "node": f.node, "operator": f.operator, "value": f.value, "text": f.text, "differing": f.n_wrong,
+                "inside": f.inside.as_deref().map(finding) })
+    }
+    json!({ "stage": s.name, "agrees": s.finding.is_none(), "values": s.compared, "left_out": s.left_out,
+            "error_in_tolerances": s.error, "finding": s.finding.as_ref().map(finding) })
 }

@@ -5,19 +5,18 @@
 
 mod manifest;
 
-use super::dataset::{self, RawInputs};
+use super::dataset::{self, Case, RawInputs, find};
 use super::show::{count, time};
-use super::{Failure, panic_text, say, say_json};
+use super::{Failure, panic_text, progress, say, say_json};
 use anyhow::{Context, Result};
 use clap::Args;
 use egret::compare::Tolerance;
 use egret::{ErrorKind, Level, Limits, Model, Options, Value, available_threads};
-use indicatif::{ProgressBar, ProgressStyle};
 use manifest::Manifest;
 use serde_json::json;
 use std::collections::{BTreeMap, VecDeque};
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError, mpsc};
 use std::time::{Duration, Instant};
 
@@ -70,11 +69,6 @@ pub(super) struct ConformArgs {
     json: bool,
 }
 
-struct Case {
-    name: String,
-    folder: PathBuf,
-}
-
 /// What became of a case.
 #[derive(Clone, Debug)]
 enum Verdict {
@@ -125,37 +119,6 @@ pub(super) fn run(args: &ConformArgs) -> Result<()> {
     if report.n_failed() > 0 { Err(Failure::Found.into()) } else { Ok(()) }
 }
 
-/// Cases under the folders, sorted by name within each; a name is the path below its folder.
-fn find(dirs: &[PathBuf], filter: &[String]) -> Result<Vec<Case>> {
-    let mut out = Vec::new();
-    for dir in dirs {
-        let mut found = Vec::new();
-        std::fs::read_dir(dir).map_err(|e| Failure::usage(format!("{}: {e}", dir.display())))?;
-        walk(dir, 3, &mut found);
-        found.sort();
-        for folder in found {
-            let below = folder.strip_prefix(dir).unwrap_or(&folder);
-            let name = match below.components().next() {
-                Some(_) => below.to_string_lossy().replace('\\', "/"),
-                None => dir.canonicalize()?.file_name().map_or_else(String::new, |n| n.to_string_lossy().into_owned()),
-            };
-            if filter.is_empty() || filter.iter().any(|f| name.contains(f.as_str())) {
-                out.push(Case { name, folder });
-            }
-        }
-    }
-    Ok(out)
-}
-
-fn walk(dir: &Path, levels: usize, out: &mut Vec<PathBuf>) {
-    if dir.join("model.onnx").is_file() {
-        out.push(dir.to_owned());
-    } else if levels > 0 {
-        let folders = std::fs::read_dir(dir).into_iter().flatten().flatten().map(|e| e.path());
-        folders.filter(|p| p.is_dir()).for_each(|p| walk(&p, levels - 1, out));
-    }
-}
-
 enum Event {
     Started(usize),
     Done(usize, Verdict),
@@ -183,7 +146,7 @@ fn run_all(cases: &Arc<Vec<Case>>, how: How, jobs: usize) -> Vec<Outcome> {
     let mut running = (0..jobs).filter(|_| spawn()).count();
     let mut outcomes: Vec<Option<Outcome>> = cases.iter().map(|_| None).collect();
     let mut started: BTreeMap<usize, Instant> = BTreeMap::new();
-    let bar = progress(cases.len());
+    let bar = progress::bar(cases.len());
     while running > 0 && outcomes.iter().any(Option::is_none) {
         match rx.recv_timeout(Duration::from_millis(200)) {
             Ok(Event::Started(i)) => {
@@ -214,11 +177,6 @@ fn run_all(cases: &Arc<Vec<Case>>, how: How, jobs: usize) -> Vec<Outcome> {
     bar.finish_and_clear();
     let lost = || Outcome { verdict: Verdict::Failed("no thread could be started".into()), took: Duration::ZERO };
     outcomes.into_iter().map(|o| o.unwrap_or_else(lost)).collect()
-}
-
-fn progress(n: usize) -> ProgressBar {
-    let style = ProgressStyle::with_template("{bar:30} {pos}/{len} {wide_msg}").expect("the template is valid");
-    ProgressBar::new(n as u64).with_style(style)
 }
 
 fn run_case(case: &Case, how: &How) -> Verdict {

@@ -1,10 +1,11 @@
 //! `egret convert`: ONNX in, ONNX out.
 
-use super::{Failure, say};
+use super::stage::Stage;
+use super::{Failure, progress, say, say_json};
 use anyhow::Result;
-use clap::{Args, ValueEnum};
+use clap::Args;
 use egret::Model;
-use egret::ir::plan::Planner;
+use serde_json::json;
 use std::path::PathBuf;
 
 /// Read a model and write it again as ONNX.
@@ -21,28 +22,29 @@ pub(super) struct ConvertArgs {
     from: PathBuf,
     /// Where to write; ends with .onnx.
     to: PathBuf,
-    /// Which stage of the compiler to write.
-    #[arg(long, value_enum, default_value_t = Stage::Imported)]
+    /// Which stage of the compiler to write: `imported`, the name of a pass (after it), or `optimised`.
+    #[arg(long, default_value = "imported", value_parser = Stage::parse)]
     stage: Stage,
-}
-
-#[derive(Clone, Copy, PartialEq, ValueEnum)]
-enum Stage {
-    /// As read.
-    Imported,
-    /// After the passes.
-    Optimised,
+    /// Print a JSON document.
+    #[arg(long)]
+    json: bool,
 }
 
 pub(super) fn run(args: &ConvertArgs) -> Result<()> {
     if args.to.extension().is_none_or(|e| e != "onnx") {
         return Err(Failure::usage(format!("{}: only .onnx is written", args.to.display())));
     }
-    let mut model = Model::load(&args.from)?;
-    if args.stage == Stage::Optimised {
-        model.bind_defaults();
-        model = model.with_graph(egret::passes::DefaultPlanner.optimise(model.graph().clone())?);
+    let model = progress::during("reading", || Model::load(&args.from))?;
+    let model = match args.stage {
+        Stage::Planned => {
+            return Err(Failure::usage("a plan has no ONNX form; --stage optimised is what it is made of"));
+        }
+        stage => stage.apply(model)?,
+    };
+    progress::during("writing", || model.save(&args.to))?;
+    let n_nodes = model.graph().count_nodes();
+    if args.json {
+        return say_json(&json!({ "from": args.from, "to": args.to, "stage": args.stage.name(), "nodes": n_nodes }));
     }
-    model.save(&args.to)?;
-    say(&format!("{}: {} nodes\n", args.to.display(), model.graph().count_nodes()))
+    say(&format!("{}: {n_nodes} nodes\n", args.to.display()))
 }

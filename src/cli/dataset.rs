@@ -1,5 +1,6 @@
 //! Folders of test data in ONNX's layout: `input_0.pb`, `input_1.pb`…, `output_0.pb`….
 
+use super::Failure;
 use anyhow::{Context, Result, ensure};
 use egret::ir::onnx::{Limits, data};
 use egret::{Executable, Model, Type, Value};
@@ -83,6 +84,43 @@ pub(super) fn save(folder: &Path, executable: &Executable, values: &[Value]) -> 
         data::save(&folder.join(format!("output_{k}.pb")), &port.name, value)?;
     }
     Ok(values.len())
+}
+
+/// A case in ONNX's layout.
+pub(super) struct Case {
+    pub(super) name: String,
+    pub(super) folder: PathBuf,
+}
+
+/// Cases under the folders, sorted by name within each; a name is the path below its folder.
+pub(super) fn find(dirs: &[PathBuf], filter: &[String]) -> Result<Vec<Case>> {
+    let mut out = Vec::new();
+    for dir in dirs {
+        let mut found = Vec::new();
+        std::fs::read_dir(dir).map_err(|e| Failure::usage(format!("{}: {e}", dir.display())))?;
+        walk(dir, 3, &mut found);
+        found.sort();
+        for folder in found {
+            let below = folder.strip_prefix(dir).unwrap_or(&folder);
+            let name = match below.components().next() {
+                Some(_) => below.to_string_lossy().replace('\\', "/"),
+                None => dir.canonicalize()?.file_name().map_or_else(String::new, |n| n.to_string_lossy().into_owned()),
+            };
+            if filter.is_empty() || filter.iter().any(|f| name.contains(f.as_str())) {
+                out.push(Case { name, folder });
+            }
+        }
+    }
+    Ok(out)
+}
+
+fn walk(dir: &Path, levels: usize, out: &mut Vec<PathBuf>) {
+    if dir.join("model.onnx").is_file() {
+        out.push(dir.to_owned());
+    } else if levels > 0 {
+        let folders = std::fs::read_dir(dir).into_iter().flatten().flatten().map(|e| e.path());
+        folders.filter(|p| p.is_dir()).for_each(|p| walk(&p, levels - 1, out));
+    }
 }
 
 /// Folders `test_data_set_*` of a case, sorted.

@@ -2,7 +2,7 @@
 
 use super::input::InputArgs;
 use super::show::count;
-use super::{EngineArgs, Failure, say, say_json};
+use super::{EngineArgs, Failure, progress, say, say_json};
 use anyhow::Result;
 use clap::Args;
 use egret::compare::Tolerance;
@@ -43,7 +43,7 @@ pub(super) struct DiffArgs {
 pub(super) fn run(args: &DiffArgs) -> Result<()> {
     let (a, b) = (Model::load(&args.a)?, Model::load(&args.b)?);
     let structure = structure(a.graph(), b.graph());
-    let outputs = outputs(&a, &b, args)?;
+    let outputs = progress::during("comparing", || outputs(&a, &b, args))?;
     let differs = outputs.iter().any(|o| o.1.is_err());
     if args.json {
         let one = |(name, o): &(String, Result<f64, String>)| match o {

@@ -1,4 +1,5 @@
-//! Images (PNG, JPEG) as model inputs: values 0 to 1, in the layout and size that the model's declared type asks for.
+//! Images (PNG, JPEG) as model inputs: values 0 to 1, in the layout and size that the model's declared type asks for; and
+//! outputs as images.
 //!
 //! One channel is grayscale, three are red, green, blue; `[n, c, h, w]` and `[n, h, w, c]` are told apart by where the 1 or
 //! 3 stands. Normalisation by mean and deviation is the model's own affair and not guessed.
@@ -85,6 +86,26 @@ pub(super) fn read(path: &Path, ty: &Type, remark: &mut dyn FnMut(String)) -> Re
     Ok(Tensor::from_floats(dtype, &shape, (0..pixels.len()).map(|i| f64::from(pixels[at(i)]) / scale)))
 }
 
+/// Writes a tensor as a picture: `[…, c, h, w]`, `[…, h, w, c]` or `[h, w]` with one image, floats from 0 to 1 (what lies
+/// outside is cut off), integers from 0 to 255.
+pub(super) fn write(path: &Path, t: &Tensor) -> Result<()> {
+    let (dtype, layout) = Layout::of(&Type::tensor(t.dtype(), t.shape()))?;
+    let (Some(h), Some(w)) = layout.size else { bail!("a picture has extents") };
+    let pixels = h as usize * w as usize;
+    if t.len() != pixels * layout.channels {
+        bail!("{} is one picture a file, this is {:?}", path.display(), t.shape());
+    }
+    let scale = if dtype.is_float() { 255.0 } else { 1.0 };
+    let all = t.floats()?;
+    let at = |i: usize| match layout.channels_last {
+        true => i,
+        false => i % layout.channels * pixels + i / layout.channels,
+    };
+    let bytes: Vec<u8> = (0..all.len()).map(|i| (all[at(i)] * scale).round().clamp(0.0, 255.0) as u8).collect();
+    let color = if layout.channels == 1 { image::ExtendedColorType::L8 } else { image::ExtendedColorType::Rgb8 };
+    image::save_buffer(path, &bytes, w, h, color).with_context(|| path.display().to_string())
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -108,6 +129,10 @@ mod tests {
         let t = read(&path, &Type::tensor(DType::F32, &[1, 3, 1, 2]), &mut |r| remarks.push(r)).unwrap();
         assert_eq!(&*t.slice::<f32>().unwrap(), [1.0, 0.0, 0.0, 1.0, 0.2, 0.4]);
         assert!(remarks.is_empty());
+        let again = path.with_extension("again.png");
+        write(&again, &t).unwrap();
+        assert_eq!(read(&again, &Type::tensor(DType::F32, &[1, 3, 1, 2]), &mut |_| {}).unwrap(), t);
+        assert!(write(&again, &Tensor::from_slice(&[2, 1, 1, 1], &[0f32, 1.0])).is_err());
         let t = read(&path, &Type::tensor(DType::U8, &[1, 2, 4, 3]), &mut |r| remarks.push(r)).unwrap();
         assert_eq!(t.shape(), [1, 2, 4, 3]);
         assert_eq!(remarks.len(), 1);

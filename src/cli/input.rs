@@ -41,6 +41,11 @@ impl InputArgs {
         self.dim.iter().map(one).collect()
     }
 
+    /// The same with a folder of data, unless one is given.
+    pub(super) fn with_data(&self, folder: Option<PathBuf>) -> InputArgs {
+        InputArgs { data: self.data.clone().or(folder), ..self.clone() }
+    }
+
     /// Whether an input with a default is given, so that it must stay an input.
     pub(super) fn overrides(&self, model: &Model) -> Result<bool> {
         let graph = model.graph();

@@ -1,37 +1,45 @@
 //! `egret inspect`: what is in a model, at each stage of the compiler.
 
 use super::input::{InputArgs, size};
-use super::show::{bytes, count, grouped, table};
-use super::{Failure, say, say_json};
+use super::show::{bytes, count, grouped, table, time};
+use super::stage::Stage;
+use super::{Failure, progress, say, say_json};
 use anyhow::{Context, Result};
 use clap::{Args, ValueEnum};
 use egret::codegen::exec::plan::{Plan, Step};
 use egret::ir::lower::{LowerCx, Lowering};
-use egret::ir::plan::Planner;
-use egret::{Graph, Model, Options, Type, Value};
+use egret::{Executable, Graph, Model, Options, Type, Value};
 use serde_json::json;
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::io::Write as _;
 use std::path::PathBuf;
 use std::process::{Command, Stdio};
+use std::time::Duration;
 
 /// Show a model's nodes, weights, arithmetic and memory.
 ///
-/// Stages: `imported` is the file in the newest opset; `optimised` is after the graph passes, extents still symbols;
-/// `planned` is what runs for the extents that --dim gives (others are 1): native kernels, views, host calls, memory.
+/// Stages: `imported` is the file in the newest opset; the name of a pass (expand, fold…) is the graph after it;
+/// `optimised` is after all passes, extents still symbols; `planned` is what runs for the extents that --dim gives (others
+/// are 1) or that the inputs have: native kernels, views, host calls with their share of the time, memory. --each lists
+/// what every stage changes.
 #[derive(Args)]
 #[command(after_help = "\
 Examples:
   egret inspect models/digits.onnx
   egret inspect model.onnx --stage planned --dim batch=8
+  egret inspect model.onnx --each                              what each pass does
+  egret inspect model.onnx --stage fold --format text          the graph after constant folding
   egret inspect model.onnx --format svg > model.svg")]
 pub(super) struct InspectArgs {
     /// An ONNX file.
     model: PathBuf,
-    /// Which stage of the compiler.
-    #[arg(long, value_enum, default_value_t = Stage::Imported)]
+    /// Which stage of the compiler: `imported`, the name of a pass, `optimised` or `planned`.
+    #[arg(long, default_value = "imported", value_parser = Stage::parse)]
     stage: Stage,
+    /// A table of all stages: nodes, weights, operators that come and go.
+    #[arg(long, conflicts_with_all = ["stage", "format"])]
+    each: bool,
     /// How to show it. `svg` needs the program `dot` of Graphviz.
     #[arg(long, value_enum, default_value_t = Format::Table)]
     format: Format,
@@ -43,13 +51,9 @@ pub(super) struct InspectArgs {
     /// Only the sums, not every node.
     #[arg(long)]
     summary: bool,
-}
-
-#[derive(Clone, Copy, PartialEq, ValueEnum)]
-enum Stage {
-    Imported,
-    Optimised,
-    Planned,
+    /// Threads of the run that measures shares of the time. Default: the processors that this process may use.
+    #[arg(long, value_name = "N")]
+    threads: Option<usize>,
 }
 
 #[derive(Clone, Copy, PartialEq, ValueEnum)]
@@ -65,40 +69,160 @@ enum Format {
 }
 
 pub(super) fn run(args: &InspectArgs) -> Result<()> {
-    let mut model = Model::load(&args.model)?;
-    let sizes = args.inputs.sizes()?;
-    if args.stage != Stage::Imported {
-        model.bind_defaults();
+    let model = progress::during("reading", || Model::load(&args.model))?;
+    if args.each {
+        return each(&model, args);
     }
-    let plan = if args.stage == Stage::Planned { Some(planned(&model, &sizes)?) } else { None };
-    let graph: Graph = match (&plan, args.stage) {
-        (Some(plan), _) => (*plan.graph).clone(),
-        (None, Stage::Optimised) => egret::passes::DefaultPlanner.optimise(model.graph().clone())?,
-        _ => model.graph().clone(),
+    let sizes = args.inputs.sizes()?;
+    let model = args.stage.apply(model)?;
+    let planned = match args.stage {
+        Stage::Planned => Some(Planned::new(&model, args)?),
+        _ => None,
     };
+    let graph = planned.as_ref().map_or(model.graph(), |p| &*p.plan.graph);
+    let only_graph = !args.json && args.format != Format::Table;
+    let planned = planned.as_ref().filter(|_| !only_graph);
     if args.json {
-        return say_json(&to_json(&model, &graph, plan.as_deref(), &sizes));
+        return say_json(&to_json(&model, graph, planned, &sizes));
     }
     match args.format {
-        Format::Table => say(&text(&model, &graph, plan.as_deref(), &sizes, args.summary)?),
-        Format::Text => say(&egret::ir::text::print(&graph)),
-        Format::Json => say_json(&egret::ir::json::to_json(&graph)),
-        Format::Dot => say(&egret::ir::dot::to_dot(&graph)),
-        Format::Svg => say(&svg(&egret::ir::dot::to_dot(&graph))?),
+        Format::Table => say(&text(&model, graph, planned, &sizes, args.summary)?),
+        Format::Text => say(&egret::ir::text::print(graph)),
+        Format::Json => say_json(&egret::ir::json::to_json(graph)),
+        Format::Dot => say(&egret::ir::dot::to_dot(graph)),
+        Format::Svg => say(&svg(&egret::ir::dot::to_dot(graph))?),
     }
 }
 
-/// The plan for declared types with sizes for their symbols.
-fn planned(model: &Model, sizes: &BTreeMap<String, i64>) -> Result<std::sync::Arc<Plan>> {
-    let executable = model.compile(&Options::default())?;
-    let types: Vec<Type> = executable.inputs().iter().map(|p| sized(&p.ty, sizes)).collect();
-    if let Some(port) =
-        executable.inputs().iter().zip(&types).find(|(_, t)| t.as_tensor().is_some() && t.concrete().is_none())
-    {
-        return Err(Failure::usage(format!("the input \"{}\": {} has no declared rank", port.0.name, port.1)));
+/// What every stage changes.
+fn each(model: &Model, args: &InspectArgs) -> Result<()> {
+    let sizes = args.inputs.sizes()?;
+    let mut rows = Vec::new();
+    let mut before: Option<Totals> = None;
+    for stage in Stage::all() {
+        let at = stage.apply(model.clone())?;
+        let (now, steps) = match stage {
+            Stage::Planned => {
+                let planned = Planned::new(&at, args)?;
+                (Totals::of(&planned.plan.graph, &sizes), planned.kinds())
+            }
+            _ => (Totals::of(at.graph(), &sizes), String::new()),
+        };
+        let changes = before.as_ref().map_or(String::new(), |b| b.changes(&now));
+        let changes = [steps, changes].into_iter().filter(|s| !s.is_empty()).collect::<Vec<_>>().join("; ");
+        rows.push((stage, now.nodes, now.weights_bytes, changes));
+        before = Some(now);
     }
-    let plan = executable.prepare(&types)?;
-    plan.ok_or_else(|| egret::Error::bug("the native level made no plan").into())
+    if args.json {
+        let row = |(stage, nodes, weights, changes): &(Stage, usize, u64, String)| json!({ "stage": stage.name(), "nodes": nodes, "weights_bytes": weights, "changes": changes });
+        return say_json(&rows.iter().map(row).collect());
+    }
+    let row = |(stage, nodes, weights, changes): &(Stage, usize, u64, String)| {
+        vec![stage.name().to_owned(), grouped(*nodes as u64), bytes(*weights), changes.clone()]
+    };
+    say(&table(&["stage", "nodes", "weights", "what changes"], &rows.iter().map(row).collect::<Vec<_>>()))
+}
+
+/// The plan for some inputs, and where the time of a run goes.
+struct Planned {
+    plan: std::sync::Arc<Plan>,
+    /// Time and number of steps by kind and operators of one run; or why it failed.
+    run: Result<BTreeMap<(&'static str, String), (Duration, usize)>, String>,
+}
+
+impl Planned {
+    /// Plans for the inputs that are given or made at random, and runs them.
+    fn new(model: &Model, args: &InspectArgs) -> Result<Planned> {
+        let bar = progress::spinner();
+        bar.set_message("compiling");
+        let mut options = Options { overridable: args.inputs.overrides(model)?, ..Options::default() };
+        options.threads = args.threads.unwrap_or(options.threads).max(1);
+        let executable = model.compile(&options)?;
+        let inputs = args.inputs.read(model, &executable)?.values;
+        let plan = executable.prepare(&inputs.iter().map(Value::ty).collect::<Vec<_>>())?;
+        let plan = plan.ok_or_else(|| egret::Error::bug("the native level made no plan"))?;
+        bar.set_message("running");
+        let run = Planned::measure(&executable, &inputs).map_err(|e| e.to_string());
+        bar.finish_and_clear();
+        Ok(Planned { plan, run })
+    }
+
+    fn measure(
+        executable: &Executable,
+        inputs: &[Value],
+    ) -> egret::Result<BTreeMap<(&'static str, String), (Duration, usize)>> {
+        let mut best: Option<(Duration, _)> = None;
+        // The first run touches memory for the first time.
+        for _ in 0..3 {
+            let mut steps: BTreeMap<(&'static str, String), (Duration, usize)> = BTreeMap::new();
+            executable.run_observed(inputs, false, &mut |s| {
+                let at = steps.entry((s.kind, s.ops.join("+"))).or_default();
+                *at = (at.0 + s.took, at.1 + 1);
+            })?;
+            let total = steps.values().map(|s| s.0).sum();
+            if best.as_ref().is_none_or(|b| total < b.0) {
+                best = Some((total, steps));
+            }
+        }
+        Ok(best.map(|b| b.1).unwrap_or_default())
+    }
+
+    fn n(&self, kind: &str) -> usize {
+        self.plan.steps.iter().filter(|s| s.kind() == kind).count()
+    }
+
+    fn kinds(&self) -> String {
+        let [native, host, view] = ["native", "host", "view"].map(|k| self.n(k));
+        format!("{}, {}, {}", count(native, "native kernel"), count(host, "host call"), count(view, "view"))
+    }
+
+    /// Host calls by operator: time, share of the run, number.
+    fn host(&self) -> Vec<(&str, Duration, f64, usize)> {
+        let Ok(run) = &self.run else { return Vec::new() };
+        let total: Duration = run.values().map(|s| s.0).sum();
+        let share = |d: Duration| d.as_secs_f64() / total.as_secs_f64().max(1e-12);
+        let host = run.iter().filter(|(k, _)| k.0 == "host");
+        let mut host: Vec<_> = host.map(|(k, (t, n))| (k.1.as_str(), *t, share(*t), *n)).collect();
+        host.sort_by_key(|h| std::cmp::Reverse(h.1));
+        host
+    }
+
+    fn to_text(&self, n_nodes: usize) -> String {
+        let plan = &self.plan;
+        let mut out = format!("{}\n", self.kinds());
+        let (have, least) = (bytes(plan.arena_bytes as u64), bytes(plan.bound_bytes as u64));
+        out += &format!("working memory {have} (no placement needs less than {least})\n");
+        let planned = step_of(plan).len();
+        if planned < n_nodes {
+            let later = count(n_nodes - planned, "node");
+            out += &format!("{later} planned later, when the data they depend on are known\n");
+        }
+        match &self.run {
+            Err(e) => out += &format!("not run on these inputs: {}\n", e.lines().next().unwrap_or_default()),
+            Ok(_) => {
+                let host = self.host();
+                let share = host.iter().map(|h| h.2).fold(0.0, |a, b| a + b);
+                out += &format!("host calls take {:.1} % of the time of a run\n", share * 100.0);
+                let row = |h: &(&str, Duration, f64, usize)| {
+                    vec![h.3.to_string(), time(h.1), format!("{:.1}", h.2 * 100.0), h.0.to_owned()]
+                };
+                if !host.is_empty() {
+                    let rows: Vec<_> = host.iter().map(row).collect();
+                    out += &format!("\n{}", table(&["calls", "time", "%", "host call of"], &rows));
+                }
+            }
+        }
+        out
+    }
+
+    fn to_json(&self) -> serde_json::Value {
+        let host = |h: &(&str, Duration, f64, usize)| json!({ "operator": h.0, "ms": h.1.as_secs_f64() * 1e3, "share": h.2, "calls": h.3 });
+        json!({
+            "arena_bytes": self.plan.arena_bytes, "bound_bytes": self.plan.bound_bytes,
+            "native_kernels": self.n("native"), "views": self.n("view"), "host_calls": self.n("host"),
+            "host_time": self.host().iter().map(host).collect::<Vec<_>>(), "not_run": self.run.as_ref().err(),
+        })
+    }
 }
 
 /// A type with numbers for its symbols.
@@ -151,6 +275,14 @@ impl Totals {
         t
     }
 
+    /// Operators that come and go on the way to `after`.
+    fn changes(&self, after: &Totals) -> String {
+        let n = |t: &Totals, op: &str| t.ops.get(op).copied().unwrap_or(0) as i64;
+        let ops: std::collections::BTreeSet<&str> = self.ops.keys().chain(after.ops.keys()).copied().collect();
+        let changes = ops.into_iter().map(|op| (op, n(after, op) - n(self, op))).filter(|c| c.1 != 0);
+        changes.map(|(op, d)| format!("{op} {d:+}")).collect::<Vec<_>>().join(", ")
+    }
+
     fn add(&mut self, graph: &Graph) {
         for c in graph.values.iter().filter_map(|v| v.constant.as_ref()) {
             self.parameters += c.len() as u64;
@@ -171,7 +303,7 @@ fn step_of(plan: &Plan) -> BTreeMap<usize, (usize, &Step)> {
 fn text(
     model: &Model,
     graph: &Graph,
-    plan: Option<&Plan>,
+    planned: Option<&Planned>,
     sizes: &BTreeMap<String, i64>,
     summary: bool,
 ) -> Result<String> {
@@ -193,7 +325,7 @@ fn text(
     }
     out.push('\n');
     if !summary {
-        out += &nodes(graph, plan, sizes);
+        out += &nodes(graph, planned.map(|p| &*p.plan), sizes);
         out.push('\n');
     }
     let mut ops: Vec<_> = totals.ops.iter().collect();
@@ -206,25 +338,8 @@ fn text(
         let at = if at.is_empty() { "symbols as 1".to_owned() } else { at.join(", ") };
         writeln!(out, "{} multiply-adds in contractions ({at})", grouped(totals.macs))?;
     }
-    if let Some(plan) = plan {
-        let n = |kind| plan.steps.iter().filter(|s| s.kind() == kind).count();
-        writeln!(
-            out,
-            "{}, {}, {}",
-            count(n("native"), "native kernel"),
-            count(n("host"), "host call"),
-            count(n("view"), "view")
-        )?;
-        let (have, least) = (bytes(plan.arena_bytes as u64), bytes(plan.bound_bytes as u64));
-        writeln!(out, "working memory {have} (no placement needs less than {least})")?;
-        let planned = step_of(plan).len();
-        if planned < graph.nodes.len() {
-            writeln!(
-                out,
-                "{} planned later, when the data they depend on are known",
-                count(graph.nodes.len() - planned, "node")
-            )?;
-        }
+    if let Some(planned) = planned {
+        out += &planned.to_text(graph.nodes.len());
     }
     Ok(out)
 }
@@ -258,10 +373,15 @@ fn nodes(graph: &Graph, plan: Option<&Plan>, sizes: &BTreeMap<String, i64>) -> S
     table(&head, &(0..graph.nodes.len()).map(row).collect::<Vec<_>>())
 }
 
-fn to_json(model: &Model, graph: &Graph, plan: Option<&Plan>, sizes: &BTreeMap<String, i64>) -> serde_json::Value {
+fn to_json(
+    model: &Model,
+    graph: &Graph,
+    planned: Option<&Planned>,
+    sizes: &BTreeMap<String, i64>,
+) -> serde_json::Value {
     let totals = Totals::of(graph, sizes);
     let value = |v: &egret::ir::ValueId| json!({ "name": graph.value(*v).name, "type": graph.ty(*v).to_string() });
-    let steps = plan.map(step_of);
+    let steps = planned.map(|p| step_of(&p.plan));
     let node = |n: usize| {
         let node = &graph.nodes[n];
         let attrs: BTreeMap<String, String> = node.op.attrs().iter().map(|(k, a)| (k.clone(), attribute(a))).collect();
@@ -281,7 +401,7 @@ fn to_json(model: &Model, graph: &Graph, plan: Option<&Plan>, sizes: &BTreeMap<S
         "nodes": (0..graph.nodes.len()).map(node).collect::<Vec<_>>(),
         "operators": totals.ops, "parameters": totals.parameters, "weights_bytes": totals.weights_bytes,
         "multiply_adds": totals.macs,
-        "memory": plan.map(|p| json!({ "arena_bytes": p.arena_bytes, "bound_bytes": p.bound_bytes })),
+        "plan": planned.map(Planned::to_json),
     })
 }
 

@@ -1,7 +1,7 @@
 //! The command line: one verb, one file.
 //!
-//! Results go to standard output (a person's form, or with `--json` a machine's), progress and remarks to standard
-//! error. [`Failure`] and [`egret::ErrorKind`] decide the exit code.
+//! Results go to standard output (a person's form, or with `--json` a machine's, failures included), progress and
+//! remarks to standard error. [`Failure`] and [`egret::ErrorKind`] decide the exit code.
 
 mod bench;
 mod check;
@@ -17,8 +17,10 @@ mod input;
 mod inspect;
 mod npy;
 mod ops;
+mod progress;
 mod run;
 mod show;
+mod stage;
 mod worker;
 
 use anyhow::Result;
@@ -164,6 +166,11 @@ pub(crate) fn main() -> ExitCode {
         Err(error) => {
             if !matches!(error.downcast_ref(), Some(Failure::Found)) {
                 eprintln!("error: {error:#}");
+                // A program that asked for JSON gets the failure in that form too.
+                if std::env::args_os().any(|a| a == "--json") {
+                    let _ =
+                        say_json(&serde_json::json!({ "error": format!("{error:#}"), "exit_code": exit_code(&error) }));
+                }
             }
             ExitCode::from(exit_code(&error))
         }

@@ -2,7 +2,7 @@
 
 use super::input::{Given, InputArgs};
 use super::show::{bytes, count, grouped, json, time, value};
-use super::{EngineArgs, Failure, npy, say, say_json};
+use super::{EngineArgs, Failure, image, npy, progress, say, say_json};
 use anyhow::{Context, Result};
 use clap::Args;
 use egret::ir::onnx;
@@ -29,8 +29,9 @@ pub(super) struct RunArgs {
     inputs: InputArgs,
     #[command(flatten)]
     engine: EngineArgs,
-    /// Write an output (or a value that --want asks for): NAME=FILE.npy or NAME=FILE.pb. FILE.npz without NAME= takes
-    /// all outputs.
+    /// Write an output (or a value that --want asks for): NAME=FILE.npy, NAME=FILE.pb, or NAME=FILE.png for a picture
+    /// ([…, c, h, w] or [h, w], one or three channels, bytes or floats from 0 to 1). FILE.npz without NAME= takes all
+    /// outputs.
     #[arg(long, short, value_name = "NAME=FILE")]
     output: Vec<String>,
     /// Show a value from the middle of the graph too, by its name.
@@ -49,7 +50,7 @@ const TIMING_BUDGET: Duration = Duration::from_millis(200);
 
 pub(super) fn run(args: &RunArgs) -> Result<()> {
     let start = Instant::now();
-    let model = Model::load(&args.model)?;
+    let model = progress::during("reading", || Model::load(&args.model))?;
     let load = start.elapsed();
     let options = Options {
         keep_values: !args.want.is_empty(),
@@ -59,9 +60,9 @@ pub(super) fn run(args: &RunArgs) -> Result<()> {
     let start = Instant::now();
     let executable = model.compile(&options)?;
     let given = args.inputs.read(&model, &executable)?;
-    let compiled = Compiled::new(&executable, &given, &options)?;
+    let compiled = progress::during("compiling", || Compiled::new(&executable, &given, &options))?;
     let compile = start.elapsed();
-    let (outputs, wanted) = run_once(&executable, &given.values, &args.want)?;
+    let (outputs, wanted) = progress::during("running", || run_once(&executable, &given.values, &args.want, &options))?;
     let per_run = if args.want.is_empty() { time_runs(&executable, &given.values)? } else { None };
 
     let mut named: Vec<(&str, &Value)> = executable.outputs().iter().map(|p| p.name.as_str()).zip(&outputs).collect();
@@ -101,7 +102,12 @@ fn ms(d: Duration) -> f64 {
 }
 
 /// Outputs, and intermediate values by name.
-fn run_once(exe: &Executable, inputs: &[Value], want: &[String]) -> Result<(Vec<Value>, BTreeMap<String, Value>)> {
+fn run_once(
+    exe: &Executable,
+    inputs: &[Value],
+    want: &[String],
+    options: &Options,
+) -> Result<(Vec<Value>, BTreeMap<String, Value>)> {
     if want.is_empty() {
         return Ok((exe.run(inputs)?, BTreeMap::new()));
     }
@@ -120,16 +126,18 @@ fn run_once(exe: &Executable, inputs: &[Value], want: &[String]) -> Result<(Vec<
         }
     })?;
     found.extend(exe.outputs().iter().map(|p| p.name.clone()).zip(outputs.iter().cloned()));
-    for name in want {
-        if found.contains_key(name) {
-            continue;
-        }
-        let there = exe.graph().values.iter().any(|v| v.name == *name);
-        return Err(match there {
-            true => Failure::usage(format!("\"{name}\" was rewritten away; --level reference shows it")),
-            false => Failure::usage(format!("there is no value \"{name}\"; `egret inspect` lists them")),
-        });
+    let absent: Vec<&String> = want.iter().filter(|n| !found.contains_key(*n)).collect();
+    if absent.is_empty() {
+        found.retain(|n, _| want.contains(n));
+        return Ok((outputs, found));
     }
+    if let Some(name) = absent.iter().find(|n| !exe.graph().values.iter().any(|v| v.name == ***n)) {
+        return Err(Failure::usage(format!("there is no value \"{name}\"; `egret inspect` lists them")));
+    }
+    for name in &absent {
+        eprintln!("\"{name}\" is rewritten away in compiled code: shown is what the reference gives");
+    }
+    found.extend(egret::check::reference_values(exe.graph(), inputs, options)?);
     found.retain(|n, _| want.contains(n));
     Ok((outputs, found))
 }
@@ -244,7 +252,7 @@ fn write(spec: &str, named: &[(&str, &Value)]) -> Result<()> {
     let Some((name, file)) = spec.split_once('=') else {
         let path = Path::new(spec);
         if kind(path) != "npz" {
-            return Err(Failure::usage(format!("--output {spec}: wanted is NAME=FILE.npy, NAME=FILE.pb or FILE.npz")));
+            return Err(Failure::usage(format!("--output {spec}: wanted is NAME=FILE (.npy, .pb, .png) or FILE.npz")));
         }
         let arrays: Vec<(String, Tensor)> =
             named.iter().map(|(n, v)| Ok(((*n).to_owned(), v.tensor()?.clone()))).collect::<Result<_>>()?;
@@ -256,7 +264,8 @@ fn write(spec: &str, named: &[(&str, &Value)]) -> Result<()> {
     match kind(path).as_str() {
         "npy" => npy::write(path, v.tensor().context("only tensors have an .npy form")?),
         "pb" => Ok(onnx::data::save(path, name, v)?),
-        _ => Err(Failure::usage(format!("--output {spec}: known are .npy, .npz and .pb"))),
+        "png" => image::write(path, v.tensor()?),
+        _ => Err(Failure::usage(format!("--output {spec}: known are .npy, .npz, .pb and .png"))),
     }
 }
 

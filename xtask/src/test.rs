@@ -32,6 +32,8 @@ pub(crate) fn run(report: &mut Report) -> Result<()> {
     conform(report, "networks of onnx", "native", &[onnx.join("light")])?;
     let zoo = paths::root().join("../shared/zoo/tiny");
     if zoo.is_dir() {
+        let check = Cmd::new(egret()?).arg("check").arg(&zoo);
+        counted(report, "stages of networks", &check, Count::from_conform)?;
         return conform(report, "networks of papers", "reference,native", &[zoo]);
     }
     report.step("networks of papers", "cargo xtask test", || Ok(Outcome::Skipped("no ../shared/zoo/tiny".to_owned())))
@@ -47,19 +49,22 @@ fn runtime_cases(report: &mut Report) -> Result<()> {
 
 /// Compares the operators with the schemas of the onnx package.
 fn operators(report: &mut Report) -> Result<()> {
-    let egret = paths::target()?.join(PROFILE).join("egret");
+    let egret = egret()?;
     let cmd = Cmd::new(paths::venv_python())
         .args(["tests/python/missing_operators.py", "--manifest", "tests/conformance/operators.txt", "--egret"])
         .arg(egret);
     counted(report, "operators of onnx", &cmd, Count::from_conform)
 }
 
+/// The program that the tests of the root package have just built.
+fn egret() -> Result<PathBuf> {
+    Ok(paths::target()?.join(PROFILE).join("egret"))
+}
+
 /// Runs the built `egret` on folders of test cases. Cases that are known to fail are listed with the reason in
 /// `tests/conformance/<name of the step, with dashes>.txt`, where there is such a file.
 fn conform(report: &mut Report, name: &'static str, levels: &str, folders: &[PathBuf]) -> Result<()> {
-    // The tests of the root package have just built it.
-    let egret = paths::target()?.join(PROFILE).join("egret");
-    let mut cmd = Cmd::new(egret).args(["conform", "--level", levels]);
+    let mut cmd = Cmd::new(egret()?).args(["conform", "--level", levels]);
     let manifest = format!("tests/conformance/{}.txt", name.replace(' ', "-"));
     if paths::root().join(&manifest).is_file() {
         cmd = cmd.args(["--manifest", &manifest]);

@@ -81,6 +81,24 @@ impl Compute {
         }
     }
 
+    /// Element evaluations of all stages, reductions counted by the ranges of their variables.
+    pub fn work(&self) -> u64 {
+        let each = self.stages.iter().map(|stage| {
+            let reachable = self.arena.reachable(&[stage.value]);
+            let ranges = reachable.iter().filter_map(|&e| match self.arena.node(e) {
+                Node::Reduce { vars, .. } => Some(vars),
+                _ => None,
+            });
+            let len = |v: &VarId| {
+                let range = self.arena.var_range(*v);
+                u64::try_from(range.end - range.start).unwrap_or(0)
+            };
+            let reduced = ranges.flat_map(|vars| vars.iter().map(len)).fold(1u64, u64::saturating_mul);
+            (stage.desc.len_elems() as u64).saturating_mul(reduced)
+        });
+        each.fold(0, u64::saturating_add)
+    }
+
     /// Types of the results.
     pub fn output_descs(&self) -> impl Iterator<Item = &TensorDesc> {
         self.outputs.iter().map(|&s| &self.stages[s].desc)

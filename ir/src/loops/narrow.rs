@@ -1,20 +1,8 @@
-//! Elements in memory: narrow floats to and from the `f32` that carries them, integers to and from `i64`.
-
-use half::{bf16, f16};
+//! Elements in memory: floats of at most 32 bits to and from the `f32` that carries them (by [`num`]), integers to and
+//! from `i64`.
 
 use super::scalar::{Register, Scalar, register, wrap};
 use crate::{DType, num};
-
-/// `v` rounded to the nearest value of a float type, ties to even. With `saturate`, what overflows becomes the largest
-/// finite value (float8 kinds only).
-pub fn round(dtype: DType, v: f32, saturate: bool) -> f32 {
-    match dtype {
-        DType::F16 => f16::from_f32(v).to_f32(),
-        DType::BF16 => bf16::from_f32(v).to_f32(),
-        DType::F32 | DType::F64 => v,
-        _ => num::decode(dtype, num::encode(dtype, v, saturate)),
-    }
-}
 
 /// Whether loops handle elements of this type.
 pub fn is_supported(dtype: DType) -> bool {
@@ -29,12 +17,8 @@ pub fn read(dtype: DType, bytes: &[u8]) -> Scalar {
     let bits = u64::from_le_bytes(raw);
     match register(dtype) {
         Some(Register::F64) => Scalar::F64(f64::from_bits(bits)),
-        Some(Register::F32) => Scalar::F32(match dtype {
-            DType::F16 => f16::from_bits(bits as u16).to_f32(),
-            DType::BF16 => bf16::from_bits(bits as u16).to_f32(),
-            DType::F32 => f32::from_bits(bits as u32),
-            _ => num::decode(dtype, bits as u8),
-        }),
+        // Registers of `f32` carry types of at most 32 bits.
+        Some(Register::F32) => Scalar::F32(num::to_f32(dtype, bits as u32)),
         _ => Scalar::Int(wrap(dtype, bits as i64)),
     }
 }
@@ -43,12 +27,7 @@ pub fn read(dtype: DType, bytes: &[u8]) -> Scalar {
 pub fn write(dtype: DType, value: Scalar, bytes: &mut [u8]) {
     let bits = match value {
         Scalar::F64(v) => v.to_bits(),
-        Scalar::F32(v) => match dtype {
-            DType::F16 => u64::from(f16::from_f32(v).to_bits()),
-            DType::BF16 => u64::from(bf16::from_f32(v).to_bits()),
-            DType::F32 | DType::F64 => u64::from(v.to_bits()),
-            _ => u64::from(num::encode(dtype, v, false)),
-        },
+        Scalar::F32(v) => num::from_f32(dtype, v, false).into(),
         Scalar::Int(v) => v as u64,
     };
     let size = dtype.size_bytes().min(8);

@@ -6,8 +6,8 @@
 //! `f32` are calculated in `f64` and rounded once: they are the yardstick for the compiled polynomials.
 
 use super::expr::{BinOp, CmpOp, ReduceOp, UnOp};
-use super::{narrow, special};
-use crate::DType;
+use super::special;
+use crate::{DType, num};
 
 /// One value in its register.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -118,7 +118,7 @@ fn unsigned64(dtype: DType) -> bool {
 
 /// A float result of type `dtype` from its `f32` calculation.
 fn f32_result(dtype: DType, v: f32) -> Scalar {
-    Scalar::F32(narrow::round(dtype, v, false))
+    Scalar::F32(num::round(dtype, v, false))
 }
 
 /// `op(a)`, all of type `dtype` ([`UnOp::IsNan`] and [`UnOp::IsInf`] give 0 or 1).
@@ -329,7 +329,7 @@ pub fn cast(from: DType, to: DType, saturate: bool, a: Scalar) -> Scalar {
                 Scalar::Int(v) if unsigned64(from) => v as u64 as f32,
                 Scalar::Int(v) => v as f32,
             };
-            Scalar::F32(narrow::round(to, v, saturate))
+            Scalar::F32(num::round(to, v, saturate))
         }
         Some(Register::F64) => Scalar::F64(match a {
             Scalar::Int(v) if unsigned64(from) => v as u64 as f64,

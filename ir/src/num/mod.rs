@@ -257,6 +257,36 @@ pub fn encode(dtype: DType, x: impl Into<f64>, saturate: bool) -> u8 {
     }
 }
 
+/// The number that the code of a float type of at most 32 bits stands for; NaN for other types.
+pub fn to_f32(dtype: DType, code: u32) -> f32 {
+    match dtype {
+        DType::F32 => f32::from_bits(code),
+        // A code is as wide as its type.
+        DType::F16 => f16::from_bits(code as u16).to_f32(),
+        DType::BF16 => bf16::from_bits(code as u16).to_f32(),
+        _ => decode(dtype, code as u8),
+    }
+}
+
+/// The code of a float type of at most 32 bits for a number, to nearest, ties to even ([`encode`] for the narrow ones);
+/// zero for other types.
+pub fn from_f32(dtype: DType, x: f32, saturate: bool) -> u32 {
+    match dtype {
+        DType::F32 => x.to_bits(),
+        DType::F16 => f16::from_f32(x).to_bits().into(),
+        DType::BF16 => bf16::from_f32(x).to_bits().into(),
+        _ => encode(dtype, x, saturate).into(),
+    }
+}
+
+/// `x` rounded to a float type; as it is for `f32` and wider.
+pub fn round(dtype: DType, x: f32, saturate: bool) -> f32 {
+    match dtype {
+        DType::F32 | DType::F64 => x,
+        _ => to_f32(dtype, from_f32(dtype, x, saturate)),
+    }
+}
+
 /// Rounds a double to binary16 once, ties to even; past 65504 (after rounding) it is infinity.
 pub fn f16_from_f64(x: f64) -> f16 {
     f16::from_bits(F16.from_f64(x, false))

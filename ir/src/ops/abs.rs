@@ -41,7 +41,17 @@ op! {
     Abs in "ai.onnx" since [1, 6, 13]; "X" => "Y";
     summary: "y = |x|";
     upgrade: drop_hints;
+    examples: EXAMPLES;
 }
+
+/// Documentation, golden test and fuzz seed.
+pub const EXAMPLES: &str = r#"
+// run: @abs([-2.0, -0.5, 0.0, 1.5]) == [2.0, 0.5, 0.0, 1.5]
+graph @abs(%a: f32[4]) -> f32[4] {
+  %y = abs %a : f32[4]
+  return %y
+}
+"#;
 
 #[cfg(test)]
 mod tests {

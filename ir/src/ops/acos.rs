@@ -39,7 +39,17 @@ impl Op for Acos {
 op! {
     Acos in "ai.onnx" since [7, 22]; "input" => "output";
     summary: "arc cosine in radians";
+    examples: EXAMPLES;
 }
+
+/// Documentation, golden test and fuzz seed.
+pub const EXAMPLES: &str = r#"
+// run: @acos([-0.75, 0.0, 0.5]) ~= [2.4188585, 1.5707964, 1.0471976]
+graph @acos(%a: f32[3]) -> f32[3] {
+  %y = acos %a : f32[3]
+  return %y
+}
+"#;
 
 #[cfg(test)]
 mod tests {

@@ -39,7 +39,17 @@ impl Op for Acosh {
 op! {
     Acosh in "ai.onnx" since [9, 22]; "input" => "output";
     summary: "inverse hyperbolic cosine";
+    examples: EXAMPLES;
 }
+
+/// Documentation, golden test and fuzz seed.
+pub const EXAMPLES: &str = r#"
+// run: @acosh([1.0, 1.5, 4.0]) ~= [0.0, 0.9624237, 2.063437]
+graph @acosh(%a: f32[3]) -> f32[3] {
+  %y = acosh %a : f32[3]
+  return %y
+}
+"#;
 
 #[cfg(test)]
 mod tests {

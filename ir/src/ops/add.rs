@@ -71,7 +71,17 @@ op! {
     Add in "ai.onnx" since [1, 6, 7, 13, 14]; "A, B" => "C";
     summary: "c = a + b, with broadcasting";
     upgrade: |cx| if cx.version < 7 { upgrade_broadcast(cx) } else { Ok(()) };
+    examples: EXAMPLES;
 }
+
+/// Documentation, golden test and fuzz seed.
+pub const EXAMPLES: &str = r#"
+// run: @add([[1.0, 2.0, 3.0], [4.0, 5.0, 6.0]], [10.0, 20.0, -3.0]) == [[11.0, 22.0, 0.0], [14.0, 25.0, 3.0]]
+graph @add(%a: f32[2, 3], %b: f32[3]) -> f32[2, 3] {
+  %y = add %a, %b : f32[2, 3]
+  return %y
+}
+"#;
 
 #[cfg(test)]
 mod tests {

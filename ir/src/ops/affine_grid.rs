@@ -76,7 +76,17 @@ impl Op for AffineGrid {
 op! {
     AffineGrid in "ai.onnx" since [20]; "theta, size" => "grid";
     summary: "grid of normalised coordinates of an affine map";
+    examples: EXAMPLES;
 }
+
+/// Documentation, golden test and fuzz seed.
+pub const EXAMPLES: &str = r#"
+// run: @affine_grid([[[1.0, 0.0, 0.5], [0.0, 1.0, 0.0]]], [1, 1, 2, 2]) == f32[1, 2, 2, 2] [[[[0.0, -0.5], [1.0, -0.5]], [[0.0, 0.5], [1.0, 0.5]]]]
+graph @affine_grid(%a: f32[1, 2, 3], %b: i64[4]) -> f32[1, u1, u2, 2] {
+  %y = affine_grid %a, %b : f32[1, u1, u2, 2]
+  return %y
+}
+"#;
 
 #[cfg(test)]
 mod tests {

@@ -42,7 +42,17 @@ op! {
     And in "ai.onnx" since [1, 7]; "A, B" => "C";
     summary: "both, with broadcasting";
     upgrade: upgrade_binary;
+    examples: EXAMPLES;
 }
+
+/// Documentation, golden test and fuzz seed.
+pub const EXAMPLES: &str = r#"
+// run: @and([false, false, true, true], [false, true, false, true]) == [false, false, false, true]
+graph @and(%a: bool[4], %b: bool[4]) -> bool[4] {
+  %y = and %a, %b : bool[4]
+  return %y
+}
+"#;
 
 #[cfg(test)]
 mod tests {

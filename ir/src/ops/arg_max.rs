@@ -54,7 +54,17 @@ impl Op for ArgMax {
 op! {
     ArgMax in "ai.onnx" since [1, 11, 12, 13]; "data" => "reduced";
     summary: "index of the greatest element along an axis";
+    examples: EXAMPLES;
 }
+
+/// Documentation, golden test and fuzz seed.
+pub const EXAMPLES: &str = r#"
+// run: @arg_max([[2.0, 1.0], [3.0, 10.0]]) == [0, 1]
+graph @arg_max(%a: f32[2, 2]) -> i64[2] {
+  %y = arg_max %a {axis = 1, keepdims = 0} : i64[2]
+  return %y
+}
+"#;
 
 #[cfg(test)]
 mod tests {

@@ -54,7 +54,17 @@ impl Op for ArgMin {
 op! {
     ArgMin in "ai.onnx" since [1, 11, 12, 13]; "data" => "reduced";
     summary: "index of the least element along an axis";
+    examples: EXAMPLES;
 }
+
+/// Documentation, golden test and fuzz seed.
+pub const EXAMPLES: &str = r#"
+// run: @arg_min([[2.0, 1.0], [3.0, 10.0]]) == [1, 0]
+graph @arg_min(%a: f32[2, 2]) -> i64[2] {
+  %y = arg_min %a {axis = 1, keepdims = 0} : i64[2]
+  return %y
+}
+"#;
 
 #[cfg(test)]
 mod tests {

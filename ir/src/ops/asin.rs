@@ -39,7 +39,17 @@ impl Op for Asin {
 op! {
     Asin in "ai.onnx" since [7, 22]; "input" => "output";
     summary: "arc sine in radians";
+    examples: EXAMPLES;
 }
+
+/// Documentation, golden test and fuzz seed.
+pub const EXAMPLES: &str = r#"
+// run: @asin([-0.75, 0.0, 0.5]) == [-0.8480621, 0.0, 0.5235988]
+graph @asin(%a: f32[3]) -> f32[3] {
+  %y = asin %a : f32[3]
+  return %y
+}
+"#;
 
 #[cfg(test)]
 mod tests {

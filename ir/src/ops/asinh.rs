@@ -39,7 +39,17 @@ impl Op for Asinh {
 op! {
     Asinh in "ai.onnx" since [9, 22]; "input" => "output";
     summary: "inverse hyperbolic sine";
+    examples: EXAMPLES;
 }
+
+/// Documentation, golden test and fuzz seed.
+pub const EXAMPLES: &str = r#"
+// run: @asinh([-2.0, -0.5, 0.0, 1.5]) ~= [-1.4436355, -0.48121184, 0.0, 1.1947632]
+graph @asinh(%a: f32[4]) -> f32[4] {
+  %y = asinh %a : f32[4]
+  return %y
+}
+"#;
 
 #[cfg(test)]
 mod tests {

@@ -39,7 +39,17 @@ impl Op for Atan {
 op! {
     Atan in "ai.onnx" since [7, 22]; "input" => "output";
     summary: "arc tangent in radians";
+    examples: EXAMPLES;
 }
+
+/// Documentation, golden test and fuzz seed.
+pub const EXAMPLES: &str = r#"
+// run: @atan([-2.0, -0.5, 0.0, 1.5]) ~= [-1.1071489, -0.46364754, 0.0, 0.9827938]
+graph @atan(%a: f32[4]) -> f32[4] {
+  %y = atan %a : f32[4]
+  return %y
+}
+"#;
 
 #[cfg(test)]
 mod tests {

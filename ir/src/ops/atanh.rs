@@ -39,7 +39,17 @@ impl Op for Atanh {
 op! {
     Atanh in "ai.onnx" since [9, 22]; "input" => "output";
     summary: "inverse hyperbolic tangent";
+    examples: EXAMPLES;
 }
+
+/// Documentation, golden test and fuzz seed.
+pub const EXAMPLES: &str = r#"
+// run: @atanh([-0.75, 0.0, 0.5]) ~= [-0.9729551, 0.0, 0.54930615]
+graph @atanh(%a: f32[3]) -> f32[3] {
+  %y = atanh %a : f32[3]
+  return %y
+}
+"#;
 
 #[cfg(test)]
 mod tests {

@@ -95,7 +95,17 @@ impl Op for AveragePool {
 op! {
     AveragePool in "ai.onnx" since [1, 7, 10, 11, 19, 22]; "X" => "Y";
     summary: "mean of each sliding window";
+    examples: EXAMPLES;
 }
+
+/// Documentation, golden test and fuzz seed.
+pub const EXAMPLES: &str = r#"
+// run: @average_pool([[[1.0, 2.0, 3.0, 4.0]]]) == [[[1.5, 3.5]]]
+graph @average_pool(%a: f32[1, 1, 4]) -> f32[1, 1, 2] {
+  %y = average_pool %a {kernel_shape = [2], strides = [2]} : f32[1, 1, 2]
+  return %y
+}
+"#;
 
 #[cfg(test)]
 mod tests {

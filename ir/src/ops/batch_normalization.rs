@@ -164,7 +164,17 @@ op! {
     "X, scale, B, input_mean, input_var" => "Y, running_mean?, running_var?";
     summary: "normalisation by channel with running or batch statistics";
     upgrade: upgrade;
+    examples: EXAMPLES;
 }
+
+/// Documentation, golden test and fuzz seed.
+pub const EXAMPLES: &str = r#"
+// run: @batch_normalization([[1.0, 2.0], [3.0, 4.0]], [2.0, 1.0], [0.0, 1.0], [1.0, 2.0], [1.0, 4.0]) == [[0.0, 1.0], [4.0, 2.0]]
+graph @batch_normalization(%a: f32[2, 2], %b: f32[2], %c: f32[2], %d: f32[2], %e: f32[2]) -> f32[2, 2] {
+  %y = batch_normalization %a, %b, %c, %d, %e {epsilon = 0.0} : f32[2, 2]
+  return %y
+}
+"#;
 
 #[cfg(test)]
 mod tests {

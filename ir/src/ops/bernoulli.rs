@@ -50,7 +50,18 @@ impl Op for Bernoulli {
 op! {
     Bernoulli in "ai.onnx" since [15, 22]; "input" => "output";
     summary: "ones with given probabilities";
+    examples: EXAMPLES;
 }
+
+/// Documentation, golden test and fuzz seed.
+pub const EXAMPLES: &str = r#"
+// why: probabilities 0 and 1 leave nothing to chance.
+// run: @certain([0.0, 1.0, 1.0]) == [0.0, 1.0, 1.0]
+graph @certain(%x: f32[3]) -> f32[3] {
+  %0 = bernoulli %x
+  return %0
+}
+"#;
 
 #[cfg(test)]
 mod tests {

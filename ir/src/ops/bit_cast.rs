@@ -64,7 +64,17 @@ impl Op for BitCast {
 op! {
     BitCast in "ai.onnx" since [26]; "input" => "output";
     summary: "the same bits read as another type";
+    examples: EXAMPLES;
 }
+
+/// Documentation, golden test and fuzz seed.
+pub const EXAMPLES: &str = r#"
+// run: @bit_cast([1.0, -2.0]) == [1065353216, -1073741824]
+graph @bit_cast(%a: f32[2]) -> i32[2] {
+  %y = bit_cast %a {to = i32} : i32[2]
+  return %y
+}
+"#;
 
 #[cfg(test)]
 mod tests {

@@ -61,7 +61,17 @@ impl Op for BitShift {
 op! {
     BitShift in "ai.onnx" since [11, 28]; "X, Y" => "Z";
     summary: "bits moved left or right, with broadcasting";
+    examples: EXAMPLES;
 }
+
+/// Documentation, golden test and fuzz seed.
+pub const EXAMPLES: &str = r#"
+// run: @bit_shift([16, 4, 1], [1, 2, 3]) == [8, 1, 0]
+graph @bit_shift(%a: u8[3], %b: u8[3]) -> u8[3] {
+  %y = bit_shift %a, %b {direction = "RIGHT"} : u8[3]
+  return %y
+}
+"#;
 
 #[cfg(test)]
 mod tests {

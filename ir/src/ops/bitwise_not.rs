@@ -38,7 +38,17 @@ impl Op for BitwiseNot {
 op! {
     BitwiseNot in "ai.onnx" since [18]; "X" => "Y";
     summary: "every bit turned";
+    examples: EXAMPLES;
 }
+
+/// Documentation, golden test and fuzz seed.
+pub const EXAMPLES: &str = r#"
+// run: @bitwise_not([0, 5, -1]) == [-1, -6, 0]
+graph @bitwise_not(%a: i8[3]) -> i8[3] {
+  %y = bitwise_not %a : i8[3]
+  return %y
+}
+"#;
 
 #[cfg(test)]
 mod tests {

@@ -39,7 +39,17 @@ impl Op for BitwiseOr {
 op! {
     BitwiseOr in "ai.onnx" since [18]; "A, B" => "C";
     summary: "a | b bit by bit, with broadcasting";
+    examples: EXAMPLES;
 }
+
+/// Documentation, golden test and fuzz seed.
+pub const EXAMPLES: &str = r#"
+// run: @bitwise_or([12, 255], [10, 1]) == [14, 255]
+graph @bitwise_or(%a: u8[2], %b: u8[2]) -> u8[2] {
+  %y = bitwise_or %a, %b : u8[2]
+  return %y
+}
+"#;
 
 #[cfg(test)]
 mod tests {

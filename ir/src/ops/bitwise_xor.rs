@@ -39,7 +39,17 @@ impl Op for BitwiseXor {
 op! {
     BitwiseXor in "ai.onnx" since [18]; "A, B" => "C";
     summary: "a ^ b bit by bit, with broadcasting";
+    examples: EXAMPLES;
 }
+
+/// Documentation, golden test and fuzz seed.
+pub const EXAMPLES: &str = r#"
+// run: @bitwise_xor([12, 255], [10, 1]) == [6, 254]
+graph @bitwise_xor(%a: u8[2], %b: u8[2]) -> u8[2] {
+  %y = bitwise_xor %a, %b : u8[2]
+  return %y
+}
+"#;
 
 #[cfg(test)]
 mod tests {

@@ -38,7 +38,17 @@ impl Op for BlackmanWindow {
 op! {
     BlackmanWindow in "ai.onnx" since [17]; "size" => "output";
     summary: "the window function 0.42 - 0.5 cos(2 pi n / N) + 0.08 cos(4 pi n / N)";
+    examples: EXAMPLES;
 }
+
+/// Documentation, golden test and fuzz seed.
+pub const EXAMPLES: &str = r#"
+// run: @blackman_window(4) ~= f32[4] [1.4901161e-8, 0.34, 1.0, 0.34000003]
+graph @blackman_window(%a: i64[]) -> f32[u1] {
+  %y = blackman_window %a : f32[u1]
+  return %y
+}
+"#;
 
 #[cfg(test)]
 mod tests {

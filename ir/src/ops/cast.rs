@@ -228,7 +228,17 @@ op! {
     Cast in "ai.onnx" since [1, 6, 9, 13, 19, 21, 23, 24, 25, 28]; "input" => "output";
     summary: "elements converted to another type";
     upgrade: upgrade;
+    examples: EXAMPLES;
 }
+
+/// Documentation, golden test and fuzz seed.
+pub const EXAMPLES: &str = r#"
+// run: @cast([1.7, -1.2, 300.0]) == [1, -1, 300]
+graph @cast(%a: f32[3]) -> i64[3] {
+  %y = cast %a {to = i64} : i64[3]
+  return %y
+}
+"#;
 
 #[cfg(test)]
 mod tests {

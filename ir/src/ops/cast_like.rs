@@ -54,7 +54,17 @@ impl Op for CastLike {
 op! {
     CastLike in "ai.onnx" since [15, 19, 21, 23, 24, 25]; "input, target_type" => "output";
     summary: "elements converted to the type of another tensor";
+    examples: EXAMPLES;
 }
+
+/// Documentation, golden test and fuzz seed.
+pub const EXAMPLES: &str = r#"
+// run: @cast_like([1, 0], [0.0]) == [1.0, 0.0]
+graph @cast_like(%a: i64[2], %b: f32[1]) -> f32[2] {
+  %y = cast_like %a, %b : f32[2]
+  return %y
+}
+"#;
 
 #[cfg(test)]
 mod tests {

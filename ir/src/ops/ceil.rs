@@ -40,7 +40,17 @@ op! {
     Ceil in "ai.onnx" since [1, 6, 13]; "X" => "Y";
     summary: "least integer not below x";
     upgrade: drop_hints;
+    examples: EXAMPLES;
 }
+
+/// Documentation, golden test and fuzz seed.
+pub const EXAMPLES: &str = r#"
+// run: @ceil([-2.0, -0.5, 0.0, 1.5]) == [-2.0, -0.0, 0.0, 2.0]
+graph @ceil(%a: f32[4]) -> f32[4] {
+  %y = ceil %a : f32[4]
+  return %y
+}
+"#;
 
 #[cfg(test)]
 mod tests {

@@ -52,7 +52,17 @@ impl Op for Celu {
 op! {
     Celu in "ai.onnx" since [12, 28]; "X" => "Y";
     summary: "continuously differentiable exponential linear unit";
+    examples: EXAMPLES;
 }
+
+/// Documentation, golden test and fuzz seed.
+pub const EXAMPLES: &str = r#"
+// run: @celu([-2.0, -0.5, 0.0, 1.5]) == [-0.86466473, -0.39346933, 0.0, 1.5]
+graph @celu(%a: f32[4]) -> f32[4] {
+  %y = celu %a : f32[4]
+  return %y
+}
+"#;
 
 #[cfg(test)]
 mod tests {

@@ -77,7 +77,17 @@ impl Op for CenterCropPad {
 op! {
     CenterCropPad in "ai.onnx" since [18]; "input_data, shape" => "output_data";
     summary: "cut or filled with zeros about the centre";
+    examples: EXAMPLES;
 }
+
+/// Documentation, golden test and fuzz seed.
+pub const EXAMPLES: &str = r#"
+// run: @center_crop_pad([1.0, 2.0, 3.0, 4.0], [2]) == f32[2] [2.0, 3.0]
+graph @center_crop_pad(%a: f32[4], %b: i64[1]) -> f32[u1] {
+  %y = center_crop_pad %a, %b : f32[u1]
+  return %y
+}
+"#;
 
 #[cfg(test)]
 mod tests {

@@ -116,7 +116,17 @@ op! {
     Clip in "ai.onnx" since [1, 6, 11, 12, 13]; "input, min?, max?" => "output";
     summary: "x held between two bounds";
     upgrade: upgrade;
+    examples: EXAMPLES;
 }
+
+/// Documentation, golden test and fuzz seed.
+pub const EXAMPLES: &str = r#"
+// run: @clip([-2.0, -0.5, 0.0, 1.5], -1.0, 1.0) == [-1.0, -0.5, 0.0, 1.0]
+graph @clip(%a: f32[4], %b: f32[], %c: f32[]) -> f32[4] {
+  %y = clip %a, %b, %c : f32[4]
+  return %y
+}
+"#;
 
 #[cfg(test)]
 mod tests {

@@ -71,7 +71,17 @@ impl Op for Compress {
 op! {
     Compress in "ai.onnx" since [9, 11, 28]; "input, condition" => "output";
     summary: "the slices at which a condition holds";
+    examples: EXAMPLES;
 }
+
+/// Documentation, golden test and fuzz seed.
+pub const EXAMPLES: &str = r#"
+// run: @compress([1.0, 2.0, 3.0], [true, false, true]) == f32[2] [1.0, 3.0]
+graph @compress(%a: f32[3], %b: bool[3]) -> f32[u1] {
+  %y = compress %a, %b {axis = 0} : f32[u1]
+  return %y
+}
+"#;
 
 #[cfg(test)]
 mod tests {

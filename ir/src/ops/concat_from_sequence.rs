@@ -96,7 +96,18 @@ impl Op for ConcatFromSequence {
 op! {
     ConcatFromSequence in "ai.onnx" since [11]; "input_sequence" => "concat_result";
     summary: "the tensors of a sequence joined or stacked";
+    examples: EXAMPLES;
 }
+
+/// Documentation, golden test and fuzz seed.
+pub const EXAMPLES: &str = r#"
+// run: @joined([1.0, 2.0], [3.0]) == f32[3] [1.0, 2.0, 3.0]
+graph @joined(%a: f32[2], %b: f32[1]) -> f32[m] {
+  %0 = sequence_construct %a, %b
+  %1 = concat_from_sequence %0 {axis = 0}
+  return %1
+}
+"#;
 
 #[cfg(test)]
 mod tests {

@@ -80,7 +80,17 @@ impl Op for Constant {
 op! {
     Constant in "ai.onnx" since [1, 9, 11, 12, 13, 19, 21, 23, 24, 25]; "" => "output";
     summary: "a constant tensor";
+    examples: EXAMPLES;
 }
+
+/// Documentation, golden test and fuzz seed.
+pub const EXAMPLES: &str = r#"
+// run: @three() == [1, 2, 3]
+graph @three() -> i64[3] {
+  %0 = constant {value_ints = [1, 2, 3]} : i64[3]
+  return %0
+}
+"#;
 
 #[cfg(test)]
 mod tests {

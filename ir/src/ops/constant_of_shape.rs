@@ -68,7 +68,17 @@ impl Op for ConstantOfShape {
 op! {
     ConstantOfShape in "ai.onnx" since [9, 20, 21, 23, 24, 25]; "input" => "output";
     summary: "one value at every index of a given shape";
+    examples: EXAMPLES;
 }
+
+/// Documentation, golden test and fuzz seed.
+pub const EXAMPLES: &str = r#"
+// run: @constant_of_shape([2, 2]) == f32[2, 2] [[7.0, 7.0], [7.0, 7.0]]
+graph @constant_of_shape(%a: i64[2]) -> f32[u1, u2] {
+  %y = constant_of_shape %a {value = f32[1] [7.0]} : f32[u1, u2]
+  return %y
+}
+"#;
 
 #[cfg(test)]
 mod tests {

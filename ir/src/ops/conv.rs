@@ -145,7 +145,22 @@ impl Op for Conv {
 op! {
     Conv in "ai.onnx" since [1, 11, 22]; "X, W, B?" => "Y";
     summary: "convolution (cross-correlation) with padding, strides, dilations and groups";
+    examples: EXAMPLES;
 }
+
+/// Documentation, golden test and fuzz seed.
+pub const EXAMPLES: &str = r#"
+// run: @conv([[[[1.0, 2.0, 3.0], [4.0, 5.0, 6.0], [7.0, 8.0, 9.0]]]], [[[[1.0, 0.0], [0.0, -1.0]]]], [100.0]) == [[[[96.0, 96.0], [96.0, 96.0]]]]
+graph @conv(%a: f32[1, 1, 3, 3], %b: f32[1, 1, 2, 2], %c: f32[1]) -> f32[1, 1, 2, 2] {
+  %y = conv %a, %b, %c : f32[1, 1, 2, 2]
+  return %y
+}
+// run: @conv_grouped([[[1.0, 2.0, 3.0], [4.0, 5.0, 6.0]]], [[[1.0, 2.0]], [[3.0, 4.0]]]) == [[[2.0, 5.0, 8.0], [16.0, 32.0, 39.0]]]
+graph @conv_grouped(%a: f32[1, 2, 3], %b: f32[2, 1, 2]) -> f32[1, 2, 3] {
+  %y = conv %a, %b {group = 2, pads = [1, 0]} : f32[1, 2, 3]
+  return %y
+}
+"#;
 
 #[cfg(test)]
 mod tests {

@@ -157,7 +157,17 @@ pub fn along_channels(b: &mut GraphBuilder, param: ValueId, to: ValueId, axis: i
 op! {
     ConvInteger in "ai.onnx" since [10]; "x, w, x_zero_point?, w_zero_point?" => "y";
     summary: "convolution of 8-bit integers in 32 bits";
+    examples: EXAMPLES;
 }
+
+/// Documentation, golden test and fuzz seed.
+pub const EXAMPLES: &str = r#"
+// run: @conv_integer([[[1, 2, 3]]], [[[1, 2]]], 1) == [[[2, 5]]]
+graph @conv_integer(%a: u8[1, 1, 3], %b: u8[1, 1, 2], %c: u8[]) -> i32[1, 1, 2] {
+  %y = conv_integer %a, %b, %c : i32[1, 1, 2]
+  return %y
+}
+"#;
 
 #[cfg(test)]
 mod tests {

@@ -198,7 +198,17 @@ impl Op for ConvTranspose {
 op! {
     ConvTranspose in "ai.onnx" since [1, 11, 22]; "X, W, B?" => "Y";
     summary: "transposed convolution: each input cell spreads a kernel over the output";
+    examples: EXAMPLES;
 }
+
+/// Documentation, golden test and fuzz seed.
+pub const EXAMPLES: &str = r#"
+// run: @conv_transpose([[[1.0, 2.0]]], [[[1.0, 10.0, 100.0]]]) == [[[1.0, 10.0, 102.0, 20.0, 200.0]]]
+graph @conv_transpose(%a: f32[1, 1, 2], %b: f32[1, 1, 3]) -> f32[1, 1, 5] {
+  %y = conv_transpose %a, %b {strides = [2]} : f32[1, 1, 5]
+  return %y
+}
+"#;
 
 #[cfg(test)]
 mod tests {

@@ -39,7 +39,17 @@ impl Op for Cos {
 op! {
     Cos in "ai.onnx" since [7, 22]; "input" => "output";
     summary: "cosine of an angle in radians";
+    examples: EXAMPLES;
 }
+
+/// Documentation, golden test and fuzz seed.
+pub const EXAMPLES: &str = r#"
+// run: @cos([-2.0, -0.5, 0.0, 1.5]) ~= [-0.4161468, 0.87758255, 1.0, 0.0707372]
+graph @cos(%a: f32[4]) -> f32[4] {
+  %y = cos %a : f32[4]
+  return %y
+}
+"#;
 
 #[cfg(test)]
 mod tests {

@@ -39,7 +39,17 @@ impl Op for Cosh {
 op! {
     Cosh in "ai.onnx" since [9, 22]; "input" => "output";
     summary: "hyperbolic cosine";
+    examples: EXAMPLES;
 }
+
+/// Documentation, golden test and fuzz seed.
+pub const EXAMPLES: &str = r#"
+// run: @cosh([-2.0, -0.5, 0.0, 1.5]) ~= [3.7621958, 1.127626, 1.0, 2.3524096]
+graph @cosh(%a: f32[4]) -> f32[4] {
+  %y = cosh %a : f32[4]
+  return %y
+}
+"#;
 
 #[cfg(test)]
 mod tests {

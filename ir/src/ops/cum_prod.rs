@@ -37,7 +37,17 @@ impl Op for CumProd {
 op! {
     CumProd in "ai.onnx" since [26]; "x, axis" => "y";
     summary: "running product along an axis";
+    examples: EXAMPLES;
 }
+
+/// Documentation, golden test and fuzz seed.
+pub const EXAMPLES: &str = r#"
+// run: @cum_prod([1.0, 2.0, 3.0], 0) == [1.0, 2.0, 6.0]
+graph @cum_prod(%a: f32[3], %b: i64[]) -> f32[3] {
+  %y = cum_prod %a, %b : f32[3]
+  return %y
+}
+"#;
 
 #[cfg(test)]
 mod tests {

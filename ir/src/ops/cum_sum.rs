@@ -37,7 +37,17 @@ impl Op for CumSum {
 op! {
     CumSum in "ai.onnx" since [11, 14]; "x, axis" => "y";
     summary: "running sum along an axis";
+    examples: EXAMPLES;
 }
+
+/// Documentation, golden test and fuzz seed.
+pub const EXAMPLES: &str = r#"
+// run: @cum_sum([[1.0, 2.0, 3.0], [4.0, 5.0, 6.0]], 1) == [[1.0, 3.0, 6.0], [4.0, 9.0, 15.0]]
+graph @cum_sum(%a: f32[2, 3], %b: i64[]) -> f32[2, 3] {
+  %y = cum_sum %a, %b : f32[2, 3]
+  return %y
+}
+"#;
 
 #[cfg(test)]
 mod tests {

@@ -71,7 +71,17 @@ impl Op for DepthToSpace {
 op! {
     DepthToSpace in "ai.onnx" since [1, 11, 13, 28]; "input" => "output";
     summary: "channels spread over blocks of pixels";
+    examples: EXAMPLES;
 }
+
+/// Documentation, golden test and fuzz seed.
+pub const EXAMPLES: &str = r#"
+// run: @depth_to_space([[[[1.0]], [[2.0]], [[3.0]], [[4.0]]]]) == [[[[1.0, 2.0], [3.0, 4.0]]]]
+graph @depth_to_space(%a: f32[1, 4, 1, 1]) -> f32[1, 1, 2, 2] {
+  %y = depth_to_space %a {blocksize = 2} : f32[1, 1, 2, 2]
+  return %y
+}
+"#;
 
 #[cfg(test)]
 mod tests {

@@ -92,7 +92,17 @@ op! {
     DequantizeLinear in "ai.onnx" since [10, 13, 19, 21, 23, 24, 25, 28]; "x, x_scale, x_zero_point?" => "y";
     summary: "numbers of a low-precision scale as floats";
     upgrade: |cx| { drop_undefined(cx, &["output_dtype"]); Ok(()) };
+    examples: EXAMPLES;
 }
+
+/// Documentation, golden test and fuzz seed.
+pub const EXAMPLES: &str = r#"
+// run: @dequantize_linear([0, 10, 14], 0.5, 10) == [-5.0, 0.0, 2.0]
+graph @dequantize_linear(%a: u8[3], %b: f32[], %c: u8[]) -> f32[3] {
+  %y = dequantize_linear %a, %b, %c : f32[3]
+  return %y
+}
+"#;
 
 #[cfg(test)]
 mod tests {

@@ -127,7 +127,17 @@ op! {
     Dft as "DFT" in "ai.onnx" since [17, 20]; "input, dft_length?, axis?" => "output";
     summary: "discrete Fourier transform along an axis";
     upgrade: upgrade;
+    examples: EXAMPLES;
 }
+
+/// Documentation, golden test and fuzz seed.
+pub const EXAMPLES: &str = r#"
+// run: @dft([[[1.0], [0.0], [0.0], [0.0]]], 1) == f32[1, 4, 2] [[[1.0, 0.0], [1.0, 0.0], [1.0, 0.0], [1.0, 0.0]]]
+graph @dft(%a: f32[1, 4, 1], %c: i64[]) -> f32[u1, u2, 2] {
+  %y = dft %a, _, %c : f32[u1, u2, 2]
+  return %y
+}
+"#;
 
 #[cfg(test)]
 mod tests {

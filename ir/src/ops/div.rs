@@ -61,7 +61,17 @@ op! {
     Div in "ai.onnx" since [1, 6, 7, 13, 14]; "A, B" => "C";
     summary: "c = a / b, with broadcasting";
     upgrade: upgrade_binary;
+    examples: EXAMPLES;
 }
+
+/// Documentation, golden test and fuzz seed.
+pub const EXAMPLES: &str = r#"
+// run: @div([[1.0, 2.0, 3.0], [4.0, 5.0, 6.0]], [10.0, 20.0, -3.0]) == [[0.1, 0.1, -1.0], [0.4, 0.25, -2.0]]
+graph @div(%a: f32[2, 3], %b: f32[3]) -> f32[2, 3] {
+  %y = div %a, %b : f32[2, 3]
+  return %y
+}
+"#;
 
 #[cfg(test)]
 mod tests {

@@ -120,7 +120,17 @@ op! {
     Dropout in "ai.onnx" since [1, 6, 7, 10, 12, 13, 22]; "data, ratio?, training_mode?" => "output, mask?";
     summary: "elements set to 0 at random in training";
     upgrade: upgrade;
+    examples: EXAMPLES;
 }
+
+/// Documentation, golden test and fuzz seed.
+pub const EXAMPLES: &str = r#"
+// run: @dropout([1.0, 2.0]) == [1.0, 2.0], [true, true]
+graph @dropout(%a: f32[2]) -> (f32[2], bool[2]) {
+  %y, %z = dropout %a : f32[2], bool[2]
+  return %y, %z
+}
+"#;
 
 #[cfg(test)]
 mod tests {

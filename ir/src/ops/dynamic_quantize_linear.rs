@@ -89,7 +89,17 @@ pub fn range_of(x: &[f32]) -> (f32, u8) {
 op! {
     DynamicQuantizeLinear in "ai.onnx" since [11]; "x" => "y, y_scale, y_zero_point";
     summary: "quantised by the range of the data";
+    examples: EXAMPLES;
 }
+
+/// Documentation, golden test and fuzz seed.
+pub const EXAMPLES: &str = r#"
+// run: @dynamic_quantize_linear([0.0, 2.0, -3.0, 1.5]) == [153, 255, 0, 229], 0.019607844, 153
+graph @dynamic_quantize_linear(%a: f32[4]) -> (u8[4], f32[], u8[]) {
+  %y, %z, %u = dynamic_quantize_linear %a : u8[4], f32[], u8[]
+  return %y, %z, %u
+}
+"#;
 
 #[cfg(test)]
 mod tests {

@@ -203,7 +203,17 @@ fn contract<T: Ring>(plan: &Plan, cx: &EvalCx<'_>, x: &[&Tensor], v: &[Vec<T>], 
 op! {
     Einsum in "ai.onnx" since [12, 28]; "Inputs*" => "Output";
     summary: "sum of products by Einstein's convention";
+    examples: EXAMPLES;
 }
+
+/// Documentation, golden test and fuzz seed.
+pub const EXAMPLES: &str = r#"
+// run: @einsum([[1.0, 2.0], [3.0, 4.0]], [1.0, 10.0]) == [21.0, 43.0]
+graph @einsum(%a: f32[2, 2], %b: f32[2]) -> f32[2] {
+  %y = einsum %a, %b {equation = "ij,j->i"} : f32[2]
+  return %y
+}
+"#;
 
 #[cfg(test)]
 mod tests {

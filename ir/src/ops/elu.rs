@@ -52,7 +52,17 @@ op! {
     Elu in "ai.onnx" since [1, 6, 22]; "X" => "Y";
     summary: "exponential linear unit";
     upgrade: drop_hints;
+    examples: EXAMPLES;
 }
+
+/// Documentation, golden test and fuzz seed.
+pub const EXAMPLES: &str = r#"
+// run: @elu([-2.0, -0.5, 0.0, 1.5]) == [-0.86466473, -0.39346933, 0.0, 1.5]
+graph @elu(%a: f32[4]) -> f32[4] {
+  %y = elu %a : f32[4]
+  return %y
+}
+"#;
 
 #[cfg(test)]
 mod tests {

@@ -49,7 +49,17 @@ op! {
     Equal in "ai.onnx" since [1, 7, 11, 13, 19]; "A, B" => "C";
     summary: "whether elements are equal, with broadcasting";
     upgrade: upgrade_binary;
+    examples: EXAMPLES;
 }
+
+/// Documentation, golden test and fuzz seed.
+pub const EXAMPLES: &str = r#"
+// run: @equal([1.0, 2.0, 3.0], [3.0, 2.0, 1.0]) == [false, true, false]
+graph @equal(%a: f32[3], %b: f32[3]) -> bool[3] {
+  %y = equal %a, %b : bool[3]
+  return %y
+}
+"#;
 
 #[cfg(test)]
 mod tests {

@@ -39,7 +39,17 @@ impl Op for Erf {
 op! {
     Erf in "ai.onnx" since [9, 13]; "input" => "output";
     summary: "the error function";
+    examples: EXAMPLES;
 }
+
+/// Documentation, golden test and fuzz seed.
+pub const EXAMPLES: &str = r#"
+// run: @erf([-2.0, -0.5, 0.0, 1.5]) == [-0.9953223, -0.5204999, 0.0, 0.96610516]
+graph @erf(%a: f32[4]) -> f32[4] {
+  %y = erf %a : f32[4]
+  return %y
+}
+"#;
 
 #[cfg(test)]
 mod tests {

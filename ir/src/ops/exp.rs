@@ -40,7 +40,17 @@ op! {
     Exp in "ai.onnx" since [1, 6, 13]; "input" => "output";
     summary: "e to the power x";
     upgrade: drop_hints;
+    examples: EXAMPLES;
 }
+
+/// Documentation, golden test and fuzz seed.
+pub const EXAMPLES: &str = r#"
+// run: @exp([-2.0, -0.5, 0.0, 1.5]) == [0.13533528, 0.60653067, 1.0, 4.481689]
+graph @exp(%a: f32[4]) -> f32[4] {
+  %y = exp %a : f32[4]
+  return %y
+}
+"#;
 
 #[cfg(test)]
 mod tests {

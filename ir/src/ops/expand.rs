@@ -68,7 +68,17 @@ impl Op for Expand {
 op! {
     Expand in "ai.onnx" since [8, 13]; "input, shape" => "output";
     summary: "broadcasts to a given shape";
+    examples: EXAMPLES;
 }
+
+/// Documentation, golden test and fuzz seed.
+pub const EXAMPLES: &str = r#"
+// run: @expand([[1.0], [2.0]], [2, 3]) == f32[2, 3] [[1.0, 1.0, 1.0], [2.0, 2.0, 2.0]]
+graph @expand(%a: f32[2, 1], %b: i64[2]) -> f32[u1, u2] {
+  %y = expand %a, %b : f32[u1, u2]
+  return %y
+}
+"#;
 
 #[cfg(test)]
 mod tests {

@@ -50,7 +50,17 @@ impl Op for EyeLike {
 op! {
     EyeLike in "ai.onnx" since [9, 22]; "input" => "output";
     summary: "ones on a diagonal, of the operand's shape";
+    examples: EXAMPLES;
 }
+
+/// Documentation, golden test and fuzz seed.
+pub const EXAMPLES: &str = r#"
+// run: @eye_like([[0.0, 0.0, 0.0], [0.0, 0.0, 0.0]]) == [[0.0, 1.0, 0.0], [0.0, 0.0, 1.0]]
+graph @eye_like(%a: f32[2, 3]) -> f32[2, 3] {
+  %y = eye_like %a {k = 1} : f32[2, 3]
+  return %y
+}
+"#;
 
 #[cfg(test)]
 mod tests {

@@ -47,7 +47,17 @@ impl Op for Flatten {
 op! {
     Flatten in "ai.onnx" since [1, 9, 11, 13, 21, 23, 24, 25]; "input" => "output";
     summary: "the same elements as a matrix";
+    examples: EXAMPLES;
 }
+
+/// Documentation, golden test and fuzz seed.
+pub const EXAMPLES: &str = r#"
+// run: @flatten([[[1.0, 2.0], [3.0, 4.0]]]) == [[1.0, 2.0, 3.0, 4.0]]
+graph @flatten(%a: f32[1, 2, 2]) -> f32[1, 4] {
+  %y = flatten %a : f32[1, 4]
+  return %y
+}
+"#;
 
 #[cfg(test)]
 mod tests {

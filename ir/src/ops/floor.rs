@@ -40,7 +40,17 @@ op! {
     Floor in "ai.onnx" since [1, 6, 13]; "X" => "Y";
     summary: "greatest integer not above x";
     upgrade: drop_hints;
+    examples: EXAMPLES;
 }
+
+/// Documentation, golden test and fuzz seed.
+pub const EXAMPLES: &str = r#"
+// run: @floor([-2.0, -0.5, 0.0, 1.5]) == [-2.0, -1.0, 0.0, 1.0]
+graph @floor(%a: f32[4]) -> f32[4] {
+  %y = floor %a : f32[4]
+  return %y
+}
+"#;
 
 #[cfg(test)]
 mod tests {

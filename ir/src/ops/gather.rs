@@ -78,7 +78,17 @@ impl Op for Gather {
 op! {
     Gather in "ai.onnx" since [1, 11, 13]; "data, indices" => "output";
     summary: "entries along one axis, picked by number";
+    examples: EXAMPLES;
 }
+
+/// Documentation, golden test and fuzz seed.
+pub const EXAMPLES: &str = r#"
+// run: @gather([[1.0, 2.0, 3.0], [4.0, 5.0, 6.0]], [2, 0]) == [[3.0, 1.0], [6.0, 4.0]]
+graph @gather(%a: f32[2, 3], %b: i64[2]) -> f32[2, 2] {
+  %y = gather %a, %b {axis = 1} : f32[2, 2]
+  return %y
+}
+"#;
 
 #[cfg(test)]
 mod tests {

@@ -77,7 +77,17 @@ impl Op for GatherElements {
 op! {
     GatherElements in "ai.onnx" since [11, 13]; "data, indices" => "output";
     summary: "elements picked by an index each along one axis";
+    examples: EXAMPLES;
 }
+
+/// Documentation, golden test and fuzz seed.
+pub const EXAMPLES: &str = r#"
+// run: @gather_elements([[1.0, 2.0], [3.0, 4.0]], [[0, 0], [1, 0]]) == [[1.0, 1.0], [4.0, 3.0]]
+graph @gather_elements(%a: f32[2, 2], %b: i64[2, 2]) -> f32[2, 2] {
+  %y = gather_elements %a, %b {axis = 1} : f32[2, 2]
+  return %y
+}
+"#;
 
 #[cfg(test)]
 mod tests {

@@ -76,7 +76,17 @@ impl Op for GatherNd {
 op! {
     GatherNd as "GatherND" in "ai.onnx" since [11, 12, 13]; "data, indices" => "output";
     summary: "slices picked by index tuples";
+    examples: EXAMPLES;
 }
+
+/// Documentation, golden test and fuzz seed.
+pub const EXAMPLES: &str = r#"
+// run: @gather_nd([[1.0, 2.0], [3.0, 4.0]], [[0, 1], [1, 0]]) == [2.0, 3.0]
+graph @gather_nd(%a: f32[2, 2], %b: i64[2, 2]) -> f32[2] {
+  %y = gather_nd %a, %b : f32[2]
+  return %y
+}
+"#;
 
 #[cfg(test)]
 mod tests {

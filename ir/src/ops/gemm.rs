@@ -100,7 +100,17 @@ op! {
     Gemm in "ai.onnx" since [1, 6, 7, 9, 11, 13]; "A, B, C?" => "Y";
     summary: "alpha * A @ B + beta * C, operands transposed on request";
     upgrade: |cx| { cx.take("broadcast"); Ok(()) };
+    examples: EXAMPLES;
 }
+
+/// Documentation, golden test and fuzz seed.
+pub const EXAMPLES: &str = r#"
+// run: @gemm([[1.0, 2.0], [3.0, 4.0]], [[1.0, 0.0], [1.0, 1.0]], [0.5, -0.5]) == [[2.5, 5.5], [6.5, 13.5]]
+graph @gemm(%a: f32[2, 2], %b: f32[2, 2], %c: f32[2]) -> f32[2, 2] {
+  %y = gemm %a, %b, %c {alpha = 2.0, transB = 1} : f32[2, 2]
+  return %y
+}
+"#;
 
 #[cfg(test)]
 mod tests {

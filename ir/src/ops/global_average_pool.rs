@@ -40,7 +40,17 @@ impl Op for GlobalAveragePool {
 op! {
     GlobalAveragePool in "ai.onnx" since [1, 22]; "X" => "Y";
     summary: "mean over all spatial axes";
+    examples: EXAMPLES;
 }
+
+/// Documentation, golden test and fuzz seed.
+pub const EXAMPLES: &str = r#"
+// run: @global_average_pool([[[1.0, 2.0], [3.0, 4.0]]]) == [[[1.5], [3.5]]]
+graph @global_average_pool(%a: f32[1, 2, 2]) -> f32[1, 2, 1] {
+  %y = global_average_pool %a : f32[1, 2, 1]
+  return %y
+}
+"#;
 
 #[cfg(test)]
 mod tests {

@@ -37,7 +37,17 @@ op! {
     GlobalLpPool in "ai.onnx" since [1, 2, 22]; "X" => "Y";
     summary: "Lp norm over all spatial axes";
     upgrade: upgrade_p;
+    examples: EXAMPLES;
 }
+
+/// Documentation, golden test and fuzz seed.
+pub const EXAMPLES: &str = r#"
+// run: @global_lp_pool([[[3.0, 4.0]]]) == [[[5.0]]]
+graph @global_lp_pool(%a: f32[1, 1, 2]) -> f32[1, 1, 1] {
+  %y = global_lp_pool %a : f32[1, 1, 1]
+  return %y
+}
+"#;
 
 #[cfg(test)]
 mod tests {

@@ -38,7 +38,17 @@ impl Op for GlobalMaxPool {
 op! {
     GlobalMaxPool in "ai.onnx" since [1, 22]; "X" => "Y";
     summary: "greatest element over all spatial axes";
+    examples: EXAMPLES;
 }
+
+/// Documentation, golden test and fuzz seed.
+pub const EXAMPLES: &str = r#"
+// run: @global_max_pool([[[1.0, 2.0], [3.0, 4.0]]]) == [[[2.0], [4.0]]]
+graph @global_max_pool(%a: f32[1, 2, 2]) -> f32[1, 2, 1] {
+  %y = global_max_pool %a : f32[1, 2, 1]
+  return %y
+}
+"#;
 
 #[cfg(test)]
 mod tests {

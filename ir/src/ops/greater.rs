@@ -43,7 +43,17 @@ op! {
     Greater in "ai.onnx" since [1, 7, 9, 13]; "A, B" => "C";
     summary: "a > b, with broadcasting";
     upgrade: upgrade_binary;
+    examples: EXAMPLES;
 }
+
+/// Documentation, golden test and fuzz seed.
+pub const EXAMPLES: &str = r#"
+// run: @greater([1.0, 2.0, 3.0], [3.0, 2.0, 1.0]) == [false, false, true]
+graph @greater(%a: f32[3], %b: f32[3]) -> bool[3] {
+  %y = greater %a, %b : bool[3]
+  return %y
+}
+"#;
 
 #[cfg(test)]
 mod tests {

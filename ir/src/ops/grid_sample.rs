@@ -184,7 +184,17 @@ op! {
     GridSample in "ai.onnx" since [16, 20, 22]; "X, grid" => "Y";
     summary: "reading at a grid of normalised coordinates";
     upgrade: upgrade;
+    examples: EXAMPLES;
 }
+
+/// Documentation, golden test and fuzz seed.
+pub const EXAMPLES: &str = r#"
+// run: @grid_sample([[[[1.0, 2.0], [3.0, 4.0]]]], [[[[0.0, 0.0], [-0.5, -0.5]]]]) == [[[[2.5, 1.0]]]]
+graph @grid_sample(%a: f32[1, 1, 2, 2], %b: f32[1, 1, 2, 2]) -> f32[1, 1, 1, 2] {
+  %y = grid_sample %a, %b : f32[1, 1, 1, 2]
+  return %y
+}
+"#;
 
 #[cfg(test)]
 mod tests {

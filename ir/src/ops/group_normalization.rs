@@ -100,7 +100,17 @@ op! {
     GroupNormalization in "ai.onnx" since [18, 21]; "X, scale, bias" => "Y";
     summary: "normalisation of each image's groups of channels";
     upgrade: upgrade;
+    examples: EXAMPLES;
 }
+
+/// Documentation, golden test and fuzz seed.
+pub const EXAMPLES: &str = r#"
+// run: @group_normalization([[[1.0, 3.0], [2.0, 6.0]]], [1.0, 1.0], [0.0, 0.0]) == [[[-1.0, 1.0], [-1.0, 1.0]]]
+graph @group_normalization(%a: f32[1, 2, 2], %b: f32[2], %c: f32[2]) -> f32[1, 2, 2] {
+  %y = group_normalization %a, %b, %c {epsilon = 0.0, num_groups = 2} : f32[1, 2, 2]
+  return %y
+}
+"#;
 
 #[cfg(test)]
 mod tests {

@@ -78,7 +78,17 @@ op! {
     Gru as "GRU" in "ai.onnx" since [1, 3, 7, 14, 22]; "X, W, R, B?, sequence_lens?, initial_h?" => "Y?, Y_h?";
     summary: "gated recurrent units over a sequence";
     upgrade: upgrade;
+    examples: EXAMPLES;
 }
+
+/// Documentation, golden test and fuzz seed.
+pub const EXAMPLES: &str = r#"
+// run: @gru([[[1.0]], [[-1.0]]], [[[1.0], [0.5], [-1.0]]], [[[0.5], [0.25], [1.0]]]) ~= [[[[-0.20482421]]], [[[0.49569088]]]], [[[0.49569088]]]
+graph @gru(%a: f32[2, 1, 1], %b: f32[1, 3, 1], %c: f32[1, 3, 1]) -> (f32[2, 1, 1, 1], f32[1, 1, 1]) {
+  %y, %z = gru %a, %b, %c {hidden_size = 1} : f32[2, 1, 1, 1], f32[1, 1, 1]
+  return %y, %z
+}
+"#;
 
 #[cfg(test)]
 mod tests {

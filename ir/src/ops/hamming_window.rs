@@ -38,7 +38,17 @@ impl Op for HammingWindow {
 op! {
     HammingWindow in "ai.onnx" since [17]; "size" => "output";
     summary: "the window function 25/46 - 21/46 cos(2 pi n / N)";
+    examples: EXAMPLES;
 }
+
+/// Documentation, golden test and fuzz seed.
+pub const EXAMPLES: &str = r#"
+// run: @hamming_window(4) ~= f32[4] [0.0869565, 0.54347825, 1.0, 0.54347825]
+graph @hamming_window(%a: i64[]) -> f32[u1] {
+  %y = hamming_window %a : f32[u1]
+  return %y
+}
+"#;
 
 #[cfg(test)]
 mod tests {

@@ -38,7 +38,17 @@ impl Op for HannWindow {
 op! {
     HannWindow in "ai.onnx" since [17]; "size" => "output";
     summary: "the window function 0.5 - 0.5 cos(2 pi n / N)";
+    examples: EXAMPLES;
 }
+
+/// Documentation, golden test and fuzz seed.
+pub const EXAMPLES: &str = r#"
+// run: @hann_window(4) == f32[4] [0.0, 0.5, 1.0, 0.5]
+graph @hann_window(%a: i64[]) -> f32[u1] {
+  %y = hann_window %a : f32[u1]
+  return %y
+}
+"#;
 
 #[cfg(test)]
 mod tests {

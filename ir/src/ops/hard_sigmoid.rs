@@ -52,7 +52,17 @@ op! {
     HardSigmoid in "ai.onnx" since [1, 6, 22]; "X" => "Y";
     summary: "alpha x + beta, held between 0 and 1";
     upgrade: drop_hints;
+    examples: EXAMPLES;
 }
+
+/// Documentation, golden test and fuzz seed.
+pub const EXAMPLES: &str = r#"
+// run: @hard_sigmoid([-2.0, -0.5, 0.0, 1.5]) == [0.099999994, 0.4, 0.5, 0.8]
+graph @hard_sigmoid(%a: f32[4]) -> f32[4] {
+  %y = hard_sigmoid %a : f32[4]
+  return %y
+}
+"#;
 
 #[cfg(test)]
 mod tests {

@@ -51,7 +51,17 @@ impl Op for HardSwish {
 op! {
     HardSwish in "ai.onnx" since [14, 22]; "X" => "Y";
     summary: "x * HardSigmoid(x) with alpha 1/6, beta 1/2";
+    examples: EXAMPLES;
 }
+
+/// Documentation, golden test and fuzz seed.
+pub const EXAMPLES: &str = r#"
+// run: @hard_swish([-2.0, -0.5, 0.0, 1.5]) ~= [-0.3333333, -0.20833333, 0.0, 1.125]
+graph @hard_swish(%a: f32[4]) -> f32[4] {
+  %y = hard_swish %a : f32[4]
+  return %y
+}
+"#;
 
 #[cfg(test)]
 mod tests {

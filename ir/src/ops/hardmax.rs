@@ -53,7 +53,17 @@ op! {
     Hardmax in "ai.onnx" since [1, 11, 13]; "input" => "output";
     summary: "1 at the first greatest element along an axis, 0 elsewhere";
     upgrade: super::softmax::upgrade_2d;
+    examples: EXAMPLES;
 }
+
+/// Documentation, golden test and fuzz seed.
+pub const EXAMPLES: &str = r#"
+// run: @hardmax([[1.0, 3.0, 2.0]]) == [[0.0, 1.0, 0.0]]
+graph @hardmax(%a: f32[1, 3]) -> f32[1, 3] {
+  %y = hardmax %a : f32[1, 3]
+  return %y
+}
+"#;
 
 #[cfg(test)]
 mod tests {

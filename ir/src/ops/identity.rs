@@ -39,7 +39,17 @@ impl Op for Identity {
 op! {
     Identity in "ai.onnx" since [1, 13, 14, 16, 19, 21, 23, 24, 25]; "input" => "output";
     summary: "the operand itself";
+    examples: EXAMPLES;
 }
+
+/// Documentation, golden test and fuzz seed.
+pub const EXAMPLES: &str = r#"
+// run: @identity([-2.0, -0.5, 0.0, 1.5]) == [-2.0, -0.5, 0.0, 1.5]
+graph @identity(%a: f32[4]) -> f32[4] {
+  %y = identity %a : f32[4]
+  return %y
+}
+"#;
 
 #[cfg(test)]
 mod tests {

@@ -86,7 +86,27 @@ impl Op for If {
 op! {
     If in "ai.onnx" since [1, 11, 13, 16, 19, 21, 23, 24, 25]; "cond" => "outputs*";
     summary: "one of two bodies, by a condition";
+    examples: EXAMPLES;
 }
+
+/// Documentation, golden test and fuzz seed.
+pub const EXAMPLES: &str = r#"
+// run: @either(true, [1.0, -2.0]) == [1.0, 0.0]
+// run: @either(false, [1.0, -2.0]) == [-1.0, 2.0]
+graph @either(%c: bool[], %x: f32[2]) -> f32[2] {
+  %0 = if %c [%x] {
+    then_branch = graph @then() [%x: f32[2]] -> f32[2] {
+      %0 = relu %x : f32[2]
+      return %0
+    },
+    else_branch = graph @else() [%x: f32[2]] -> f32[2] {
+      %0 = neg %x : f32[2]
+      return %0
+    }
+  } : f32[2]
+  return %0
+}
+"#;
 
 #[cfg(test)]
 mod tests {

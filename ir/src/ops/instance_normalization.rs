@@ -61,7 +61,17 @@ op! {
     InstanceNormalization in "ai.onnx" since [1, 6, 22]; "input, scale, B" => "output";
     summary: "normalisation of each image's channels";
     upgrade: |cx| { cx.take("consumed_inputs"); Ok(()) };
+    examples: EXAMPLES;
 }
+
+/// Documentation, golden test and fuzz seed.
+pub const EXAMPLES: &str = r#"
+// run: @instance_normalization([[[1.0, 3.0], [2.0, 6.0]]], [1.0, 2.0], [0.0, 1.0]) == [[[-1.0, 1.0], [-1.0, 3.0]]]
+graph @instance_normalization(%a: f32[1, 2, 2], %b: f32[2], %c: f32[2]) -> f32[1, 2, 2] {
+  %y = instance_normalization %a, %b, %c {epsilon = 0.0} : f32[1, 2, 2]
+  return %y
+}
+"#;
 
 #[cfg(test)]
 mod tests {

@@ -63,7 +63,17 @@ impl Op for IsInf {
 op! {
     IsInf in "ai.onnx" since [10, 20]; "X" => "Y";
     summary: "whether elements are infinite";
+    examples: EXAMPLES;
 }
+
+/// Documentation, golden test and fuzz seed.
+pub const EXAMPLES: &str = r#"
+// run: @is_inf([1.0, nan, inf, -inf]) == [false, false, true, true]
+graph @is_inf(%a: f32[4]) -> bool[4] {
+  %y = is_inf %a : bool[4]
+  return %y
+}
+"#;
 
 #[cfg(test)]
 mod tests {

@@ -44,7 +44,17 @@ impl Op for IsNaN {
 op! {
     IsNaN in "ai.onnx" since [9, 13, 20]; "X" => "Y";
     summary: "whether elements are NaN";
+    examples: EXAMPLES;
 }
+
+/// Documentation, golden test and fuzz seed.
+pub const EXAMPLES: &str = r#"
+// run: @is_na_n([1.0, nan, inf]) == [false, true, false]
+graph @is_na_n(%a: f32[3]) -> bool[3] {
+  %y = is_nan %a : bool[3]
+  return %y
+}
+"#;
 
 #[cfg(test)]
 mod tests {

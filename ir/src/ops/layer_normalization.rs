@@ -113,7 +113,17 @@ pub fn scale_and_shift(v: &mut [f64], shape: &[usize], scale: Option<&Tensor>, b
 op! {
     LayerNormalization in "ai.onnx" since [17]; "X, Scale, B?" => "Y, Mean?, InvStdDev?";
     summary: "normalisation over the trailing axes";
+    examples: EXAMPLES;
 }
+
+/// Documentation, golden test and fuzz seed.
+pub const EXAMPLES: &str = r#"
+// run: @layer_normalization([[1.0, 3.0], [2.0, 6.0]], [1.0, 2.0], [0.0, 1.0]) == [[-1.0, 3.0], [-1.0, 3.0]]
+graph @layer_normalization(%a: f32[2, 2], %b: f32[2], %c: f32[2]) -> f32[2, 2] {
+  %y = layer_normalization %a, %b, %c {epsilon = 0.0} : f32[2, 2]
+  return %y
+}
+"#;
 
 #[cfg(test)]
 mod tests {

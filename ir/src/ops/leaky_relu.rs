@@ -51,7 +51,17 @@ op! {
     LeakyRelu in "ai.onnx" since [1, 6, 16]; "X" => "Y";
     summary: "x, or alpha x where negative";
     upgrade: drop_hints;
+    examples: EXAMPLES;
 }
+
+/// Documentation, golden test and fuzz seed.
+pub const EXAMPLES: &str = r#"
+// run: @leaky_relu([-2.0, -0.5, 0.0, 1.5]) == [-0.02, -0.005, 0.0, 1.5]
+graph @leaky_relu(%a: f32[4]) -> f32[4] {
+  %y = leaky_relu %a : f32[4]
+  return %y
+}
+"#;
 
 #[cfg(test)]
 mod tests {

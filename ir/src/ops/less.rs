@@ -43,7 +43,17 @@ op! {
     Less in "ai.onnx" since [1, 7, 9, 13]; "A, B" => "C";
     summary: "a < b, with broadcasting";
     upgrade: upgrade_binary;
+    examples: EXAMPLES;
 }
+
+/// Documentation, golden test and fuzz seed.
+pub const EXAMPLES: &str = r#"
+// run: @less([1.0, 2.0, 3.0], [3.0, 2.0, 1.0]) == [true, false, false]
+graph @less(%a: f32[3], %b: f32[3]) -> bool[3] {
+  %y = less %a, %b : bool[3]
+  return %y
+}
+"#;
 
 #[cfg(test)]
 mod tests {

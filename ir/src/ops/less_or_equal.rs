@@ -46,7 +46,17 @@ impl Op for LessOrEqual {
 op! {
     LessOrEqual in "ai.onnx" since [12, 16]; "A, B" => "C";
     summary: "a <= b, with broadcasting";
+    examples: EXAMPLES;
 }
+
+/// Documentation, golden test and fuzz seed.
+pub const EXAMPLES: &str = r#"
+// run: @less_or_equal([1.0, 2.0, 3.0], [3.0, 2.0, 1.0]) == [true, true, false]
+graph @less_or_equal(%a: f32[3], %b: f32[3]) -> bool[3] {
+  %y = less_or_equal %a, %b : bool[3]
+  return %y
+}
+"#;
 
 #[cfg(test)]
 mod tests {

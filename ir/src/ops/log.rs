@@ -40,7 +40,17 @@ op! {
     Log in "ai.onnx" since [1, 6, 13]; "input" => "output";
     summary: "natural logarithm";
     upgrade: drop_hints;
+    examples: EXAMPLES;
 }
+
+/// Documentation, golden test and fuzz seed.
+pub const EXAMPLES: &str = r#"
+// run: @log([0.25, 1.0, 4.0]) == [-1.3862944, 0.0, 1.3862944]
+graph @log(%a: f32[3]) -> f32[3] {
+  %y = log %a : f32[3]
+  return %y
+}
+"#;
 
 #[cfg(test)]
 mod tests {

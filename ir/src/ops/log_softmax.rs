@@ -57,7 +57,17 @@ op! {
     LogSoftmax in "ai.onnx" since [1, 11, 13]; "input" => "output";
     summary: "logarithm of the softmax along an axis";
     upgrade: super::softmax::upgrade_2d;
+    examples: EXAMPLES;
 }
+
+/// Documentation, golden test and fuzz seed.
+pub const EXAMPLES: &str = r#"
+// run: @log_softmax([[1.0, 3.0, 2.0]]) ~= [[-2.4076061, -0.40760604, -1.407606]]
+graph @log_softmax(%a: f32[1, 3]) -> f32[1, 3] {
+  %y = log_softmax %a : f32[1, 3]
+  return %y
+}
+"#;
 
 #[cfg(test)]
 mod tests {

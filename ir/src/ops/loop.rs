@@ -246,7 +246,23 @@ op! {
     Loop in "ai.onnx" since [1, 11, 13, 16, 19, 21, 23, 24, 25];
     "M?, cond?, v_initial*" => "v_final_and_scan_outputs*";
     summary: "a body run again and again, with carried values";
+    examples: EXAMPLES;
 }
+
+/// Documentation, golden test and fuzz seed.
+pub const EXAMPLES: &str = r#"
+// run: @doubled(3, [1.0]) == [8.0], f32[3, 1] [[1.0], [2.0], [4.0]]
+graph @doubled(%n: i64[], %x: f32[1]) -> (f32[1], f32[m, 1]) {
+  %0, %1 = loop %n, _, %x {
+    body = graph @body(%i: i64[], %go: bool[], %x: f32[1]) -> (bool[], f32[1], f32[1]) {
+      %0 = add %x, %x : f32[1]
+      %1 = identity %x : f32[1]
+      return %go, %0, %1
+    }
+  }
+  return %0, %1
+}
+"#;
 
 #[cfg(test)]
 mod tests {

@@ -45,7 +45,17 @@ impl Op for LpNormalization {
 op! {
     LpNormalization in "ai.onnx" since [1, 22]; "input" => "output";
     summary: "division by the Lp norm along an axis";
+    examples: EXAMPLES;
 }
+
+/// Documentation, golden test and fuzz seed.
+pub const EXAMPLES: &str = r#"
+// run: @lp_normalization([[3.0, 4.0]]) == [[0.6, 0.8]]
+graph @lp_normalization(%a: f32[1, 2]) -> f32[1, 2] {
+  %y = lp_normalization %a : f32[1, 2]
+  return %y
+}
+"#;
 
 #[cfg(test)]
 mod tests {

@@ -64,7 +64,17 @@ op! {
     LpPool in "ai.onnx" since [1, 2, 11, 18, 22]; "X" => "Y";
     summary: "Lp norm of each sliding window";
     upgrade: upgrade_p;
+    examples: EXAMPLES;
 }
+
+/// Documentation, golden test and fuzz seed.
+pub const EXAMPLES: &str = r#"
+// run: @lp_pool([[[3.0, 4.0, 0.0]]]) == [[[5.0, 4.0]]]
+graph @lp_pool(%a: f32[1, 1, 3]) -> f32[1, 1, 2] {
+  %y = lp_pool %a {kernel_shape = [2]} : f32[1, 1, 2]
+  return %y
+}
+"#;
 
 #[cfg(test)]
 mod tests {

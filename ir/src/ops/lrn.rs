@@ -56,7 +56,17 @@ impl Op for Lrn {
 op! {
     Lrn as "LRN" in "ai.onnx" since [1, 13]; "X" => "Y";
     summary: "normalisation by the squares of neighbouring channels";
+    examples: EXAMPLES;
 }
+
+/// Documentation, golden test and fuzz seed.
+pub const EXAMPLES: &str = r#"
+// run: @lrn([[[[1.0]], [[2.0]], [[3.0]]]]) ~= [[[[0.16666667]], [[0.13333334]], [[0.21428573]]]]
+graph @lrn(%a: f32[1, 3, 1, 1]) -> f32[1, 3, 1, 1] {
+  %y = lrn %a {alpha = 3.0, beta = 1.0, size = 3} : f32[1, 3, 1, 1]
+  return %y
+}
+"#;
 
 #[cfg(test)]
 mod tests {

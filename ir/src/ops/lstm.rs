@@ -77,7 +77,17 @@ op! {
     Lstm as "LSTM" in "ai.onnx" since [1, 7, 14, 22]; "X, W, R, B?, sequence_lens?, initial_h?, initial_c?, P?" => "Y?, Y_h?, Y_c?";
     summary: "long short-term memory over a sequence";
     upgrade: upgrade;
+    examples: EXAMPLES;
 }
+
+/// Documentation, golden test and fuzz seed.
+pub const EXAMPLES: &str = r#"
+// run: @lstm([[[1.0]], [[-1.0]]], [[[1.0], [0.5], [-1.0], [0.25]]], [[[0.5], [0.25], [1.0], [-0.5]]]) ~= [[[[0.11027535]]], [[[0.019883102]]]], [[[0.019883102]]], [[[0.051819727]]]
+graph @lstm(%a: f32[2, 1, 1], %b: f32[1, 4, 1], %c: f32[1, 4, 1]) -> (f32[2, 1, 1, 1], f32[1, 1, 1], f32[1, 1, 1]) {
+  %y, %z, %u = lstm %a, %b, %c {hidden_size = 1} : f32[2, 1, 1, 1], f32[1, 1, 1], f32[1, 1, 1]
+  return %y, %z, %u
+}
+"#;
 
 #[cfg(test)]
 mod tests {

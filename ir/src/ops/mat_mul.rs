@@ -53,7 +53,17 @@ impl Op for MatMul {
 op! {
     MatMul in "ai.onnx" since [1, 9, 13]; "A, B" => "Y";
     summary: "matrix product of the last two axes, batches broadcast";
+    examples: EXAMPLES;
 }
+
+/// Documentation, golden test and fuzz seed.
+pub const EXAMPLES: &str = r#"
+// run: @mat_mul([[1.0, 2.0], [3.0, 4.0]], [[5.0], [6.0]]) == [[17.0], [39.0]]
+graph @mat_mul(%a: f32[2, 2], %b: f32[2, 1]) -> f32[2, 1] {
+  %y = mat_mul %a, %b : f32[2, 1]
+  return %y
+}
+"#;
 
 #[cfg(test)]
 mod tests {

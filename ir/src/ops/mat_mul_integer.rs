@@ -74,7 +74,17 @@ fn centred(b: &mut GraphBuilder, x: ValueId, zero: Option<ValueId>, rows: bool) 
 op! {
     MatMulInteger in "ai.onnx" since [10]; "A, B, a_zero_point?, b_zero_point?" => "Y";
     summary: "matrix product of 8-bit integers in 32 bits";
+    examples: EXAMPLES;
 }
+
+/// Documentation, golden test and fuzz seed.
+pub const EXAMPLES: &str = r#"
+// run: @mat_mul_integer([[11, 7], [10, 6]], [[1, 4], [2, 5]], 10) == [[-5, -11], [-8, -20]]
+graph @mat_mul_integer(%a: u8[2, 2], %b: u8[2, 2], %c: u8[]) -> i32[2, 2] {
+  %y = mat_mul_integer %a, %b, %c : i32[2, 2]
+  return %y
+}
+"#;
 
 #[cfg(test)]
 mod tests {

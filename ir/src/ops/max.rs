@@ -44,7 +44,17 @@ op! {
     Max in "ai.onnx" since [1, 6, 8, 12, 13]; "data_0, data_n*" => "max";
     summary: "the greatest of all operands";
     upgrade: drop_hints;
+    examples: EXAMPLES;
 }
+
+/// Documentation, golden test and fuzz seed.
+pub const EXAMPLES: &str = r#"
+// run: @max([[1.0, 2.0, 3.0], [4.0, 5.0, 6.0]], [10.0, 20.0, -3.0]) == [[10.0, 20.0, 3.0], [10.0, 20.0, 6.0]]
+graph @max(%a: f32[2, 3], %b: f32[3]) -> f32[2, 3] {
+  %y = max %a, %b : f32[2, 3]
+  return %y
+}
+"#;
 
 #[cfg(test)]
 mod tests {

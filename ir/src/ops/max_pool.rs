@@ -119,7 +119,17 @@ fn column_major(shape: &[usize], mut i: usize) -> usize {
 op! {
     MaxPool in "ai.onnx" since [1, 8, 10, 11, 12, 22]; "X" => "Y, Indices?";
     summary: "greatest element of each sliding window, and its position";
+    examples: EXAMPLES;
 }
+
+/// Documentation, golden test and fuzz seed.
+pub const EXAMPLES: &str = r#"
+// run: @max_pool([[[3.0, 1.0, 4.0, 1.0]]]) == [[[3.0, 4.0, 4.0]]], [[[0, 2, 2]]]
+graph @max_pool(%a: f32[1, 1, 4]) -> (f32[1, 1, 3], i64[1, 1, 3]) {
+  %y, %z = max_pool %a {kernel_shape = [2]} : f32[1, 1, 3], i64[1, 1, 3]
+  return %y, %z
+}
+"#;
 
 #[cfg(test)]
 mod tests {

@@ -58,7 +58,17 @@ op! {
     Mean in "ai.onnx" since [1, 6, 8, 13]; "data_0, data_n*" => "mean";
     summary: "mean of all operands";
     upgrade: drop_hints;
+    examples: EXAMPLES;
 }
+
+/// Documentation, golden test and fuzz seed.
+pub const EXAMPLES: &str = r#"
+// run: @mean([[1.0, 2.0, 3.0], [4.0, 5.0, 6.0]], [10.0, 20.0, -3.0]) == [[5.5, 11.0, 0.0], [7.0, 12.5, 1.5]]
+graph @mean(%a: f32[2, 3], %b: f32[3]) -> f32[2, 3] {
+  %y = mean %a, %b : f32[2, 3]
+  return %y
+}
+"#;
 
 #[cfg(test)]
 mod tests {

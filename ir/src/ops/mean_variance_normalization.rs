@@ -47,7 +47,17 @@ impl Op for MeanVarianceNormalization {
 op! {
     MeanVarianceNormalization in "ai.onnx" since [9, 13]; "X" => "Y";
     summary: "zero mean and unit variance over axes";
+    examples: EXAMPLES;
 }
+
+/// Documentation, golden test and fuzz seed.
+pub const EXAMPLES: &str = r#"
+// run: @mean_variance_normalization([[[1.0, 3.0]], [[5.0, 7.0]]]) ~= [[[-1.3416407, -0.4472136]], [[0.4472136, 1.3416407]]]
+graph @mean_variance_normalization(%a: f32[2, 1, 2]) -> f32[2, 1, 2] {
+  %y = mean_variance_normalization %a {axes = [0, 2]} : f32[2, 1, 2]
+  return %y
+}
+"#;
 
 #[cfg(test)]
 mod tests {

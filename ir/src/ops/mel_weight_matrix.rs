@@ -89,7 +89,17 @@ op! {
     MelWeightMatrix in "ai.onnx" since [17];
     "num_mel_bins, dft_length, sample_rate, lower_edge_hertz, upper_edge_hertz" => "output";
     summary: "triangular filters on the mel scale";
+    examples: EXAMPLES;
 }
+
+/// Documentation, golden test and fuzz seed.
+pub const EXAMPLES: &str = r#"
+// run: @mel_weight_matrix(2, 4, 8, 0.0, 4.0) == f32[3, 2] [[1.0, 0.0], [0.0, 1.0], [0.0, 0.0]]
+graph @mel_weight_matrix(%a: i64[], %b: i64[], %c: i64[], %d: f32[], %e: f32[]) -> f32[floor(u2 / 2) + 1, u1] {
+  %y = mel_weight_matrix %a, %b, %c, %d, %e : f32[floor(u2 / 2) + 1, u1]
+  return %y
+}
+"#;
 
 #[cfg(test)]
 mod tests {

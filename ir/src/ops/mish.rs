@@ -55,7 +55,17 @@ impl Op for Mish {
 op! {
     Mish in "ai.onnx" since [18, 22]; "X" => "Y";
     summary: "x tanh(softplus(x))";
+    examples: EXAMPLES;
 }
+
+/// Documentation, golden test and fuzz seed.
+pub const EXAMPLES: &str = r#"
+// run: @mish([-2.0, -0.5, 0.0, 1.5]) ~= [-0.25250146, -0.22074378, 0.0, 1.4033782]
+graph @mish(%a: f32[4]) -> f32[4] {
+  %y = mish %a : f32[4]
+  return %y
+}
+"#;
 
 #[cfg(test)]
 mod tests {

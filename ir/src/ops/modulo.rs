@@ -78,7 +78,17 @@ fn float_mod(a: f64, b: f64, truncated: bool) -> f64 {
 op! {
     Mod in "ai.onnx" since [10, 13, 28]; "A, B" => "C";
     summary: "remainder of a / b, with broadcasting";
+    examples: EXAMPLES;
 }
+
+/// Documentation, golden test and fuzz seed.
+pub const EXAMPLES: &str = r#"
+// run: @mod([7, -7, 7], [3, 3, -3]) == [1, 2, -2]
+graph @mod(%a: i64[3], %b: i64[3]) -> i64[3] {
+  %y = modulo %a, %b : i64[3]
+  return %y
+}
+"#;
 
 #[cfg(test)]
 mod tests {

@@ -43,7 +43,17 @@ op! {
     Mul in "ai.onnx" since [1, 6, 7, 13, 14]; "A, B" => "C";
     summary: "c = a b, with broadcasting";
     upgrade: upgrade_binary;
+    examples: EXAMPLES;
 }
+
+/// Documentation, golden test and fuzz seed.
+pub const EXAMPLES: &str = r#"
+// run: @mul([[1.0, 2.0, 3.0], [4.0, 5.0, 6.0]], [10.0, 20.0, -3.0]) == [[10.0, 40.0, -9.0], [40.0, 100.0, -18.0]]
+graph @mul(%a: f32[2, 3], %b: f32[3]) -> f32[2, 3] {
+  %y = mul %a, %b : f32[2, 3]
+  return %y
+}
+"#;
 
 #[cfg(test)]
 mod tests {

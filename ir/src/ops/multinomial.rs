@@ -75,7 +75,18 @@ impl Op for Multinomial {
 op! {
     Multinomial in "ai.onnx" since [7, 22]; "input" => "output";
     summary: "classes drawn by unnormalised log-probabilities";
+    examples: EXAMPLES;
 }
+
+/// Documentation, golden test and fuzz seed.
+pub const EXAMPLES: &str = r#"
+// why: where one class has all the weight nothing is left to chance.
+// run: @certain([[-1000.0, 0.0]]) == [[1, 1, 1]]
+graph @certain(%x: f32[1, 2]) -> i32[1, 3] {
+  %0 = multinomial %x {sample_size = 3}
+  return %0
+}
+"#;
 
 #[cfg(test)]
 mod tests {

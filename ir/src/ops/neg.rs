@@ -41,7 +41,17 @@ op! {
     Neg in "ai.onnx" since [1, 6, 13]; "X" => "Y";
     summary: "y = -x";
     upgrade: drop_hints;
+    examples: EXAMPLES;
 }
+
+/// Documentation, golden test and fuzz seed.
+pub const EXAMPLES: &str = r#"
+// run: @neg([-2.0, -0.5, 0.0, 1.5]) == [2.0, 0.5, -0.0, -1.5]
+graph @neg(%a: f32[4]) -> f32[4] {
+  %y = neg %a : f32[4]
+  return %y
+}
+"#;
 
 #[cfg(test)]
 mod tests {

@@ -37,7 +37,17 @@ impl Op for NegativeLogLikelihoodLoss {
 op! {
     NegativeLogLikelihoodLoss in "ai.onnx" since [12, 13, 22]; "input, target, weight?" => "loss";
     summary: "negative log-likelihood of targets";
+    examples: EXAMPLES;
 }
+
+/// Documentation, golden test and fuzz seed.
+pub const EXAMPLES: &str = r#"
+// run: @negative_log_likelihood_loss([[-1.0, -2.0], [-3.0, -0.5]], [0, 1]) == 0.75
+graph @negative_log_likelihood_loss(%a: f32[2, 2], %b: i64[2]) -> f32[] {
+  %y = negative_log_likelihood_loss %a, %b : f32[]
+  return %y
+}
+"#;
 
 #[cfg(test)]
 mod tests {

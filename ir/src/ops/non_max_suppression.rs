@@ -116,7 +116,17 @@ op! {
     NonMaxSuppression in "ai.onnx" since [10, 11];
     "boxes, scores, max_output_boxes_per_class?, iou_threshold?, score_threshold?" => "selected_indices";
     summary: "boxes in order of score that do not overlap a better one";
+    examples: EXAMPLES;
 }
+
+/// Documentation, golden test and fuzz seed.
+pub const EXAMPLES: &str = r#"
+// run: @non_max_suppression([[[0.0, 0.0, 1.0, 1.0], [0.0, 0.0, 1.0, 0.9], [2.0, 2.0, 3.0, 3.0]]], [[[0.9, 0.8, 0.7]]], [2], [0.5]) == i64[2, 3] [[0, 0, 0], [0, 0, 2]]
+graph @non_max_suppression(%a: f32[1, 3, 4], %b: f32[1, 1, 3], %c: i64[1], %d: f32[1]) -> i64[u1, 3] {
+  %y = non_max_suppression %a, %b, %c, %d : i64[u1, 3]
+  return %y
+}
+"#;
 
 #[cfg(test)]
 mod tests {

@@ -58,7 +58,17 @@ impl Op for NonZero {
 op! {
     NonZero in "ai.onnx" since [9, 13]; "X" => "Y";
     summary: "indices of the elements that are not zero";
+    examples: EXAMPLES;
 }
+
+/// Documentation, golden test and fuzz seed.
+pub const EXAMPLES: &str = r#"
+// run: @non_zero([[1.0, 0.0], [0.0, 2.0]]) == i64[2, 2] [[0, 1], [0, 1]]
+graph @non_zero(%a: f32[2, 2]) -> i64[2, u1] {
+  %y = non_zero %a : i64[2, u1]
+  return %y
+}
+"#;
 
 #[cfg(test)]
 mod tests {

@@ -39,7 +39,17 @@ impl Op for Not {
 op! {
     Not in "ai.onnx" since [1]; "X" => "Y";
     summary: "logical negation";
+    examples: EXAMPLES;
 }
+
+/// Documentation, golden test and fuzz seed.
+pub const EXAMPLES: &str = r#"
+// run: @not([true, false]) == [false, true]
+graph @not(%a: bool[2]) -> bool[2] {
+  %y = not %a : bool[2]
+  return %y
+}
+"#;
 
 #[cfg(test)]
 mod tests {

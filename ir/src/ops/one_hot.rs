@@ -80,7 +80,17 @@ impl Op for OneHot {
 op! {
     OneHot in "ai.onnx" since [9, 11, 28]; "indices, depth, values" => "output";
     summary: "one value at the given index of a new axis, another elsewhere";
+    examples: EXAMPLES;
 }
+
+/// Documentation, golden test and fuzz seed.
+pub const EXAMPLES: &str = r#"
+// run: @one_hot([1, -1], 3, [0.0, 1.0]) == f32[2, 3] [[0.0, 1.0, 0.0], [0.0, 0.0, 1.0]]
+graph @one_hot(%a: i64[2], %b: i64[], %c: f32[2]) -> f32[2, u1] {
+  %y = one_hot %a, %b, %c : f32[2, u1]
+  return %y
+}
+"#;
 
 #[cfg(test)]
 mod tests {

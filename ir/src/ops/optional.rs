@@ -44,7 +44,17 @@ impl Op for Optional {
 op! {
     Optional in "ai.onnx" since [15, 28]; "input?" => "output";
     summary: "a value as an optional";
+    examples: EXAMPLES;
 }
+
+/// Documentation, golden test and fuzz seed.
+pub const EXAMPLES: &str = r#"
+// run: @filled([1.0, 2.0]) == some([1.0, 2.0])
+graph @filled(%a: f32[2]) -> optional<f32[2]> {
+  %0 = optional %a
+  return %0
+}
+"#;
 
 #[cfg(test)]
 mod tests {

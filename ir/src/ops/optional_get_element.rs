@@ -42,4 +42,14 @@ impl Op for OptionalGetElement {
 op! {
     OptionalGetElement in "ai.onnx" since [15, 18, 28]; "input" => "output";
     summary: "the value inside an optional";
+    examples: EXAMPLES;
 }
+
+/// Documentation, golden test and fuzz seed.
+pub const EXAMPLES: &str = r#"
+// run: @inside(some([1.0, 2.0])) == [1.0, 2.0]
+graph @inside(%a: optional<f32[2]>) -> f32[2] {
+  %0 = optional_get_element %a
+  return %0
+}
+"#;

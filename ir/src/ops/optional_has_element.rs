@@ -35,4 +35,15 @@ impl Op for OptionalHasElement {
 op! {
     OptionalHasElement in "ai.onnx" since [15, 18, 28]; "input?" => "output";
     summary: "whether an optional holds a value";
+    examples: EXAMPLES;
 }
+
+/// Documentation, golden test and fuzz seed.
+pub const EXAMPLES: &str = r#"
+// run: @there(some([1.0])) == true
+// run: @there(none) == false
+graph @there(%a: optional<f32[1]>) -> bool[] {
+  %0 = optional_has_element %a
+  return %0
+}
+"#;

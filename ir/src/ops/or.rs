@@ -42,7 +42,17 @@ op! {
     Or in "ai.onnx" since [1, 7]; "A, B" => "C";
     summary: "either or both, with broadcasting";
     upgrade: upgrade_binary;
+    examples: EXAMPLES;
 }
+
+/// Documentation, golden test and fuzz seed.
+pub const EXAMPLES: &str = r#"
+// run: @or([false, false, true, true], [false, true, false, true]) == [false, true, true, true]
+graph @or(%a: bool[4], %b: bool[4]) -> bool[4] {
+  %y = or %a, %b : bool[4]
+  return %y
+}
+"#;
 
 #[cfg(test)]
 mod tests {

@@ -147,7 +147,22 @@ op! {
     Pad in "ai.onnx" since [1, 2, 11, 13, 18, 19, 21, 23, 24, 25]; "data, pads, constant_value?, axes?" => "output";
     summary: "entries put in before and after each axis";
     upgrade: upgrade;
+    examples: EXAMPLES;
 }
+
+/// Documentation, golden test and fuzz seed.
+pub const EXAMPLES: &str = r#"
+// run: @pad([[1.0, 2.0]], [0, 1, 1, 0], 9.0) == f32[2, 3] [[9.0, 1.0, 2.0], [9.0, 9.0, 9.0]]
+graph @pad(%a: f32[1, 2], %b: i64[4], %c: f32[]) -> f32[u1, u2] {
+  %y = pad %a, %b, %c : f32[u1, u2]
+  return %y
+}
+// run: @pad_reflect([1.0, 2.0, 3.0], [2, 1]) == f32[6] [3.0, 2.0, 1.0, 2.0, 3.0, 2.0]
+graph @pad_reflect(%a: f32[3], %b: i64[2]) -> f32[u1] {
+  %y = pad %a, %b {mode = "reflect"} : f32[u1]
+  return %y
+}
+"#;
 
 #[cfg(test)]
 mod tests {

@@ -83,7 +83,17 @@ op! {
     Pow in "ai.onnx" since [1, 7, 12, 13, 15]; "X, Y" => "Z";
     summary: "x to the power y, with broadcasting";
     upgrade: upgrade_binary;
+    examples: EXAMPLES;
 }
+
+/// Documentation, golden test and fuzz seed.
+pub const EXAMPLES: &str = r#"
+// run: @pow([1.0, 2.0, 3.0], [2.0, 0.5, -1.0]) == [1.0, 1.4142135, 0.33333334]
+graph @pow(%a: f32[3], %b: f32[3]) -> f32[3] {
+  %y = pow %a, %b : f32[3]
+  return %y
+}
+"#;
 
 #[cfg(test)]
 mod tests {

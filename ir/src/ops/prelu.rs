@@ -74,7 +74,17 @@ op! {
     PRelu in "ai.onnx" since [1, 6, 7, 9, 16]; "X, slope" => "Y";
     summary: "x, or slope x where negative";
     upgrade: upgrade;
+    examples: EXAMPLES;
 }
+
+/// Documentation, golden test and fuzz seed.
+pub const EXAMPLES: &str = r#"
+// run: @p_relu([[-1.0, 2.0], [3.0, -4.0]], [0.5, 0.25]) == [[-0.5, 2.0], [3.0, -1.0]]
+graph @p_relu(%a: f32[2, 2], %b: f32[2]) -> f32[2, 2] {
+  %y = prelu %a, %b : f32[2, 2]
+  return %y
+}
+"#;
 
 #[cfg(test)]
 mod tests {

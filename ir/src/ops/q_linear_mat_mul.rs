@@ -122,7 +122,17 @@ op! {
     QLinearMatMul in "ai.onnx" since [10, 21];
     "a, a_scale, a_zero_point, b, b_scale, b_zero_point, y_scale, y_zero_point" => "y";
     summary: "matrix product of quantised matrices, quantised";
+    examples: EXAMPLES;
 }
+
+/// Documentation, golden test and fuzz seed.
+pub const EXAMPLES: &str = r#"
+// run: @q_linear_mat_mul([[12, 14]], 0.5, 10, [[10], [20]], 0.5, 10, 1.0, 0) == [[10]]
+graph @q_linear_mat_mul(%a: u8[1, 2], %b: f32[], %c: u8[], %d: u8[2, 1], %e: f32[], %f: u8[], %g: f32[], %h: u8[]) -> u8[1, 1] {
+  %y = q_linear_mat_mul %a, %b, %c, %d, %e, %f, %g, %h : u8[1, 1]
+  return %y
+}
+"#;
 
 #[cfg(test)]
 mod tests {

@@ -114,7 +114,17 @@ op! {
     QuantizeLinear in "ai.onnx" since [10, 13, 19, 21, 23, 24, 25, 28]; "x, y_scale, y_zero_point?" => "y";
     summary: "numbers rounded to a low-precision scale";
     upgrade: |cx| { drop_undefined(cx, &["output_dtype", "precision"]); Ok(()) };
+    examples: EXAMPLES;
 }
+
+/// Documentation, golden test and fuzz seed.
+pub const EXAMPLES: &str = r#"
+// run: @quantize_linear([-10.0, 0.0, 3.0], 0.5, 10) == [0, 10, 16]
+graph @quantize_linear(%a: f32[3], %b: f32[], %c: u8[]) -> u8[3] {
+  %y = quantize_linear %a, %b, %c : u8[3]
+  return %y
+}
+"#;
 
 #[cfg(test)]
 mod tests {

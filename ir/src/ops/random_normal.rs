@@ -51,7 +51,19 @@ impl Op for RandomNormal {
 op! {
     RandomNormal in "ai.onnx" since [1, 22]; "" => "output";
     summary: "normal random numbers of a given shape";
+    examples: EXAMPLES;
 }
+
+/// Documentation, golden test and fuzz seed.
+pub const EXAMPLES: &str = r#"
+// why: numbers depend on the generator; their count does not.
+// run: @count() == 6
+graph @count() -> i64[] {
+  %0 = random_normal {shape = [2, 3], seed = 1.0}
+  %1 = size %0
+  return %1
+}
+"#;
 
 #[cfg(test)]
 mod tests {

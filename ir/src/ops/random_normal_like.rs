@@ -49,7 +49,19 @@ impl Op for RandomNormalLike {
 op! {
     RandomNormalLike in "ai.onnx" since [1, 22]; "input" => "output";
     summary: "normal random numbers of the shape of another tensor";
+    examples: EXAMPLES;
 }
+
+/// Documentation, golden test and fuzz seed.
+pub const EXAMPLES: &str = r#"
+// why: numbers depend on the generator; their count does not.
+// run: @count([1.0, 2.0]) == 2
+graph @count(%x: f32[2]) -> i64[] {
+  %0 = random_normal_like %x {seed = 1.0}
+  %1 = size %0
+  return %1
+}
+"#;
 
 #[cfg(test)]
 mod tests {

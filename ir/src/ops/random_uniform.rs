@@ -51,7 +51,18 @@ impl Op for RandomUniform {
 op! {
     RandomUniform in "ai.onnx" since [1, 22]; "" => "output";
     summary: "uniform random numbers of a given shape";
+    examples: EXAMPLES;
 }
+
+/// Documentation, golden test and fuzz seed.
+pub const EXAMPLES: &str = r#"
+// why: numbers depend on the generator; an empty range leaves one.
+// run: @count() == [5.0, 5.0]
+graph @count() -> f32[2] {
+  %0 = random_uniform {shape = [2], low = 5.0, high = 5.0, seed = 1.0}
+  return %0
+}
+"#;
 
 #[cfg(test)]
 mod tests {

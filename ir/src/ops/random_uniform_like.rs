@@ -49,7 +49,18 @@ impl Op for RandomUniformLike {
 op! {
     RandomUniformLike in "ai.onnx" since [1, 22]; "input" => "output";
     summary: "uniform random numbers of the shape of another tensor";
+    examples: EXAMPLES;
 }
+
+/// Documentation, golden test and fuzz seed.
+pub const EXAMPLES: &str = r#"
+// why: numbers depend on the generator; an empty range leaves one.
+// run: @count([1.0, 2.0]) == [5.0, 5.0]
+graph @count(%x: f32[2]) -> f32[2] {
+  %0 = random_uniform_like %x {low = 5.0, high = 5.0, seed = 1.0}
+  return %0
+}
+"#;
 
 #[cfg(test)]
 mod tests {

@@ -90,7 +90,17 @@ impl Op for Range {
 op! {
     Range in "ai.onnx" since [11, 27]; "start, limit, delta" => "output";
     summary: "numbers from start up to limit in steps of delta";
+    examples: EXAMPLES;
 }
+
+/// Documentation, golden test and fuzz seed.
+pub const EXAMPLES: &str = r#"
+// run: @range(1.0, 6.0, 2.0) == f32[3] [1.0, 3.0, 5.0]
+graph @range(%a: f32[], %b: f32[], %c: f32[]) -> f32[u1] {
+  %y = range %a, %b, %c : f32[u1]
+  return %y
+}
+"#;
 
 #[cfg(test)]
 mod tests {

@@ -40,7 +40,17 @@ op! {
     Reciprocal in "ai.onnx" since [1, 6, 13]; "X" => "Y";
     summary: "1 / x";
     upgrade: drop_hints;
+    examples: EXAMPLES;
 }
+
+/// Documentation, golden test and fuzz seed.
+pub const EXAMPLES: &str = r#"
+// run: @reciprocal([0.25, 1.0, 4.0]) == [4.0, 1.0, 0.25]
+graph @reciprocal(%a: f32[3]) -> f32[3] {
+  %y = reciprocal %a : f32[3]
+  return %y
+}
+"#;
 
 #[cfg(test)]
 mod tests {

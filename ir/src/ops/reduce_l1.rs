@@ -47,7 +47,17 @@ op! {
     ReduceL1 in "ai.onnx" since [1, 11, 13, 18]; "data, axes?" => "reduced";
     summary: "sum of absolute values over axes";
     upgrade: |cx| upgrade_axes(cx, 18);
+    examples: EXAMPLES;
 }
+
+/// Documentation, golden test and fuzz seed.
+pub const EXAMPLES: &str = r#"
+// run: @reduce_l1([[1.0, 2.0, 3.0], [4.0, 5.0, 6.0]], [1]) == f32[2] [6.0, 15.0]
+graph @reduce_l1(%a: f32[2, 3], %b: i64[1]) -> f32[u1] {
+  %y = reduce_l1 %a, %b {keepdims = 0} : f32[u1]
+  return %y
+}
+"#;
 
 #[cfg(test)]
 mod tests {

@@ -45,7 +45,17 @@ op! {
     ReduceL2 in "ai.onnx" since [1, 11, 13, 18]; "data, axes?" => "reduced";
     summary: "Euclidean norm over axes";
     upgrade: |cx| upgrade_axes(cx, 18);
+    examples: EXAMPLES;
 }
+
+/// Documentation, golden test and fuzz seed.
+pub const EXAMPLES: &str = r#"
+// run: @reduce_l2([[1.0, 2.0, 3.0], [4.0, 5.0, 6.0]], [1]) == f32[2] [3.7416575, 8.774964]
+graph @reduce_l2(%a: f32[2, 3], %b: i64[1]) -> f32[u1] {
+  %y = reduce_l2 %a, %b {keepdims = 0} : f32[u1]
+  return %y
+}
+"#;
 
 #[cfg(test)]
 mod tests {

@@ -44,7 +44,17 @@ op! {
     ReduceLogSum in "ai.onnx" since [1, 11, 13, 18, 28]; "data, axes?" => "reduced";
     summary: "logarithm of the sum over axes";
     upgrade: |cx| upgrade_axes(cx, 18);
+    examples: EXAMPLES;
 }
+
+/// Documentation, golden test and fuzz seed.
+pub const EXAMPLES: &str = r#"
+// run: @reduce_log_sum([[1.0, 2.0, 3.0], [4.0, 5.0, 6.0]], [1]) == f32[2] [1.7917595, 2.7080503]
+graph @reduce_log_sum(%a: f32[2, 3], %b: i64[1]) -> f32[u1] {
+  %y = reduce_log_sum %a, %b {keepdims = 0} : f32[u1]
+  return %y
+}
+"#;
 
 #[cfg(test)]
 mod tests {

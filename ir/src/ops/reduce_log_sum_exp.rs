@@ -41,7 +41,17 @@ op! {
     ReduceLogSumExp in "ai.onnx" since [1, 11, 13, 18, 28]; "data, axes?" => "reduced";
     summary: "logarithm of the sum of exponentials over axes";
     upgrade: |cx| upgrade_axes(cx, 18);
+    examples: EXAMPLES;
 }
+
+/// Documentation, golden test and fuzz seed.
+pub const EXAMPLES: &str = r#"
+// run: @reduce_log_sum_exp([[1.0, 2.0, 3.0], [4.0, 5.0, 6.0]], [1]) == f32[2] [3.407606, 6.407606]
+graph @reduce_log_sum_exp(%a: f32[2, 3], %b: i64[1]) -> f32[u1] {
+  %y = reduce_log_sum_exp %a, %b {keepdims = 0} : f32[u1]
+  return %y
+}
+"#;
 
 #[cfg(test)]
 mod tests {

@@ -52,7 +52,17 @@ op! {
     ReduceMin in "ai.onnx" since [1, 11, 12, 13, 18, 20]; "data, axes?" => "reduced";
     summary: "least element over axes";
     upgrade: |cx| upgrade_axes(cx, 18);
+    examples: EXAMPLES;
 }
+
+/// Documentation, golden test and fuzz seed.
+pub const EXAMPLES: &str = r#"
+// run: @reduce_min([[1.0, 2.0, 3.0], [4.0, 5.0, 6.0]], [1]) == f32[2] [1.0, 4.0]
+graph @reduce_min(%a: f32[2, 3], %b: i64[1]) -> f32[u1] {
+  %y = reduce_min %a, %b {keepdims = 0} : f32[u1]
+  return %y
+}
+"#;
 
 #[cfg(test)]
 mod tests {

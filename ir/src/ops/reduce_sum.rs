@@ -47,7 +47,17 @@ op! {
     ReduceSum in "ai.onnx" since [1, 11, 13]; "data, axes?" => "reduced";
     summary: "sum over axes";
     upgrade: |cx| upgrade_axes(cx, 13);
+    examples: EXAMPLES;
 }
+
+/// Documentation, golden test and fuzz seed.
+pub const EXAMPLES: &str = r#"
+// run: @reduce_sum([[1.0, 2.0, 3.0], [4.0, 5.0, 6.0]], [1]) == f32[2] [6.0, 15.0]
+graph @reduce_sum(%a: f32[2, 3], %b: i64[1]) -> f32[u1] {
+  %y = reduce_sum %a, %b {keepdims = 0} : f32[u1]
+  return %y
+}
+"#;
 
 #[cfg(test)]
 mod tests {

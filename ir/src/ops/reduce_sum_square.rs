@@ -47,7 +47,17 @@ op! {
     ReduceSumSquare in "ai.onnx" since [1, 11, 13, 18]; "data, axes?" => "reduced";
     summary: "sum of squares over axes";
     upgrade: |cx| upgrade_axes(cx, 18);
+    examples: EXAMPLES;
 }
+
+/// Documentation, golden test and fuzz seed.
+pub const EXAMPLES: &str = r#"
+// run: @reduce_sum_square([[1.0, 2.0, 3.0], [4.0, 5.0, 6.0]], [1]) == f32[2] [14.0, 77.0]
+graph @reduce_sum_square(%a: f32[2, 3], %b: i64[1]) -> f32[u1] {
+  %y = reduce_sum_square %a, %b {keepdims = 0} : f32[u1]
+  return %y
+}
+"#;
 
 #[cfg(test)]
 mod tests {

@@ -45,7 +45,17 @@ op! {
     Relu in "ai.onnx" since [1, 6, 13, 14]; "X" => "Y";
     summary: "y = max(x, 0)";
     upgrade: upgrade;
+    examples: EXAMPLES;
 }
+
+/// Documentation, golden test and fuzz seed.
+pub const EXAMPLES: &str = r#"
+// run: @relu([-2.0, -0.5, 0.0, 1.5]) == [0.0, 0.0, 0.0, 1.5]
+graph @relu(%a: f32[4]) -> f32[4] {
+  %y = relu %a : f32[4]
+  return %y
+}
+"#;
 
 #[cfg(test)]
 mod tests {

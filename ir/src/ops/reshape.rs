@@ -110,7 +110,17 @@ op! {
     Reshape in "ai.onnx" since [1, 5, 13, 14, 19, 21, 23, 24, 25]; "data, shape" => "reshaped";
     summary: "the same elements in the same order under another shape";
     upgrade: |cx| { cx.take("consumed_inputs"); if cx.version < 5 { cx.ints_to_input("shape", 1)?; } Ok(()) };
+    examples: EXAMPLES;
 }
+
+/// Documentation, golden test and fuzz seed.
+pub const EXAMPLES: &str = r#"
+// run: @reshape([[1.0, 2.0, 3.0], [4.0, 5.0, 6.0]], [3, -1]) == f32[3, 2] [[1.0, 2.0], [3.0, 4.0], [5.0, 6.0]]
+graph @reshape(%a: f32[2, 3], %b: i64[2]) -> f32[u1, u2] {
+  %y = reshape %a, %b : f32[u1, u2]
+  return %y
+}
+"#;
 
 #[cfg(test)]
 mod tests {

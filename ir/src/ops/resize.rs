@@ -323,7 +323,22 @@ op! {
     Resize in "ai.onnx" since [10, 11, 13, 18, 19]; "X, roi?, scales?, sizes?" => "Y";
     summary: "resampling by nearest neighbour, linear or cubic interpolation";
     upgrade: upgrade;
+    examples: EXAMPLES;
 }
+
+/// Documentation, golden test and fuzz seed.
+pub const EXAMPLES: &str = r#"
+// run: @resize([[[1.0, 3.0]]], [1.0, 1.0, 2.0]) == f32[1, 1, 4] [[[1.0, 1.5, 2.5, 3.0]]]
+graph @resize(%a: f32[1, 1, 2], %c: f32[3]) -> f32[u1, u2, u3] {
+  %y = resize %a, _, %c {mode = "linear"} : f32[u1, u2, u3]
+  return %y
+}
+// run: @upsample([[[[1.0, 2.0]]]], [1.0, 1.0, 2.0, 2.0]) == f32[1, 1, 2, 4] [[[[1.0, 1.0, 2.0, 2.0], [1.0, 1.0, 2.0, 2.0]]]]
+graph @upsample(%a: f32[1, 1, 1, 2], %b: f32[4]) -> f32[u1, u2, u3, u4] {
+  %y = resize %a, _, %b {coordinate_transformation_mode = "asymmetric", nearest_mode = "floor"} : f32[u1, u2, u3, u4]
+  return %y
+}
+"#;
 
 #[cfg(test)]
 mod tests {

@@ -69,7 +69,17 @@ impl Op for ReverseSequence {
 op! {
     ReverseSequence in "ai.onnx" since [10, 28]; "input, sequence_lens" => "Y";
     summary: "sequences of given lengths reversed in time";
+    examples: EXAMPLES;
 }
+
+/// Documentation, golden test and fuzz seed.
+pub const EXAMPLES: &str = r#"
+// run: @reverse_sequence([[1.0, 2.0, 3.0], [4.0, 5.0, 6.0]], [2, 3]) == [[2.0, 1.0, 3.0], [6.0, 5.0, 4.0]]
+graph @reverse_sequence(%a: f32[2, 3], %b: i64[2]) -> f32[2, 3] {
+  %y = reverse_sequence %a, %b {batch_axis = 0, time_axis = 1} : f32[2, 3]
+  return %y
+}
+"#;
 
 #[cfg(test)]
 mod tests {

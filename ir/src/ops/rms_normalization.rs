@@ -67,7 +67,17 @@ impl Op for RmsNormalization {
 op! {
     RmsNormalization as "RMSNormalization" in "ai.onnx" since [23]; "X, scale" => "Y";
     summary: "division by the root of the mean of squares over the trailing axes";
+    examples: EXAMPLES;
 }
+
+/// Documentation, golden test and fuzz seed.
+pub const EXAMPLES: &str = r#"
+// run: @rms_normalization([[1.0, 7.0], [3.0, 4.0]], [1.0, 2.0]) == [[0.2, 2.8], [0.84852815, 2.2627418]]
+graph @rms_normalization(%a: f32[2, 2], %b: f32[2]) -> f32[2, 2] {
+  %y = rms_normalization %a, %b {epsilon = 0.0} : f32[2, 2]
+  return %y
+}
+"#;
 
 #[cfg(test)]
 mod tests {

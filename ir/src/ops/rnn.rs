@@ -66,7 +66,17 @@ op! {
     Rnn as "RNN" in "ai.onnx" since [1, 7, 14, 22]; "X, W, R, B?, sequence_lens?, initial_h?" => "Y?, Y_h?";
     summary: "plain recurrent network over a sequence";
     upgrade: upgrade;
+    examples: EXAMPLES;
 }
+
+/// Documentation, golden test and fuzz seed.
+pub const EXAMPLES: &str = r#"
+// run: @rnn([[[1.0]], [[-1.0]]], [[[1.0]]], [[[0.5]]]) ~= [[[[0.76159406]]], [[[-0.5505729]]]], [[[-0.5505729]]]
+graph @rnn(%a: f32[2, 1, 1], %b: f32[1, 1, 1], %c: f32[1, 1, 1]) -> (f32[2, 1, 1, 1], f32[1, 1, 1]) {
+  %y, %z = rnn %a, %b, %c {hidden_size = 1} : f32[2, 1, 1, 1], f32[1, 1, 1]
+  return %y, %z
+}
+"#;
 
 #[cfg(test)]
 mod tests {

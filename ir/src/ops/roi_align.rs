@@ -139,7 +139,17 @@ op! {
     RoiAlign in "ai.onnx" since [10, 16, 22]; "X, rois, batch_indices" => "Y";
     summary: "bilinear samples of regions, pooled to a fixed grid";
     upgrade: upgrade;
+    examples: EXAMPLES;
 }
+
+/// Documentation, golden test and fuzz seed.
+pub const EXAMPLES: &str = r#"
+// run: @roi_align([[[[1.0, 2.0, 3.0], [4.0, 5.0, 6.0], [7.0, 8.0, 9.0]]]], [[0.0, 0.0, 2.0, 2.0]], [0]) == [[[[2.5, 3.5]]]]
+graph @roi_align(%a: f32[1, 1, 3, 3], %b: f32[1, 4], %c: i64[1]) -> f32[1, 1, 1, 2] {
+  %y = roi_align %a, %b, %c {output_width = 2, sampling_ratio = 1} : f32[1, 1, 1, 2]
+  return %y
+}
+"#;
 
 #[cfg(test)]
 mod tests {

@@ -39,7 +39,17 @@ impl Op for Round {
 op! {
     Round in "ai.onnx" since [11, 22]; "X" => "Y";
     summary: "x rounded to the nearest integer, halves to even";
+    examples: EXAMPLES;
 }
+
+/// Documentation, golden test and fuzz seed.
+pub const EXAMPLES: &str = r#"
+// run: @round([-2.0, -0.5, 0.0, 1.5]) == [-2.0, -0.0, 0.0, 2.0]
+graph @round(%a: f32[4]) -> f32[4] {
+  %y = round %a : f32[4]
+  return %y
+}
+"#;
 
 #[cfg(test)]
 mod tests {

@@ -215,7 +215,24 @@ op! {
     "initial_state_and_scan_inputs*" => "final_state_and_scan_outputs*";
     summary: "a body run over the entries of tensors, with carried states";
     upgrade: upgrade;
+    examples: EXAMPLES;
 }
+
+/// Documentation, golden test and fuzz seed.
+pub const EXAMPLES: &str = r#"
+// run: @sums([0.0], [[1.0], [2.0], [3.0]]) == [6.0], [[1.0], [3.0], [6.0]]
+graph @sums(%s: f32[1], %x: f32[3, 1]) -> (f32[1], f32[3, 1]) {
+  %0, %1 = scan %s, %x {
+    num_scan_inputs = 1,
+    body = graph @body(%s: f32[1], %x: f32[1]) -> (f32[1], f32[1]) {
+      %0 = add %s, %x : f32[1]
+      %1 = identity %0 : f32[1]
+      return %0, %1
+    }
+  }
+  return %0, %1
+}
+"#;
 
 #[cfg(test)]
 mod tests {

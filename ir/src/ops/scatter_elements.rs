@@ -80,7 +80,22 @@ impl Op for ScatterElements {
 op! {
     ScatterElements in "ai.onnx" since [11, 13, 16, 18]; "data, indices, updates" => "output";
     summary: "elements replaced or reduced at an index each along one axis";
+    examples: EXAMPLES;
 }
+
+/// Documentation, golden test and fuzz seed.
+pub const EXAMPLES: &str = r#"
+// run: @scatter([1.0, 2.0, 3.0], [2, 0], [10.0, 20.0]) == [20.0, 2.0, 10.0]
+graph @scatter(%a: f32[3], %b: i64[2], %c: f32[2]) -> f32[3] {
+  %y = scatter_elements %a, %b, %c : f32[3]
+  return %y
+}
+// run: @scatter_elements([1.0, 2.0, 3.0], [2, 0], [10.0, 20.0]) == [20.0, 2.0, 10.0]
+graph @scatter_elements(%a: f32[3], %b: i64[2], %c: f32[2]) -> f32[3] {
+  %y = scatter_elements %a, %b, %c : f32[3]
+  return %y
+}
+"#;
 
 #[cfg(test)]
 mod tests {

@@ -70,7 +70,17 @@ impl Op for ScatterNd {
 op! {
     ScatterNd as "ScatterND" in "ai.onnx" since [11, 13, 16, 18]; "data, indices, updates" => "output";
     summary: "slices replaced or reduced at index tuples";
+    examples: EXAMPLES;
 }
+
+/// Documentation, golden test and fuzz seed.
+pub const EXAMPLES: &str = r#"
+// run: @scatter_nd([1.0, 2.0, 3.0], [[1], [2]], [10.0, 20.0]) == [1.0, 10.0, 20.0]
+graph @scatter_nd(%a: f32[3], %b: i64[2, 1], %c: f32[2]) -> f32[3] {
+  %y = scatter_nd %a, %b, %c : f32[3]
+  return %y
+}
+"#;
 
 #[cfg(test)]
 mod tests {

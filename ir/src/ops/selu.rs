@@ -65,7 +65,17 @@ op! {
     Selu in "ai.onnx" since [1, 6, 22]; "X" => "Y";
     summary: "scaled exponential linear unit";
     upgrade: upgrade;
+    examples: EXAMPLES;
 }
+
+/// Documentation, golden test and fuzz seed.
+pub const EXAMPLES: &str = r#"
+// run: @selu([-2.0, -0.5, 0.0, 1.5]) ~= [-1.5201665, -0.69175816, 0.0, 1.5760515]
+graph @selu(%a: f32[4]) -> f32[4] {
+  %y = selu %a : f32[4]
+  return %y
+}
+"#;
 
 #[cfg(test)]
 mod tests {

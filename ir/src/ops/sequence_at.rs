@@ -42,7 +42,19 @@ impl Op for SequenceAt {
 op! {
     SequenceAt in "ai.onnx" since [11]; "input_sequence, position" => "tensor";
     summary: "the element of a sequence at a position";
+    examples: EXAMPLES;
 }
+
+/// Documentation, golden test and fuzz seed.
+pub const EXAMPLES: &str = r#"
+// run: @last([1.0, 2.0], [3.0, 4.0]) == f32[2] [3.0, 4.0]
+graph @last(%a: f32[2], %b: f32[2]) -> f32[2] {
+  %i = constant i64[] -1
+  %0 = sequence_construct %a, %b
+  %1 = sequence_at %0, %i
+  return %1
+}
+"#;
 
 #[cfg(test)]
 mod tests {

@@ -45,7 +45,17 @@ impl Op for SequenceConstruct {
 op! {
     SequenceConstruct in "ai.onnx" since [11]; "inputs*" => "output_sequence";
     summary: "a sequence of the operands";
+    examples: EXAMPLES;
 }
+
+/// Documentation, golden test and fuzz seed.
+pub const EXAMPLES: &str = r#"
+// run: @pair([1.0, 2.0], [3.0]) == seq [[1.0, 2.0], [3.0]]
+graph @pair(%a: f32[2], %b: f32[1]) -> seq<f32[...]> {
+  %0 = sequence_construct %a, %b
+  return %0
+}
+"#;
 
 #[cfg(test)]
 mod tests {

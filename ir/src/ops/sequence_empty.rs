@@ -38,7 +38,18 @@ impl Op for SequenceEmpty {
 op! {
     SequenceEmpty in "ai.onnx" since [11]; "" => "output";
     summary: "an empty sequence";
+    examples: EXAMPLES;
 }
+
+/// Documentation, golden test and fuzz seed.
+pub const EXAMPLES: &str = r#"
+// run: @length() == 0
+graph @length() -> i64[] {
+  %0 = sequence_empty {dtype = f32}
+  %1 = sequence_length %0
+  return %1
+}
+"#;
 
 #[cfg(test)]
 mod tests {

@@ -44,7 +44,19 @@ impl Op for SequenceErase {
 op! {
     SequenceErase in "ai.onnx" since [11]; "input_sequence, position?" => "output_sequence";
     summary: "a sequence without one element";
+    examples: EXAMPLES;
 }
+
+/// Documentation, golden test and fuzz seed.
+pub const EXAMPLES: &str = r#"
+// run: @without_first([1.0, 2.0], [3.0]) == seq [[3.0]]
+graph @without_first(%a: f32[2], %b: f32[1]) -> seq<f32[...]> {
+  %i = constant i64[] 0
+  %0 = sequence_construct %a, %b
+  %1 = sequence_erase %0, %i
+  return %1
+}
+"#;
 
 #[cfg(test)]
 mod tests {

@@ -52,7 +52,19 @@ impl Op for SequenceInsert {
 op! {
     SequenceInsert in "ai.onnx" since [11]; "input_sequence, tensor, position?" => "output_sequence";
     summary: "a sequence with one element more";
+    examples: EXAMPLES;
 }
+
+/// Documentation, golden test and fuzz seed.
+pub const EXAMPLES: &str = r#"
+// run: @first([1.0], [3.0]) == seq [[3.0], [1.0]]
+graph @first(%a: f32[1], %b: f32[1]) -> seq<f32[...]> {
+  %i = constant i64[] 0
+  %0 = sequence_construct %a
+  %1 = sequence_insert %0, %b, %i
+  return %1
+}
+"#;
 
 #[cfg(test)]
 mod tests {

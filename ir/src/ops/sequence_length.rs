@@ -39,7 +39,18 @@ impl Op for SequenceLength {
 op! {
     SequenceLength in "ai.onnx" since [11]; "input_sequence" => "length";
     summary: "the number of elements of a sequence";
+    examples: EXAMPLES;
 }
+
+/// Documentation, golden test and fuzz seed.
+pub const EXAMPLES: &str = r#"
+// run: @length([1.0, 2.0], [3.0]) == 2
+graph @length(%a: f32[2], %b: f32[1]) -> i64[] {
+  %0 = sequence_construct %a, %b
+  %1 = sequence_length %0
+  return %1
+}
+"#;
 
 #[cfg(test)]
 mod tests {

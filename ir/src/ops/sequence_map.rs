@@ -82,7 +82,23 @@ impl Op for SequenceMap {
 op! {
     SequenceMap in "ai.onnx" since [17]; "input_sequence, additional_inputs*" => "out_sequence*";
     summary: "a body run on each element of sequences";
+    examples: EXAMPLES;
 }
+
+/// Documentation, golden test and fuzz seed.
+pub const EXAMPLES: &str = r#"
+// run: @each([1.0, -2.0], [-3.0]) == seq [[1.0, 0.0], [0.0]]
+graph @each(%a: f32[2], %b: f32[1]) -> seq<f32[...]> {
+  %0 = sequence_construct %a, %b
+  %1 = sequence_map %0 {
+    body = graph @body(%x: f32[...]) -> f32[...] {
+      %0 = relu %x
+      return %0
+    }
+  }
+  return %1
+}
+"#;
 
 #[cfg(test)]
 mod tests {

@@ -55,7 +55,17 @@ impl Op for ShapeOf {
 op! {
     ShapeOf as "Shape" in "ai.onnx" since [1, 13, 15, 19, 21, 23, 24, 25]; "data" => "shape";
     summary: "a tensor's extents as integers";
+    examples: EXAMPLES;
 }
+
+/// Documentation, golden test and fuzz seed.
+pub const EXAMPLES: &str = r#"
+// run: @shape([[1.0, 2.0, 3.0], [4.0, 5.0, 6.0]]) == [2, 3]
+graph @shape(%a: f32[2, 3]) -> i64[2] {
+  %y = shape %a : i64[2]
+  return %y
+}
+"#;
 
 #[cfg(test)]
 mod tests {

@@ -64,7 +64,17 @@ impl Op for Shrink {
 op! {
     Shrink in "ai.onnx" since [9]; "X" => "Y";
     summary: "x moved towards 0 by bias outside [-lambd, lambd], 0 inside";
+    examples: EXAMPLES;
 }
+
+/// Documentation, golden test and fuzz seed.
+pub const EXAMPLES: &str = r#"
+// run: @shrink([-2.0, -0.5, 0.0, 1.5]) == [-2.0, 0.0, 0.0, 1.5]
+graph @shrink(%a: f32[4]) -> f32[4] {
+  %y = shrink %a : f32[4]
+  return %y
+}
+"#;
 
 #[cfg(test)]
 mod tests {

@@ -40,7 +40,17 @@ op! {
     Sigmoid in "ai.onnx" since [1, 6, 13]; "X" => "Y";
     summary: "1 / (1 + e^-x)";
     upgrade: drop_hints;
+    examples: EXAMPLES;
 }
+
+/// Documentation, golden test and fuzz seed.
+pub const EXAMPLES: &str = r#"
+// run: @sigmoid([-2.0, -0.5, 0.0, 1.5]) ~= [0.11920291, 0.3775407, 0.5, 0.81757444]
+graph @sigmoid(%a: f32[4]) -> f32[4] {
+  %y = sigmoid %a : f32[4]
+  return %y
+}
+"#;
 
 #[cfg(test)]
 mod tests {

@@ -50,7 +50,17 @@ impl Op for Sign {
 op! {
     Sign in "ai.onnx" since [9, 13]; "X" => "Y";
     summary: "the sign of x as -1, 0 or 1";
+    examples: EXAMPLES;
 }
+
+/// Documentation, golden test and fuzz seed.
+pub const EXAMPLES: &str = r#"
+// run: @sign([-2.0, -0.5, 0.0, 1.5]) == [-1.0, -1.0, 0.0, 1.0]
+graph @sign(%a: f32[4]) -> f32[4] {
+  %y = sign %a : f32[4]
+  return %y
+}
+"#;
 
 #[cfg(test)]
 mod tests {

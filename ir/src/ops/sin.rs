@@ -39,7 +39,17 @@ impl Op for Sin {
 op! {
     Sin in "ai.onnx" since [7, 22]; "input" => "output";
     summary: "sine of an angle in radians";
+    examples: EXAMPLES;
 }
+
+/// Documentation, golden test and fuzz seed.
+pub const EXAMPLES: &str = r#"
+// run: @sin([-2.0, -0.5, 0.0, 1.5]) == [-0.9092974, -0.47942555, 0.0, 0.997495]
+graph @sin(%a: f32[4]) -> f32[4] {
+  %y = sin %a : f32[4]
+  return %y
+}
+"#;
 
 #[cfg(test)]
 mod tests {

@@ -39,7 +39,17 @@ impl Op for Sinh {
 op! {
     Sinh in "ai.onnx" since [9, 22]; "input" => "output";
     summary: "hyperbolic sine";
+    examples: EXAMPLES;
 }
+
+/// Documentation, golden test and fuzz seed.
+pub const EXAMPLES: &str = r#"
+// run: @sinh([-2.0, -0.5, 0.0, 1.5]) == [-3.6268604, -0.5210953, 0.0, 2.1292794]
+graph @sinh(%a: f32[4]) -> f32[4] {
+  %y = sinh %a : f32[4]
+  return %y
+}
+"#;
 
 #[cfg(test)]
 mod tests {

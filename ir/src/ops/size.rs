@@ -38,7 +38,17 @@ impl Op for Size {
 op! {
     Size in "ai.onnx" since [1, 13, 19, 21, 23, 24, 25]; "data" => "size";
     summary: "a tensor's number of elements";
+    examples: EXAMPLES;
 }
+
+/// Documentation, golden test and fuzz seed.
+pub const EXAMPLES: &str = r#"
+// run: @size([[1.0, 2.0, 3.0], [4.0, 5.0, 6.0]]) == 6
+graph @size(%a: f32[2, 3]) -> i64[] {
+  %y = size %a : i64[]
+  return %y
+}
+"#;
 
 #[cfg(test)]
 mod tests {

@@ -166,7 +166,22 @@ op! {
     Slice in "ai.onnx" since [1, 10, 11, 13]; "data, starts, ends, axes?, steps?" => "output";
     summary: "a box of a tensor, with steps";
     upgrade: upgrade;
+    examples: EXAMPLES;
 }
+
+/// Documentation, golden test and fuzz seed.
+pub const EXAMPLES: &str = r#"
+// run: @slice([1.0, 2.0, 3.0, 4.0, 5.0], [4], [-6], [0], [-2]) == f32[3] [5.0, 3.0, 1.0]
+graph @slice(%a: f32[5], %b: i64[1], %c: i64[1], %d: i64[1], %e: i64[1]) -> f32[u1] {
+  %y = slice %a, %b, %c, %d, %e : f32[u1]
+  return %y
+}
+// run: @slice_columns([[1.0, 2.0, 3.0], [4.0, 5.0, 6.0]], [1], [3], [1]) == f32[2, 2] [[2.0, 3.0], [5.0, 6.0]]
+graph @slice_columns(%a: f32[2, 3], %b: i64[1], %c: i64[1], %d: i64[1]) -> f32[u1, u2] {
+  %y = slice %a, %b, %c, %d : f32[u1, u2]
+  return %y
+}
+"#;
 
 #[cfg(test)]
 mod tests {

@@ -81,7 +81,17 @@ op! {
     Softmax in "ai.onnx" since [1, 11, 13]; "input" => "output";
     summary: "exponentials scaled to sum 1 along an axis";
     upgrade: upgrade_2d;
+    examples: EXAMPLES;
 }
+
+/// Documentation, golden test and fuzz seed.
+pub const EXAMPLES: &str = r#"
+// run: @softmax([[1.0, 3.0, 2.0]]) ~= [[0.090030566, 0.6652409, 0.24472845]]
+graph @softmax(%a: f32[1, 3]) -> f32[1, 3] {
+  %y = softmax %a : f32[1, 3]
+  return %y
+}
+"#;
 
 #[cfg(test)]
 mod tests {

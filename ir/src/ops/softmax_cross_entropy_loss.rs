@@ -47,7 +47,17 @@ impl Op for SoftmaxCrossEntropyLoss {
 op! {
     SoftmaxCrossEntropyLoss in "ai.onnx" since [12, 13]; "scores, labels, weights?" => "output, log_prob?";
     summary: "cross entropy of the softmax of scores";
+    examples: EXAMPLES;
 }
+
+/// Documentation, golden test and fuzz seed.
+pub const EXAMPLES: &str = r#"
+// run: @softmax_cross_entropy_loss([[1.0, 2.0], [3.0, 0.5]], [0, 0]) ~= 0.6960757, [[-1.3132616, -0.31326166], [-0.07888975, -2.5788898]]
+graph @softmax_cross_entropy_loss(%a: f32[2, 2], %b: i64[2]) -> (f32[], f32[2, 2]) {
+  %y, %z = softmax_cross_entropy_loss %a, %b : f32[], f32[2, 2]
+  return %y, %z
+}
+"#;
 
 #[cfg(test)]
 mod tests {

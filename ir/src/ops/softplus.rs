@@ -47,7 +47,17 @@ impl Op for Softplus {
 op! {
     Softplus in "ai.onnx" since [1, 22]; "X" => "Y";
     summary: "ln(1 + e^x)";
+    examples: EXAMPLES;
 }
+
+/// Documentation, golden test and fuzz seed.
+pub const EXAMPLES: &str = r#"
+// run: @softplus([-2.0, -0.5, 0.0, 1.5]) ~= [0.126928, 0.474077, 0.6931472, 1.7014133]
+graph @softplus(%a: f32[4]) -> f32[4] {
+  %y = softplus %a : f32[4]
+  return %y
+}
+"#;
 
 #[cfg(test)]
 mod tests {

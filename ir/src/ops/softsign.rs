@@ -44,7 +44,17 @@ impl Op for Softsign {
 op! {
     Softsign in "ai.onnx" since [1, 22]; "X" => "Y";
     summary: "x / (1 + |x|)";
+    examples: EXAMPLES;
 }
+
+/// Documentation, golden test and fuzz seed.
+pub const EXAMPLES: &str = r#"
+// run: @softsign([-2.0, -0.5, 0.0, 1.5]) == [-0.6666667, -0.33333334, 0.0, 0.6]
+graph @softsign(%a: f32[4]) -> f32[4] {
+  %y = softsign %a : f32[4]
+  return %y
+}
+"#;
 
 #[cfg(test)]
 mod tests {

@@ -63,7 +63,17 @@ impl Op for SpaceToDepth {
 op! {
     SpaceToDepth in "ai.onnx" since [1, 13, 28]; "input" => "output";
     summary: "blocks of pixels gathered into channels";
+    examples: EXAMPLES;
 }
+
+/// Documentation, golden test and fuzz seed.
+pub const EXAMPLES: &str = r#"
+// run: @space_to_depth([[[[1.0, 2.0], [3.0, 4.0]]]]) == [[[[1.0]], [[2.0]], [[3.0]], [[4.0]]]]
+graph @space_to_depth(%a: f32[1, 1, 2, 2]) -> f32[1, 4, 1, 1] {
+  %y = space_to_depth %a {blocksize = 2} : f32[1, 4, 1, 1]
+  return %y
+}
+"#;
 
 #[cfg(test)]
 mod tests {

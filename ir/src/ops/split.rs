@@ -130,7 +130,17 @@ op! {
     Split in "ai.onnx" since [1, 2, 11, 13, 18]; "input, split?" => "outputs*";
     summary: "a tensor cut along one axis";
     upgrade: upgrade;
+    examples: EXAMPLES;
 }
+
+/// Documentation, golden test and fuzz seed.
+pub const EXAMPLES: &str = r#"
+// run: @split([1.0, 2.0, 3.0, 4.0, 5.0], [2, 3]) == f32[2] [1.0, 2.0], f32[3] [3.0, 4.0, 5.0]
+graph @split(%a: f32[5], %b: i64[2]) -> (f32[u1], f32[u2]) {
+  %y, %z = split %a, %b : f32[u1], f32[u2]
+  return %y, %z
+}
+"#;
 
 #[cfg(test)]
 mod tests {

@@ -88,7 +88,17 @@ impl Op for SplitToSequence {
 op! {
     SplitToSequence in "ai.onnx" since [11, 24]; "input, split?" => "output_sequence";
     summary: "a tensor cut into a sequence";
+    examples: EXAMPLES;
 }
+
+/// Documentation, golden test and fuzz seed.
+pub const EXAMPLES: &str = r#"
+// run: @rows([[1.0, 2.0], [3.0, 4.0]]) == seq [[1.0, 2.0], [3.0, 4.0]]
+graph @rows(%a: f32[2, 2]) -> seq<f32[...]> {
+  %0 = split_to_sequence %a {axis = 0, keepdims = 0}
+  return %0
+}
+"#;
 
 #[cfg(test)]
 mod tests {

@@ -40,7 +40,17 @@ op! {
     Sqrt in "ai.onnx" since [1, 6, 13]; "X" => "Y";
     summary: "square root";
     upgrade: drop_hints;
+    examples: EXAMPLES;
 }
+
+/// Documentation, golden test and fuzz seed.
+pub const EXAMPLES: &str = r#"
+// run: @sqrt([0.25, 1.0, 4.0]) == [0.5, 1.0, 2.0]
+graph @sqrt(%a: f32[3]) -> f32[3] {
+  %y = sqrt %a : f32[3]
+  return %y
+}
+"#;
 
 #[cfg(test)]
 mod tests {

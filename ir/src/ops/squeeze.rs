@@ -70,7 +70,17 @@ op! {
     Squeeze in "ai.onnx" since [1, 11, 13, 21, 23, 24, 25]; "data, axes?" => "squeezed";
     summary: "axes of extent 1 taken away";
     upgrade: |cx| if cx.version < 13 { cx.ints_to_input("axes", 1) } else { Ok(()) };
+    examples: EXAMPLES;
 }
+
+/// Documentation, golden test and fuzz seed.
+pub const EXAMPLES: &str = r#"
+// run: @squeeze([[1.0, 2.0]], [0]) == f32[2] [1.0, 2.0]
+graph @squeeze(%a: f32[1, 2], %b: i64[1]) -> f32[u1] {
+  %y = squeeze %a, %b : f32[u1]
+  return %y
+}
+"#;
 
 #[cfg(test)]
 mod tests {

@@ -102,7 +102,17 @@ impl Op for Stft {
 op! {
     Stft as "STFT" in "ai.onnx" since [17]; "signal, frame_step, window?, frame_length?" => "output";
     summary: "Fourier transforms of overlapping frames";
+    examples: EXAMPLES;
 }
+
+/// Documentation, golden test and fuzz seed.
+pub const EXAMPLES: &str = r#"
+// run: @stft([[[1.0], [0.0], [2.0], [0.0]]], 2, 2) == f32[1, 2, 2, 2] [[[[1.0, 0.0], [1.0, 0.0]], [[2.0, 0.0], [2.0, 0.0]]]]
+graph @stft(%a: f32[1, 4, 1], %b: i64[], %d: i64[]) -> f32[1, floor((-u2 + 4) / u1) + 1, floor(u2 / 2) + 1, 2] {
+  %y = stft %a, %b, _, %d : f32[1, floor((-u2 + 4) / u1) + 1, floor(u2 / 2) + 1, 2]
+  return %y
+}
+"#;
 
 #[cfg(test)]
 mod tests {

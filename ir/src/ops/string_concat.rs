@@ -42,7 +42,17 @@ impl Op for StringConcat {
 op! {
     StringConcat in "ai.onnx" since [20]; "X, Y" => "Z";
     summary: "strings joined element by element";
+    examples: EXAMPLES;
 }
+
+/// Documentation, golden test and fuzz seed.
+pub const EXAMPLES: &str = r#"
+// run: @string_concat(["a", "b"], ["x", "y"]) == ["ax", "by"]
+graph @string_concat(%a: string[2], %b: string[2]) -> string[2] {
+  %y = string_concat %a, %b : string[2]
+  return %y
+}
+"#;
 
 #[cfg(test)]
 mod tests {

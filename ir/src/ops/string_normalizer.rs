@@ -73,7 +73,17 @@ impl Op for StringNormalizer {
 op! {
     StringNormalizer in "ai.onnx" since [10]; "X" => "Y";
     summary: "strings without stop words, in another case";
+    examples: EXAMPLES;
 }
+
+/// Documentation, golden test and fuzz seed.
+pub const EXAMPLES: &str = r#"
+// run: @string_normalizer(["Monday", "the", "DAY"]) == string[2] ["monday", "day"]
+graph @string_normalizer(%a: string[3]) -> string[u1] {
+  %y = string_normalizer %a {case_change_action = "LOWER", stopwords = ["the"]} : string[u1]
+  return %y
+}
+"#;
 
 #[cfg(test)]
 mod tests {

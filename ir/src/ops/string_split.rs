@@ -86,7 +86,17 @@ impl Op for StringSplit {
 op! {
     StringSplit in "ai.onnx" since [20]; "X" => "Y, Z";
     summary: "strings cut at a delimiter";
+    examples: EXAMPLES;
 }
+
+/// Documentation, golden test and fuzz seed.
+pub const EXAMPLES: &str = r#"
+// run: @string_split(["a b", "c"]) == string[2, 2] [["a", "b"], ["c", ""]], [2, 1]
+graph @string_split(%a: string[2]) -> (string[2, u1], i64[2]) {
+  %y, %z = string_split %a {delimiter = " "} : string[2, u1], i64[2]
+  return %y, %z
+}
+"#;
 
 #[cfg(test)]
 mod tests {

@@ -52,7 +52,17 @@ op! {
     Sum in "ai.onnx" since [1, 6, 8, 13]; "data_0, data_n*" => "sum";
     summary: "sum of all operands";
     upgrade: drop_hints;
+    examples: EXAMPLES;
 }
+
+/// Documentation, golden test and fuzz seed.
+pub const EXAMPLES: &str = r#"
+// run: @sum([[1.0, 2.0, 3.0], [4.0, 5.0, 6.0]], [10.0, 20.0, -3.0]) == [[11.0, 22.0, 0.0], [14.0, 25.0, 3.0]]
+graph @sum(%a: f32[2, 3], %b: f32[3]) -> f32[2, 3] {
+  %y = sum %a, %b : f32[2, 3]
+  return %y
+}
+"#;
 
 #[cfg(test)]
 mod tests {

@@ -62,7 +62,17 @@ impl Op for SwiGLU {
 op! {
     SwiGLU in "ai.onnx" since [28]; "A, B" => "Y";
     summary: "swish of a gate times a value";
+    examples: EXAMPLES;
 }
+
+/// Documentation, golden test and fuzz seed.
+pub const EXAMPLES: &str = r#"
+// run: @swiglu([[1.0, -2.0, 3.0, 4.0], [-1.0, 2.0, -3.0, 0.5]], [[0.5, 1.0, -1.0, 2.0], [2.0, -1.0, 0.5, 1.0]]) ~= [[0.3655293, -0.23840587, -2.8577223, 7.85611], [-0.5378828, -1.761594, -0.071138814, 0.31122968]]
+graph @swiglu(%a: f32[2, 4], %b: f32[2, 4]) -> f32[2, 4] {
+  %y = swi_glu %a, %b : f32[2, 4]
+  return %y
+}
+"#;
 
 #[cfg(test)]
 mod tests {

@@ -57,7 +57,17 @@ impl Op for Swish {
 op! {
     Swish in "ai.onnx" since [24]; "X" => "Y";
     summary: "x sigmoid(alpha x)";
+    examples: EXAMPLES;
 }
+
+/// Documentation, golden test and fuzz seed.
+pub const EXAMPLES: &str = r#"
+// run: @swish([-2.0, -0.5, 0.0, 1.5]) ~= [-0.23840582, -0.18877035, 0.0, 1.2263616]
+graph @swish(%a: f32[4]) -> f32[4] {
+  %y = swish %a : f32[4]
+  return %y
+}
+"#;
 
 #[cfg(test)]
 mod tests {

@@ -39,7 +39,17 @@ impl Op for Tan {
 op! {
     Tan in "ai.onnx" since [7, 22]; "input" => "output";
     summary: "tangent of an angle in radians";
+    examples: EXAMPLES;
 }
+
+/// Documentation, golden test and fuzz seed.
+pub const EXAMPLES: &str = r#"
+// run: @tan([-2.0, -0.5, 0.0, 1.5]) == [2.1850398, -0.5463025, 0.0, 14.10142]
+graph @tan(%a: f32[4]) -> f32[4] {
+  %y = tan %a : f32[4]
+  return %y
+}
+"#;
 
 #[cfg(test)]
 mod tests {

@@ -40,7 +40,17 @@ op! {
     Tanh in "ai.onnx" since [1, 6, 13]; "input" => "output";
     summary: "hyperbolic tangent";
     upgrade: drop_hints;
+    examples: EXAMPLES;
 }
+
+/// Documentation, golden test and fuzz seed.
+pub const EXAMPLES: &str = r#"
+// run: @tanh([-2.0, -0.5, 0.0, 1.5]) ~= [-0.9640276, -0.46211717, 0.0, 0.9051482]
+graph @tanh(%a: f32[4]) -> f32[4] {
+  %y = tanh %a : f32[4]
+  return %y
+}
+"#;
 
 #[cfg(test)]
 mod tests {

@@ -89,7 +89,17 @@ impl Op for TensorScatter {
 op! {
     TensorScatter in "ai.onnx" since [24]; "past_cache, update, write_indices?" => "present_cache";
     summary: "a cache written along its time axis";
+    examples: EXAMPLES;
 }
+
+/// Documentation, golden test and fuzz seed.
+pub const EXAMPLES: &str = r#"
+// run: @tensor_scatter([[[1.0, 1.0], [2.0, 2.0], [3.0, 3.0]]], [[[9.0, 9.0]]], [1]) == [[[1.0, 1.0], [9.0, 9.0], [3.0, 3.0]]]
+graph @tensor_scatter(%a: f32[1, 3, 2], %b: f32[1, 1, 2], %c: i64[1]) -> f32[1, 3, 2] {
+  %y = tensor_scatter %a, %b, %c {axis = 1} : f32[1, 3, 2]
+  return %y
+}
+"#;
 
 #[cfg(test)]
 mod tests {

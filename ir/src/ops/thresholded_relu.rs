@@ -49,7 +49,17 @@ impl Op for ThresholdedRelu {
 op! {
     ThresholdedRelu in "ai.onnx" since [10, 22]; "X" => "Y";
     summary: "x above a threshold, else 0";
+    examples: EXAMPLES;
 }
+
+/// Documentation, golden test and fuzz seed.
+pub const EXAMPLES: &str = r#"
+// run: @thresholded_relu([-2.0, -0.5, 0.0, 1.5]) == [0.0, 0.0, 0.0, 1.5]
+graph @thresholded_relu(%a: f32[4]) -> f32[4] {
+  %y = thresholded_relu %a : f32[4]
+  return %y
+}
+"#;
 
 #[cfg(test)]
 mod tests {

@@ -110,7 +110,17 @@ op! {
     Tile in "ai.onnx" since [1, 6, 13]; "input, repeats" => "output";
     summary: "a tensor repeated along its axes";
     upgrade: upgrade;
+    examples: EXAMPLES;
 }
+
+/// Documentation, golden test and fuzz seed.
+pub const EXAMPLES: &str = r#"
+// run: @tile([[1.0, 2.0]], [2, 2]) == f32[2, 4] [[1.0, 2.0, 1.0, 2.0], [1.0, 2.0, 1.0, 2.0]]
+graph @tile(%a: f32[1, 2], %b: i64[2]) -> f32[u1, u2] {
+  %y = tile %a, %b : f32[u1, u2]
+  return %y
+}
+"#;
 
 #[cfg(test)]
 mod tests {

@@ -99,7 +99,17 @@ op! {
     TopK in "ai.onnx" since [1, 10, 11, 24]; "X, K" => "Values, Indices";
     summary: "the largest entries along an axis";
     upgrade: upgrade;
+    examples: EXAMPLES;
 }
+
+/// Documentation, golden test and fuzz seed.
+pub const EXAMPLES: &str = r#"
+// run: @top_k([3.0, 1.0, 4.0, 1.0], [2]) == f32[2] [4.0, 3.0], i64[2] [2, 0]
+graph @top_k(%a: f32[4], %b: i64[1]) -> (f32[u1], i64[u1]) {
+  %y, %z = top_k %a, %b : f32[u1], i64[u1]
+  return %y, %z
+}
+"#;
 
 #[cfg(test)]
 mod tests {

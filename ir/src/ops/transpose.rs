@@ -75,7 +75,17 @@ impl Op for Transpose {
 op! {
     Transpose in "ai.onnx" since [1, 13, 21, 23, 24, 25]; "data" => "transposed";
     summary: "axes in another order";
+    examples: EXAMPLES;
 }
+
+/// Documentation, golden test and fuzz seed.
+pub const EXAMPLES: &str = r#"
+// run: @transpose([[1.0, 2.0, 3.0], [4.0, 5.0, 6.0]]) == [[1.0, 4.0], [2.0, 5.0], [3.0, 6.0]]
+graph @transpose(%a: f32[2, 3]) -> f32[3, 2] {
+  %y = transpose %a {perm = [1, 0]} : f32[3, 2]
+  return %y
+}
+"#;
 
 #[cfg(test)]
 mod tests {

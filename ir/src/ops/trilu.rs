@@ -59,7 +59,17 @@ impl Op for Trilu {
 op! {
     Trilu in "ai.onnx" since [14]; "input, k?" => "output";
     summary: "the upper or lower triangle of matrices";
+    examples: EXAMPLES;
 }
+
+/// Documentation, golden test and fuzz seed.
+pub const EXAMPLES: &str = r#"
+// run: @trilu([[1.0, 2.0, 3.0], [4.0, 5.0, 6.0], [7.0, 8.0, 9.0]], 0) == [[1.0, 0.0, 0.0], [4.0, 5.0, 0.0], [7.0, 8.0, 9.0]]
+graph @trilu(%a: f32[3, 3], %b: i64[]) -> f32[3, 3] {
+  %y = trilu %a, %b {upper = 0} : f32[3, 3]
+  return %y
+}
+"#;
 
 #[cfg(test)]
 mod tests {

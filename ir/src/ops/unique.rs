@@ -105,7 +105,17 @@ impl Op for Unique {
 op! {
     Unique in "ai.onnx" since [11, 28]; "X" => "Y, indices?, inverse_indices?, counts?";
     summary: "distinct elements or slices, and where they occur";
+    examples: EXAMPLES;
 }
+
+/// Documentation, golden test and fuzz seed.
+pub const EXAMPLES: &str = r#"
+// run: @unique([2.0, 1.0, 1.0, 3.0]) == f32[3] [1.0, 2.0, 3.0], i64[3] [1, 0, 3], [1, 0, 0, 2], i64[3] [2, 1, 1]
+graph @unique(%a: f32[4]) -> (f32[u1], i64[u1], i64[4], i64[u1]) {
+  %y, %z, %u, %v = unique %a : f32[u1], i64[u1], i64[4], i64[u1]
+  return %y, %z, %u, %v
+}
+"#;
 
 #[cfg(test)]
 mod tests {

@@ -62,7 +62,17 @@ op! {
     Unsqueeze in "ai.onnx" since [1, 11, 13, 21, 23, 24, 25]; "data, axes" => "expanded";
     summary: "axes of extent 1 put in";
     upgrade: |cx| if cx.version < 13 { cx.ints_to_input("axes", 1) } else { Ok(()) };
+    examples: EXAMPLES;
 }
+
+/// Documentation, golden test and fuzz seed.
+pub const EXAMPLES: &str = r#"
+// run: @unsqueeze([1.0, 2.0], [1]) == f32[2, 1] [[1.0], [2.0]]
+graph @unsqueeze(%a: f32[2], %b: i64[1]) -> f32[u1, u2] {
+  %y = unsqueeze %a, %b : f32[u1, u2]
+  return %y
+}
+"#;
 
 #[cfg(test)]
 mod tests {

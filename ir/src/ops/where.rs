@@ -79,7 +79,17 @@ impl Op for Where {
 op! {
     Where in "ai.onnx" since [9, 16]; "condition, X, Y" => "output";
     summary: "elements of one or another tensor, by a condition";
+    examples: EXAMPLES;
 }
+
+/// Documentation, golden test and fuzz seed.
+pub const EXAMPLES: &str = r#"
+// run: @where([true, false, true], [1.0, 2.0, 3.0], [9.0, 8.0, 7.0]) == [1.0, 8.0, 3.0]
+graph @where(%a: bool[3], %b: f32[3], %c: f32[3]) -> f32[3] {
+  %y = where %a, %b, %c : f32[3]
+  return %y
+}
+"#;
 
 #[cfg(test)]
 mod tests {

@@ -42,7 +42,17 @@ op! {
     Xor in "ai.onnx" since [1, 7]; "A, B" => "C";
     summary: "one and not the other, with broadcasting";
     upgrade: upgrade_binary;
+    examples: EXAMPLES;
 }
+
+/// Documentation, golden test and fuzz seed.
+pub const EXAMPLES: &str = r#"
+// run: @xor([false, false, true, true], [false, true, false, true]) == [false, true, true, false]
+graph @xor(%a: bool[4], %b: bool[4]) -> bool[4] {
+  %y = xor %a, %b : bool[4]
+  return %y
+}
+"#;
 
 #[cfg(test)]
 mod tests {

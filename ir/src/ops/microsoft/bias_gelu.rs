@@ -32,7 +32,17 @@ impl Op for BiasGelu {
 op! {
     BiasGelu in "com.microsoft" since [1]; "A, B" => "C";
     summary: "Gelu of a sum";
+    examples: EXAMPLES;
 }
+
+/// Documentation, golden test and fuzz seed.
+pub const EXAMPLES: &str = r#"
+// run: @microsoft_bias_gelu([[-1.0, 2.0]], [0.5, -0.5]) == [[-0.15426877, 1.3997892]]
+graph @microsoft_bias_gelu(%a: f32[1, 2], %b: f32[2]) -> f32[1, 2] {
+  %y = microsoft.bias_gelu %a, %b : f32[1, 2]
+  return %y
+}
+"#;
 
 #[cfg(test)]
 mod tests {

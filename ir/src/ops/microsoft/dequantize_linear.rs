@@ -35,7 +35,17 @@ impl Op for DequantizeLinear {
 op! {
     DequantizeLinear in "com.microsoft" since [1]; "x, x_scale, x_zero_point?" => "y";
     summary: "numbers of a low-precision scale as floats";
+    examples: EXAMPLES;
 }
+
+/// Documentation, golden test and fuzz seed.
+pub const EXAMPLES: &str = r#"
+// run: @microsoft_dequantize_linear([0, 10, 14], 0.5, 10) == [-5.0, 0.0, 2.0]
+graph @microsoft_dequantize_linear(%a: u8[3], %b: f32[], %c: u8[]) -> f32[3] {
+  %y = microsoft.dequantize_linear %a, %b, %c : f32[3]
+  return %y
+}
+"#;
 
 #[cfg(test)]
 mod tests {

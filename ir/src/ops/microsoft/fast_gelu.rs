@@ -35,7 +35,17 @@ impl Op for FastGelu {
 op! {
     FastGelu in "com.microsoft" since [1]; "X, bias?" => "Y";
     summary: "Gelu by the hyperbolic tangent, of an optional sum";
+    examples: EXAMPLES;
 }
+
+/// Documentation, golden test and fuzz seed.
+pub const EXAMPLES: &str = r#"
+// run: @microsoft_fast_gelu([-2.0, -0.5, 0.0, 1.5]) ~= [-0.045402348, -0.154286, 0.0, 1.3995715]
+graph @microsoft_fast_gelu(%a: f32[4]) -> f32[4] {
+  %y = microsoft.fast_gelu %a : f32[4]
+  return %y
+}
+"#;
 
 #[cfg(test)]
 mod tests {

@@ -31,7 +31,17 @@ impl Op for Gelu {
 op! {
     Gelu in "com.microsoft" since [1]; "X" => "Y";
     summary: "Gaussian error linear unit";
+    examples: EXAMPLES;
 }
+
+/// Documentation, golden test and fuzz seed.
+pub const EXAMPLES: &str = r#"
+// run: @microsoft_gelu([-2.0, -0.5, 0.0, 1.5]) ~= [-0.04550028, -0.15426877, 0.0, 1.3997892]
+graph @microsoft_gelu(%a: f32[4]) -> f32[4] {
+  %y = microsoft.gelu %a : f32[4]
+  return %y
+}
+"#;
 
 #[cfg(test)]
 mod tests {

@@ -55,7 +55,17 @@ impl Op for QLinearAveragePool {
 op! {
     QLinearAveragePool in "com.microsoft" since [1]; "X, x_scale, x_zero_point?, y_scale, y_zero_point?" => "Y";
     summary: "means over windows of a quantised tensor, quantised";
+    examples: EXAMPLES;
 }
+
+/// Documentation, golden test and fuzz seed.
+pub const EXAMPLES: &str = r#"
+// run: @microsoft_q_linear_average_pool([[[[10, 14, 18]]]], 0.5, 10, 0.5, 10) == [[[[12, 16]]]]
+graph @microsoft_q_linear_average_pool(%a: u8[1, 1, 1, 3], %b: f32[], %c: u8[], %d: f32[], %e: u8[]) -> u8[1, 1, 1, 2] {
+  %y = microsoft.q_linear_average_pool %a, %b, %c, %d, %e {kernel_shape = [1, 2]} : u8[1, 1, 1, 2]
+  return %y
+}
+"#;
 
 #[cfg(test)]
 mod tests {

@@ -47,7 +47,17 @@ impl Op for QLinearConcat {
 op! {
     QLinearConcat in "com.microsoft" since [1]; "Y_scale, Y_zero_point, inputs*" => "Y";
     summary: "quantised tensors joined along one axis, quantised";
+    examples: EXAMPLES;
 }
+
+/// Documentation, golden test and fuzz seed.
+pub const EXAMPLES: &str = r#"
+// run: @microsoft_q_linear_concat(0.5, 10, [10, 14], 1.0, 0, [1, 2], 0.5, 10) == [30, 38, 1, 2]
+graph @microsoft_q_linear_concat(%a: f32[], %b: u8[], %c: u8[2], %d: f32[], %e: u8[], %f: u8[2], %g: f32[], %h: u8[]) -> u8[4] {
+  %y = microsoft.q_linear_concat %a, %b, %c, %d, %e, %f, %g, %h {axis = 0} : u8[4]
+  return %y
+}
+"#;
 
 #[cfg(test)]
 mod tests {

@@ -41,7 +41,17 @@ impl Op for QLinearGlobalAveragePool {
 op! {
     QLinearGlobalAveragePool in "com.microsoft" since [1]; "X, x_scale, x_zero_point, y_scale, y_zero_point" => "Y";
     summary: "mean over all positions of a quantised tensor, quantised";
+    examples: EXAMPLES;
 }
+
+/// Documentation, golden test and fuzz seed.
+pub const EXAMPLES: &str = r#"
+// run: @microsoft_q_linear_global_average_pool([[[[10, 14]]]], 0.5, 10, 0.5, 10) == [[[[12]]]]
+graph @microsoft_q_linear_global_average_pool(%a: u8[1, 1, 1, 2], %b: f32[], %c: u8[], %d: f32[], %e: u8[]) -> u8[1, 1, 1, 1] {
+  %y = microsoft.q_linear_global_average_pool %a, %b, %c, %d, %e : u8[1, 1, 1, 1]
+  return %y
+}
+"#;
 
 #[cfg(test)]
 mod tests {

@@ -35,7 +35,17 @@ impl Op for QLinearLeakyRelu {
 op! {
     QLinearLeakyRelu in "com.microsoft" since [1]; "X, X_scale, X_zero_point?, Y_scale, Y_zero_point?" => "Y";
     summary: "LeakyRelu of a quantised tensor, quantised";
+    examples: EXAMPLES;
 }
+
+/// Documentation, golden test and fuzz seed.
+pub const EXAMPLES: &str = r#"
+// run: @microsoft_q_linear_leaky_relu([0, 10, 14], 0.5, 10, 0.25, 5) == [0, 5, 13]
+graph @microsoft_q_linear_leaky_relu(%a: u8[3], %b: f32[], %c: u8[], %d: f32[], %e: u8[]) -> u8[3] {
+  %y = microsoft.q_linear_leaky_relu %a, %b, %c, %d, %e {alpha = 0.5} : u8[3]
+  return %y
+}
+"#;
 
 #[cfg(test)]
 mod tests {

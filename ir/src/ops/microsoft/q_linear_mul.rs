@@ -32,7 +32,17 @@ impl Op for QLinearMul {
 op! {
     QLinearMul in "com.microsoft" since [1]; "A, A_scale, A_zero_point?, B, B_scale, B_zero_point?, C_scale, C_zero_point?" => "C";
     summary: "product of quantised tensors, quantised";
+    examples: EXAMPLES;
 }
+
+/// Documentation, golden test and fuzz seed.
+pub const EXAMPLES: &str = r#"
+// run: @microsoft_q_linear_mul([10, 14], 0.5, 10, [12, 20], 0.5, 10, 0.25, 5) == [5, 45]
+graph @microsoft_q_linear_mul(%a: u8[2], %b: f32[], %c: u8[], %d: u8[2], %e: f32[], %f: u8[], %g: f32[], %h: u8[]) -> u8[2] {
+  %y = microsoft.q_linear_mul %a, %b, %c, %d, %e, %f, %g, %h : u8[2]
+  return %y
+}
+"#;
 
 #[cfg(test)]
 mod tests {

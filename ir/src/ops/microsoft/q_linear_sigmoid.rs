@@ -32,7 +32,17 @@ impl Op for QLinearSigmoid {
 op! {
     QLinearSigmoid in "com.microsoft" since [1]; "X, X_scale, X_zero_point?, Y_scale, Y_zero_point?" => "Y";
     summary: "logistic function of a quantised tensor, quantised";
+    examples: EXAMPLES;
 }
+
+/// Documentation, golden test and fuzz seed.
+pub const EXAMPLES: &str = r#"
+// run: @microsoft_q_linear_sigmoid([0, 10, 14], 0.5, 10, 0.00390625, 0) == [2, 128, 225]
+graph @microsoft_q_linear_sigmoid(%a: u8[3], %b: f32[], %c: u8[], %d: f32[], %e: u8[]) -> u8[3] {
+  %y = microsoft.q_linear_sigmoid %a, %b, %c, %d, %e : u8[3]
+  return %y
+}
+"#;
 
 #[cfg(test)]
 mod tests {

@@ -37,7 +37,17 @@ impl Op for QuantizeLinear {
 op! {
     QuantizeLinear in "com.microsoft" since [1]; "x, y_scale, y_zero_point?" => "y";
     summary: "numbers rounded to a low-precision scale";
+    examples: EXAMPLES;
 }
+
+/// Documentation, golden test and fuzz seed.
+pub const EXAMPLES: &str = r#"
+// run: @microsoft_quantize_linear([-10.0, 0.0, 3.0], 0.5, 10) == [0, 10, 16]
+graph @microsoft_quantize_linear(%a: f32[3], %b: f32[], %c: u8[]) -> u8[3] {
+  %y = microsoft.quantize_linear %a, %b, %c : u8[3]
+  return %y
+}
+"#;
 
 #[cfg(test)]
 mod tests {

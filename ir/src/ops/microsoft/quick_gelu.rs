@@ -34,7 +34,17 @@ impl Op for QuickGelu {
 op! {
     QuickGelu in "com.microsoft" since [1]; "X" => "Y";
     summary: "Gelu by the logistic function";
+    examples: EXAMPLES;
 }
+
+/// Documentation, golden test and fuzz seed.
+pub const EXAMPLES: &str = r#"
+// run: @microsoft_quick_gelu([-2.0, -0.5, 0.0, 1.5]) ~= [-0.06434137, -0.14961158, 0.0, 1.3916621]
+graph @microsoft_quick_gelu(%a: f32[4]) -> f32[4] {
+  %y = microsoft.quick_gelu %a : f32[4]
+  return %y
+}
+"#;
 
 #[cfg(test)]
 mod tests {

@@ -53,7 +53,17 @@ impl Op for ArrayFeatureExtractor {
 op! {
     ArrayFeatureExtractor in "ai.onnx.ml" since [1]; "X, Y" => "Z";
     summary: "features picked by number";
+    examples: EXAMPLES;
 }
+
+/// Documentation, golden test and fuzz seed.
+pub const EXAMPLES: &str = r#"
+// run: @ml_array_feature_extractor([[1.0, 2.0, 3.0], [4.0, 5.0, 6.0]], [2, 0]) == [[3.0, 1.0], [6.0, 4.0]]
+graph @ml_array_feature_extractor(%a: f32[2, 3], %b: i64[2]) -> f32[2, 2] {
+  %y = ml.array_feature_extractor %a, %b : f32[2, 2]
+  return %y
+}
+"#;
 
 #[cfg(test)]
 mod tests {

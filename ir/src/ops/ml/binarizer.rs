@@ -41,7 +41,17 @@ impl Op for Binarizer {
 op! {
     Binarizer in "ai.onnx.ml" since [1]; "X" => "Y";
     summary: "1 above a threshold, else 0";
+    examples: EXAMPLES;
 }
+
+/// Documentation, golden test and fuzz seed.
+pub const EXAMPLES: &str = r#"
+// run: @ml_binarizer([[-1.0, 0.5, 2.0]]) == [[0.0, 0.0, 1.0]]
+graph @ml_binarizer(%a: f32[1, 3]) -> f32[1, 3] {
+  %y = ml.binarizer %a {threshold = 0.5} : f32[1, 3]
+  return %y
+}
+"#;
 
 #[cfg(test)]
 mod tests {

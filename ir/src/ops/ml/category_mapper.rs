@@ -55,7 +55,17 @@ impl Op for CategoryMapper {
 op! {
     CategoryMapper in "ai.onnx.ml" since [1]; "X" => "Y";
     summary: "strings to integers or back by a table";
+    examples: EXAMPLES;
 }
+
+/// Documentation, golden test and fuzz seed.
+pub const EXAMPLES: &str = r#"
+// run: @ml_category_mapper(["cat", "dog", "cow"]) == [1, 2, -1]
+graph @ml_category_mapper(%a: string[3]) -> i64[3] {
+  %y = ml.category_mapper %a {cats_int64s = [1, 2], cats_strings = ["cat", "dog"]} : i64[3]
+  return %y
+}
+"#;
 
 #[cfg(test)]
 mod tests {

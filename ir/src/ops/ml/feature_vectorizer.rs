@@ -68,7 +68,17 @@ impl Op for FeatureVectorizer {
 op! {
     FeatureVectorizer in "ai.onnx.ml" since [1]; "X*" => "Y";
     summary: "features of several operands side by side";
+    examples: EXAMPLES;
 }
+
+/// Documentation, golden test and fuzz seed.
+pub const EXAMPLES: &str = r#"
+// run: @ml_feature_vectorizer([[1.0, 2.0]], [[3.0]]) == [[1.0, 2.0, 3.0]]
+graph @ml_feature_vectorizer(%a: f32[1, 2], %b: f32[1, 1]) -> f32[1, 3] {
+  %y = ml.feature_vectorizer %a, %b {inputdimensions = [2, 1]} : f32[1, 3]
+  return %y
+}
+"#;
 
 #[cfg(test)]
 mod tests {

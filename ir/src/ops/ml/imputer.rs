@@ -61,7 +61,17 @@ impl Op for Imputer {
 op! {
     Imputer in "ai.onnx.ml" since [1]; "X" => "Y";
     summary: "missing elements replaced";
+    examples: EXAMPLES;
 }
+
+/// Documentation, golden test and fuzz seed.
+pub const EXAMPLES: &str = r#"
+// run: @ml_imputer([[1.0, nan]]) == [[1.0, 7.0]]
+graph @ml_imputer(%a: f32[1, 2]) -> f32[1, 2] {
+  %y = ml.imputer %a {imputed_value_floats = [5.0, 7.0], replaced_value_float = nan} : f32[1, 2]
+  return %y
+}
+"#;
 
 #[cfg(test)]
 mod tests {

@@ -169,7 +169,17 @@ op! {
     LabelEncoder in "ai.onnx.ml" since [1, 2, 4]; "X" => "Y";
     summary: "elements of one kind to another by a table";
     upgrade: upgrade;
+    examples: EXAMPLES;
 }
+
+/// Documentation, golden test and fuzz seed.
+pub const EXAMPLES: &str = r#"
+// run: @ml_label_encoder(["b", "z"]) == [2, -1]
+graph @ml_label_encoder(%a: string[2]) -> i64[2] {
+  %y = ml.label_encoder %a {keys_strings = ["a", "b"], values_int64s = [1, 2]} : i64[2]
+  return %y
+}
+"#;
 
 #[cfg(test)]
 mod tests {

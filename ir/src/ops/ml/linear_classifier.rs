@@ -106,7 +106,17 @@ impl Op for LinearClassifier {
 op! {
     LinearClassifier in "ai.onnx.ml" since [1]; "X" => "Y, Z";
     summary: "linear classification";
+    examples: EXAMPLES;
 }
+
+/// Documentation, golden test and fuzz seed.
+pub const EXAMPLES: &str = r#"
+// run: @ml_linear_classifier([[1.0, 2.0]]) == [7], [[1.5, 1.5]]
+graph @ml_linear_classifier(%a: f32[1, 2]) -> (i64[1], f32[1, 2]) {
+  %y, %z = ml.linear_classifier %a {classlabels_ints = [7, 8], coefficients = [1.0, 0.0, 0.0, 1.0], intercepts = [0.5, -0.5]} : i64[1], f32[1, 2]
+  return %y, %z
+}
+"#;
 
 #[cfg(test)]
 mod tests {

@@ -64,7 +64,17 @@ impl Op for LinearRegressor {
 op! {
     LinearRegressor in "ai.onnx.ml" since [1]; "X" => "Y";
     summary: "linear regression";
+    examples: EXAMPLES;
 }
+
+/// Documentation, golden test and fuzz seed.
+pub const EXAMPLES: &str = r#"
+// run: @ml_linear_regressor([[1.0, 2.0]]) == [[5.5]]
+graph @ml_linear_regressor(%a: f32[1, 2]) -> f32[1, 1] {
+  %y = ml.linear_regressor %a {coefficients = [0.5, 2.0], intercepts = [1.0]} : f32[1, 1]
+  return %y
+}
+"#;
 
 #[cfg(test)]
 mod tests {

@@ -51,7 +51,17 @@ impl Op for Normalizer {
 op! {
     Normalizer in "ai.onnx.ml" since [1]; "X" => "Y";
     summary: "rows divided by a norm";
+    examples: EXAMPLES;
 }
+
+/// Documentation, golden test and fuzz seed.
+pub const EXAMPLES: &str = r#"
+// run: @ml_normalizer([[3.0, 4.0]]) == [[0.6, 0.8]]
+graph @ml_normalizer(%a: f32[1, 2]) -> f32[1, 2] {
+  %y = ml.normalizer %a {norm = "L2"} : f32[1, 2]
+  return %y
+}
+"#;
 
 #[cfg(test)]
 mod tests {

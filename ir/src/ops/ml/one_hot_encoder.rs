@@ -61,7 +61,17 @@ impl Op for OneHotEncoder {
 op! {
     OneHotEncoder in "ai.onnx.ml" since [1]; "X" => "Y";
     summary: "categories as unit vectors";
+    examples: EXAMPLES;
 }
+
+/// Documentation, golden test and fuzz seed.
+pub const EXAMPLES: &str = r#"
+// run: @ml_one_hot_encoder([2, 9]) == [[0.0, 1.0], [0.0, 0.0]]
+graph @ml_one_hot_encoder(%a: i64[2]) -> f32[2, 2] {
+  %y = ml.one_hot_encoder %a {cats_int64s = [1, 2]} : f32[2, 2]
+  return %y
+}
+"#;
 
 #[cfg(test)]
 mod tests {

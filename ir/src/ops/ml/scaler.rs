@@ -60,7 +60,17 @@ impl Op for Scaler {
 op! {
     Scaler in "ai.onnx.ml" since [1]; "X" => "Y";
     summary: "features shifted and scaled";
+    examples: EXAMPLES;
 }
+
+/// Documentation, golden test and fuzz seed.
+pub const EXAMPLES: &str = r#"
+// run: @ml_scaler([[1.0, 2.0]]) == [[0.0, 1.0]]
+graph @ml_scaler(%a: f32[1, 2]) -> f32[1, 2] {
+  %y = ml.scaler %a {offset = [1.0, 0.0], scale = [2.0, 0.5]} : f32[1, 2]
+  return %y
+}
+"#;
 
 #[cfg(test)]
 mod tests {

@@ -140,7 +140,17 @@ impl Op for TreeEnsemble {
 op! {
     TreeEnsemble in "ai.onnx.ml" since [5]; "X" => "Y";
     summary: "decision trees, put together";
+    examples: EXAMPLES;
 }
+
+/// Documentation, golden test and fuzz seed.
+pub const EXAMPLES: &str = r#"
+// run: @single_tree([[1.2, 3.4], [-0.12, 1.66], [4.14, 1.77]]) == [[5.23, 0.0], [5.23, 0.0], [0.0, 12.12]]
+graph @single_tree(%X: f64[3, 2]) -> f64[3, 2] {
+  %Y = ml.tree_ensemble %X {leaf_targetids = [0, 1, 0, 1], leaf_weights = f64[4] [5.23, 12.12, -12.23, 7.21], n_targets = 2, nodes_falseleafs = [0, 1, 1], nodes_falsenodeids = [2, 2, 3], nodes_featureids = [0, 0, 0], nodes_modes = u8[3] [0, 0, 0], nodes_splits = f64[3] [3.14, 1.2, 4.2], nodes_trueleafs = [0, 1, 1], nodes_truenodeids = [1, 0, 1], tree_roots = [0]} : f64[3, 2]
+  return %Y
+}
+"#;
 
 #[cfg(test)]
 mod tests {

@@ -140,7 +140,17 @@ impl Op for TreeEnsembleClassifier {
 op! {
     TreeEnsembleClassifier in "ai.onnx.ml" since [1, 3, 5]; "X" => "Y, Z";
     summary: "classification by decision trees";
+    examples: EXAMPLES;
 }
+
+/// Documentation, golden test and fuzz seed.
+pub const EXAMPLES: &str = r#"
+// run: @ml_tree_ensemble_classifier([[1.0], [2.0]]) == [3, 4], [[1.0, 0.0, 0.0], [0.0, 1.0, 0.0]]
+graph @ml_tree_ensemble_classifier(%a: f32[2, 1]) -> (i64[2], f32[2, 3]) {
+  %y, %z = ml.tree_ensemble_classifier %a {class_ids = [0, 1], class_nodeids = [1, 2], class_treeids = [0, 0], class_weights = [1.0, 1.0], classlabels_int64s = [3, 4, 5], nodes_falsenodeids = [2, 0, 0], nodes_featureids = [0, 0, 0], nodes_modes = ["BRANCH_LEQ", "LEAF", "LEAF"], nodes_nodeids = [0, 1, 2], nodes_treeids = [0, 0, 0], nodes_truenodeids = [1, 0, 0], nodes_values = [1.5, 0.0, 0.0]} : i64[2], f32[2, 3]
+  return %y, %z
+}
+"#;
 
 #[cfg(test)]
 mod tests {

@@ -123,7 +123,17 @@ impl Op for TreeEnsembleRegressor {
 op! {
     TreeEnsembleRegressor in "ai.onnx.ml" since [1, 3, 5]; "X" => "Y";
     summary: "regression by decision trees";
+    examples: EXAMPLES;
 }
+
+/// Documentation, golden test and fuzz seed.
+pub const EXAMPLES: &str = r#"
+// run: @ml_tree_ensemble_regressor([[1.0], [2.0]]) == [[10.0], [20.0]]
+graph @ml_tree_ensemble_regressor(%a: f32[2, 1]) -> f32[2, 1] {
+  %y = ml.tree_ensemble_regressor %a {nodes_falsenodeids = [2, 0, 0], nodes_featureids = [0, 0, 0], nodes_modes = ["BRANCH_LEQ", "LEAF", "LEAF"], nodes_nodeids = [0, 1, 2], nodes_treeids = [0, 0, 0], nodes_truenodeids = [1, 0, 0], nodes_values = [1.5, 0.0, 0.0], target_ids = [0, 0], target_nodeids = [1, 2], target_treeids = [0, 0], target_weights = [10.0, 20.0]} : f32[2, 1]
+  return %y
+}
+"#;
 
 #[cfg(test)]
 mod tests {

@@ -1,0 +1,210 @@
+//! What a lowering means: tensor expressions through the loop interpreter, products and convolutions by their formulas.
+//!
+//! It stands between an operator's `eval` and machine code: where it differs from `eval` the lowering is wrong, where
+//! machine code differs from it the kernel or the emitter is.
+
+use super::{Conv, LowerCx, Lowering, MatMul};
+use crate::dtype::DType;
+use crate::error::{Error, Result};
+use crate::loops::interp;
+use crate::tensor::{AlignedBytes, Tensor, indices};
+
+impl Lowering {
+    /// Multiply-adds or element evaluations, roughly: what [`Lowering::evaluate`] takes time for.
+    pub fn work(&self) -> u64 {
+        let product = |v: &[usize]| v.iter().fold(1u64, |a, &n| a.saturating_mul(n as u64));
+        match self {
+            Lowering::Compute(c) => c.compute.work(),
+            Lowering::MatMul(m) => m.batch.iter().fold(product(&[m.m, m.n, m.k]), |a, b| a.saturating_mul(b.0 as u64)),
+            Lowering::Conv(c) => {
+                let at = if c.transposed { &c.input } else { &c.output };
+                [product(&c.kernel), product(at)]
+                    .into_iter()
+                    .fold(product(&[c.n, c.groups, c.c, c.m]), u64::saturating_mul)
+            }
+            _ => 0,
+        }
+    }
+
+    /// The results of the call on these operands (as in `cx`, which the lowering was made for). `None` where the
+    /// lowering leaves the meaning to `eval`, or is of a kind that has no interpreter.
+    ///
+    /// # Errors
+    /// When the computation is ill formed or reads outside of an operand.
+    pub fn evaluate(&self, cx: &LowerCx<'_>, operands: &[Option<&Tensor>]) -> Result<Option<Vec<Tensor>>> {
+        let operand = |i: usize| {
+            operands
+                .get(i)
+                .copied()
+                .flatten()
+                .ok_or_else(|| Error::bug(format!("the lowering reads operand {i}, which is left out")))
+        };
+        let (dtype, shape) = cx.outputs.first().ok_or_else(|| Error::bug("a lowering without results"))?;
+        match self {
+            Lowering::View => Ok(Some(vec![operand(0)?.reshaped(shape)?])),
+            Lowering::Compute(c) => {
+                c.compute.check().map_err(|e| Error::bug(e.to_string()))?;
+                let inputs = c.operands.iter().map(|&i| Ok(operand(i)?.bytes())).collect::<Result<Vec<_>>>()?;
+                let results = interp::eval(&c.compute, &inputs).map_err(|e| Error::bug(e.to_string()))?;
+                let descs = c.compute.output_descs().zip(&cx.outputs).zip(results);
+                let made = descs.map(|((desc, (dtype, shape)), bytes)| {
+                    if desc.dtype != *dtype || desc.shape != *shape {
+                        let text = format!(
+                            "the lowering makes {}{:?}, the rule says {dtype}{shape:?}",
+                            desc.dtype, desc.shape
+                        );
+                        return Err(Error::bug(text));
+                    }
+                    Tensor::from_aligned(*dtype, shape, AlignedBytes::copy_of(&bytes))
+                });
+                made.collect::<Result<Vec<_>>>().map(Some)
+            }
+            Lowering::MatMul(m) if dtype.is_float() => {
+                let c = m.bias.map(|_| operand(2)).transpose()?;
+                Ok(Some(vec![m.evaluate(operand(0)?, operand(1)?, c, *dtype, shape)?]))
+            }
+            Lowering::Conv(c) if dtype.is_float() => {
+                let bias = c.bias.then(|| operand(2)).transpose()?;
+                Ok(Some(vec![c.evaluate(operand(0)?, operand(1)?, bias, *dtype, shape)?]))
+            }
+            _ => Ok(None),
+        }
+    }
+}
+
+/// Element `at` of `v`, checked.
+fn read(v: &[f64], at: usize) -> Result<f64> {
+    v.get(at).copied().ok_or_else(|| Error::bug(format!("the lowering reads element {at} of {}", v.len())))
+}
+
+impl MatMul {
+    fn evaluate(&self, a: &Tensor, b: &Tensor, c: Option<&Tensor>, dtype: DType, shape: &[usize]) -> Result<Tensor> {
+        let (a, b, c) = (a.floats()?, b.floats()?, c.map(Tensor::floats).transpose()?);
+        let lens: Vec<usize> = self.batch.iter().map(|b| b.0).collect();
+        let mut out = Vec::new();
+        for at in indices(&lens) {
+            let base = |stride: fn(&(usize, usize, usize)) -> usize| -> usize {
+                at.iter().zip(&self.batch).map(|(i, b)| i * stride(b)).sum()
+            };
+            let (a0, b0) = (base(|b| b.1), base(|b| b.2));
+            for i in 0..self.m {
+                for j in 0..self.n {
+                    let mut sum = 0.0;
+                    for k in 0..self.k {
+                        let x = read(&a, a0 + i * self.a_strides.0 + k * self.a_strides.1)?;
+                        sum += x * read(&b, b0 + k * self.b_strides.0 + j * self.b_strides.1)?;
+                    }
+                    sum *= f64::from(self.alpha);
+                    if let (Some(c), Some((row, column))) = (&c, self.bias) {
+                        sum += f64::from(self.beta) * read(c, i * row + j * column)?;
+                    }
+                    out.push(sum);
+                }
+            }
+        }
+        sized(dtype, shape, out)
+    }
+}
+
+impl Conv {
+    fn evaluate(&self, x: &Tensor, w: &Tensor, bias: Option<&Tensor>, dtype: DType, shape: &[usize]) -> Result<Tensor> {
+        let (x, w, bias) = (x.floats()?, w.floats()?, bias.map(Tensor::floats).transpose()?);
+        let place = |lens: &[usize], at: &[usize]| lens.iter().zip(at).fold(0, |p, (n, i)| p * n + i);
+        let (n_in, n_out) = (self.input.iter().product::<usize>(), self.output.iter().product::<usize>());
+        let n_kernel = self.kernel.iter().product::<usize>();
+        let mut out = vec![0.0; self.n * self.groups * self.m * n_out];
+        // Every pair of an input and an output position that a kernel position ties together.
+        let spread: &[usize] = if self.transposed { &self.input } else { &self.output };
+        let mut ties = Vec::new();
+        for (t, at) in indices(&self.kernel).enumerate() {
+            for from in indices(spread) {
+                let other: Option<Vec<usize>> = (0..at.len())
+                    .map(|d| (from[d] * self.strides[d] + at[d] * self.dilations[d]).checked_sub(self.pads[d]))
+                    .collect();
+                let other_lens = if self.transposed { &self.output } else { &self.input };
+                if let Some(other) = other.filter(|o| o.iter().zip(other_lens).all(|(i, n)| i < n)) {
+                    let (i, o) = if self.transposed { (&from, &other) } else { (&other, &from) };
+                    ties.push((t, place(&self.input, i), place(&self.output, o)));
+                }
+            }
+        }
+        for image in 0..self.n {
+            for g in 0..self.groups {
+                for (m, c) in (0..self.m).flat_map(|m| (0..self.c).map(move |c| (m, c))) {
+                    let (channel, filter) = (g * self.c + c, g * self.m + m);
+                    let kernel = if self.transposed { channel * self.m + m } else { filter * self.c + c } * n_kernel;
+                    let from = (image * self.groups * self.c + channel) * n_in;
+                    let to = (image * self.groups * self.m + filter) * n_out;
+                    for &(t, i, o) in &ties {
+                        out[to + o] += read(&x, from + i)? * read(&w, kernel + t)?;
+                    }
+                }
+            }
+        }
+        if let Some(bias) = &bias {
+            for (k, v) in out.iter_mut().enumerate() {
+                *v += read(bias, k / n_out % (self.groups * self.m))?;
+            }
+        }
+        sized(dtype, shape, out)
+    }
+}
+
+fn sized(dtype: DType, shape: &[usize], out: Vec<f64>) -> Result<Tensor> {
+    if out.len() != crate::tensor::len_elems(shape)? {
+        return Err(Error::bug(format!("the lowering makes {} elements, the rule says {shape:?}", out.len())));
+    }
+    Ok(Tensor::from_floats(dtype, shape, out))
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::eval::{Env, Reference, eval_call};
+    use crate::lower::LowerCx;
+    use crate::{Attrs, Tensor, Value, attrs, ops};
+
+    /// The lowering of a call, interpreted, and the call's `eval`.
+    fn both(op: &str, attrs: Attrs, operands: &[Tensor]) -> (Tensor, Tensor) {
+        let op = (ops::find("", op).unwrap().parse)(&attrs).unwrap();
+        let values: Vec<Value> = operands.iter().cloned().map(Value::from).collect();
+        let given: Vec<Option<&Value>> = values.iter().map(Some).collect();
+        let want =
+            eval_call(&*op, &given, &[], 1, &Env::default(), &Reference).unwrap().remove(0).tensor().unwrap().clone();
+        let cx = LowerCx {
+            inputs: operands.iter().map(|t| Some((t.dtype(), t.shape().to_vec()))).collect(),
+            constants: vec![None; operands.len()],
+            outputs: vec![(want.dtype(), want.shape().to_vec())],
+        };
+        let lowering = op.lower(&cx).unwrap();
+        assert!(lowering.work() > 0);
+        let tensors: Vec<Option<&Tensor>> = operands.iter().map(Some).collect();
+        (lowering.evaluate(&cx, &tensors).unwrap().unwrap().remove(0), want)
+    }
+
+    fn ramp(shape: &[usize]) -> Tensor {
+        let n: usize = shape.iter().product();
+        Tensor::from_floats(crate::DType::F32, shape, (0..n).map(|i| (i * 7 % 11) as f64 - 5.0))
+    }
+
+    #[test]
+    fn lowerings_mean_what_eval_says() {
+        let (got, want) = both("Add", attrs! {}, &[ramp(&[2, 3]), ramp(&[3])]);
+        assert_eq!(got, want);
+        let (got, want) = both("MatMul", attrs! {}, &[ramp(&[2, 2, 3]), ramp(&[3, 4])]);
+        assert_eq!(got, want);
+        let gemm = attrs! { alpha: 0.5f32, beta: 2.0f32, transB: 1i64 };
+        let (got, want) = both("Gemm", gemm, &[ramp(&[2, 3]), ramp(&[4, 3]), ramp(&[4])]);
+        assert_eq!(got, want);
+    }
+
+    #[test]
+    fn convolutions_with_groups_strides_and_pads() {
+        let attrs = attrs! { group: 2i64, strides: vec![2i64, 1], pads: vec![1i64, 0, 1, 2], dilations: vec![1i64, 2] };
+        let operands = [ramp(&[2, 4, 5, 6]), ramp(&[6, 2, 3, 2]), ramp(&[6])];
+        let (got, want) = both("Conv", attrs.clone(), &operands);
+        assert_eq!(got, want);
+        let operands = [ramp(&[2, 4, 3, 4]), ramp(&[4, 3, 3, 2]), ramp(&[6])];
+        let (got, want) = both("ConvTranspose", attrs, &operands);
+        assert_eq!(got, want);
+    }
+}
