@@ -35,7 +35,7 @@ pub type Result<T, E = Error> = std::result::Result<T, E>;
 
 impl Error {
     fn new(kind: ErrorKind, message: impl Into<String>) -> Error {
-        Error(Box::new(Body { kind, label: None, message: message.into(), places: Vec::new() }))
+        Error(Box::new(Body { kind, label: None, message: shortened(message.into()), places: Vec::new() }))
     }
 
     /// The model is wrong.
@@ -68,7 +68,7 @@ impl Error {
     /// Adds a place that the error passed through.
     #[must_use]
     pub fn at(mut self, place: impl Into<String>) -> Error {
-        self.0.places.push(place.into());
+        self.0.places.push(shortened(place.into()));
         self
     }
 
@@ -99,6 +99,21 @@ impl Error {
     }
 }
 
+/// Bytes of a message or a place: a model's names may be as long as its file.
+const MAX_TEXT_BYTES: usize = 600;
+
+/// Places that are shown: a function that calls itself passes through many.
+const MAX_PLACES: usize = 12;
+
+fn shortened(mut text: String) -> String {
+    if text.len() > MAX_TEXT_BYTES {
+        let (head, tail) = (MAX_TEXT_BYTES * 2 / 3, text.len() - MAX_TEXT_BYTES / 3);
+        let boundary = |at: usize| (0..=at).rev().find(|&i| text.is_char_boundary(i)).unwrap_or(0);
+        text = format!("{}…{}", &text[..boundary(head)], &text[boundary(tail)..]);
+    }
+    text
+}
+
 impl fmt::Display for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self.0.kind {
@@ -111,8 +126,16 @@ impl fmt::Display for Error {
             write!(f, "{label}: ")?;
         }
         f.write_str(&self.0.message)?;
-        for place in &self.0.places {
-            write!(f, "\n  at {place}")?;
+        let places = &self.0.places;
+        for (i, place) in places.iter().enumerate() {
+            // Of a nest, what is inside and what is outside matters.
+            match i {
+                _ if places.len() <= MAX_PLACES || i < MAX_PLACES / 2 || i + MAX_PLACES / 2 >= places.len() => {
+                    write!(f, "\n  at {place}")?;
+                }
+                _ if i == MAX_PLACES / 2 => write!(f, "\n  at {} more places", places.len() - MAX_PLACES)?,
+                _ => {}
+            }
         }
         Ok(())
     }
@@ -125,3 +148,20 @@ impl fmt::Debug for Error {
 }
 
 impl std::error::Error for Error {}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn long_names_and_deep_nests_are_shortened() {
+        let mut error = Error::invalid(format!("`{}` is defined nowhere", "ß".repeat(10_000)));
+        assert!(error.message().len() < 700 && error.message().ends_with("is defined nowhere"));
+        for i in 0..100 {
+            error = error.at(format!("place {i}"));
+        }
+        let text = error.to_string();
+        assert!(text.contains("at place 5\n  at 88 more places\n  at place 94\n"), "{text}");
+        assert!(text.ends_with("at place 99"));
+    }
+}

@@ -19,7 +19,7 @@ use std::time::Instant;
 /// Bounds on what a run may take.
 #[derive(Clone, Debug)]
 pub struct Limits {
-    /// Largest single value, in bytes.
+    /// Largest single value, in bytes. While an operator's reference evaluation runs it may take a few times that.
     pub value_bytes: usize,
     /// All values that live at once, in bytes, with the memory that a compiled graph works in and its weights in other
     /// layouts; constants where they lie, arguments and code are not counted.
@@ -69,7 +69,10 @@ impl Env {
     pub fn step(&self) -> Result<()> {
         self.steps.set(self.steps.get() + 1);
         if self.steps.get() > self.limits.loop_steps {
-            return Err(Error::limit(format!("more than {} loop steps", self.limits.loop_steps)));
+            return Err(Error::limit(format!(
+                "more than {} loop steps in one run (raise `loop_steps` of the limits)",
+                self.limits.loop_steps
+            )));
         }
         self.check()
     }
@@ -83,19 +86,22 @@ impl Env {
             return Err(Error::limit("the run was cancelled"));
         }
         if self.limits.deadline.is_some_and(|d| Instant::now() > d) {
-            return Err(Error::limit("the run passed its deadline"));
+            return Err(Error::limit("the run passed its deadline (raise --time-limit, `deadline` of the limits)"));
         }
         Ok(())
     }
 
-    /// Looks at the bytes that live at once.
+    /// Whether values of so many bytes may live at one time.
     ///
     /// # Errors
-    /// When they pass the limit.
+    /// When they are more than [`Limits::memory_bytes`].
     pub fn check_memory(&self, bytes: usize) -> Result<()> {
         if bytes > self.limits.memory_bytes {
-            let limit = self.limits.memory_bytes;
-            return Err(Error::limit(format!("{bytes} bytes of memory are needed, the limit is {limit}")));
+            return Err(Error::limit(format!(
+                "values of {bytes} bytes live at one time, {} are allowed (raise --max-memory-mib, `memory_bytes` of the \
+                 limits)",
+                self.limits.memory_bytes
+            )));
         }
         Ok(())
     }
@@ -176,13 +182,7 @@ impl<'a> EvalCx<'a> {
     pub fn out(&self, k: usize) -> Result<(DType, Vec<usize>)> {
         let (dtype, shape) =
             self.out_type(k).concrete().ok_or_else(|| Error::bug(format!("extents of result {k} are not known")))?;
-        let bytes = crate::tensor::len_elems(&shape)?.saturating_mul(dtype.size_bytes().max(1));
-        if bytes > self.env.limits.value_bytes {
-            return Err(Error::limit(format!(
-                "result {dtype}{shape:?} of {bytes} bytes (limit {} bytes a value)",
-                self.env.limits.value_bytes
-            )));
-        }
+        check_bytes(k, self.out_type(k), &self.env.limits)?;
         Ok((dtype, shape))
     }
 
@@ -213,6 +213,20 @@ pub fn fact_of(value: &Value) -> Fact {
     }
 }
 
+/// Whether result `k` may be as large as its type says; a type of open extents may.
+fn check_bytes(k: usize, ty: &Type, limits: &Limits) -> Result<()> {
+    let Some((dtype, shape)) = ty.concrete() else { return Ok(()) };
+    let bytes = crate::tensor::len_elems(&shape)?.saturating_mul(dtype.size_bytes().max(1));
+    if bytes > limits.value_bytes { Err(too_large(k, ty, bytes, limits)) } else { Ok(()) }
+}
+
+fn too_large(k: usize, ty: &Type, bytes: usize, limits: &Limits) -> Error {
+    Error::limit(format!(
+        "result {k} of type {ty} takes {bytes} bytes, {} are allowed (raise --max-value-mib, `value_bytes` of the limits)",
+        limits.value_bytes
+    ))
+}
+
 /// Checks one call by its rule and evaluates it; results in order, as many as `n_outputs`.
 ///
 /// # Errors
@@ -225,10 +239,20 @@ pub fn eval_call(
     env: &Env,
     runner: &dyn BodyRunner,
 ) -> Result<Vec<Value>> {
+    // Operands left out at the end are as good as absent.
+    let inputs = &inputs[..inputs.iter().rposition(Option::is_some).map_or(0, |i| i + 1)];
     let facts: Vec<Option<Fact>> = inputs.iter().map(|v| v.map(fact_of)).collect();
     let captured: Vec<Fact> = captures.iter().map(fact_of).collect();
     let inferred = infer_call(op, &facts, &captured, n_outputs, &mut 0)?;
     let types: Vec<Type> = inferred.outputs.into_iter().map(|f| f.ty).collect();
+    // What the rule knows is checked before memory is taken, the rest after it: no operator's result is larger than a few
+    // times its operands unless the rule knows it.
+    for (k, ty) in types.iter().enumerate() {
+        check_bytes(k, ty, &env.limits)?;
+    }
+    if n_outputs == 0 {
+        return Ok(Vec::new());
+    }
     let mut cx = EvalCx { inputs, captures, types: &types, outputs: Vec::new(), env, runner };
     op.eval(&mut cx).map_err(|e| e.of_op(op.def().name))?;
     let mut outputs = cx.outputs;
@@ -239,6 +263,10 @@ pub fn eval_call(
     for (k, (value, ty)) in outputs.iter().zip(&types).enumerate() {
         if !agrees(&value.ty(), ty) {
             return Err(Error::bug(format!("result {k} of {} is {}, its rule says {ty}", op.def().name, value.ty())));
+        }
+        let bytes = value.size_bytes();
+        if bytes > env.limits.value_bytes {
+            return Err(too_large(k, &value.ty(), bytes, &env.limits));
         }
     }
     Ok(outputs)
@@ -399,4 +427,51 @@ pub fn evaluate_observed(
                 .ok_or_else(|| Error::invalid(format!("result \"{}\" is never made", graph.value(*v).name)))
         })
         .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{Attrs, GraphBuilder, ops};
+
+    fn expanded(n: i64, limits: Limits) -> Result<Vec<Value>> {
+        let mut b = GraphBuilder::new("g");
+        let x = b.input("x", Type::tensor(DType::F32, &[1]));
+        let shape = b.input("shape", Type::tensor(DType::I64, &[1]));
+        let y = b.op("Expand", Attrs::new(), &[x, shape])?;
+        let z = b.op("Neg", Attrs::new(), &[y])?;
+        let graph = b.finish(&[y, z]);
+        let args = vec![Tensor::from_slice(&[1], &[1f32]).into(), Tensor::from_slice(&[1], &[n]).into()];
+        evaluate(&graph, args, &Env::new(limits, 0))
+    }
+
+    #[test]
+    fn a_value_over_the_limit_is_refused_with_node_and_option() {
+        let limits = || Limits { value_bytes: 1 << 20, ..Limits::default() };
+        assert!(expanded(1 << 18, limits()).is_ok());
+        for n in [(1 << 18) + 1, 1 << 40, 1 << 50, i64::MAX] {
+            let error = expanded(n, limits()).unwrap_err();
+            assert_eq!(error.kind(), crate::ErrorKind::Limit);
+            assert!(error.to_string().contains("(Expand)"), "{error}");
+        }
+        assert!(expanded((1 << 18) + 1, limits()).unwrap_err().message().contains("--max-value-mib"));
+    }
+
+    #[test]
+    fn values_together_are_limited() {
+        let limits = |memory_bytes| Limits { memory_bytes, ..Limits::default() };
+        assert!(expanded(1000, limits(8000)).is_ok());
+        let error = expanded(1000, limits(7999)).unwrap_err().to_string();
+        assert!(error.contains("8000 bytes live at one time") && error.contains("(Neg)"), "{error}");
+    }
+
+    #[test]
+    fn a_call_whose_results_nobody_names_is_checked_and_not_run() {
+        let def = ops::find("ai.onnx", "Mul").unwrap();
+        let op = (def.parse)(&Attrs::new()).unwrap();
+        let x = Value::from(Tensor::from_slice(&[1], &[1f32]));
+        let call = |y| eval_call(&*op, &[Some(&x), Some(y)], &[], 0, &Env::default(), &Reference);
+        assert_eq!(call(&x).unwrap(), []);
+        assert!(call(&Tensor::from_slice(&[1], &[1i64]).into()).is_err());
+    }
 }

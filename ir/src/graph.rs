@@ -230,7 +230,11 @@ impl Graph {
 
     /// A node for a message: its name, or what it makes.
     pub fn describe(&self, n: usize) -> String {
-        let node = &self.nodes[n];
+        self.describe_node(n, &self.nodes[n])
+    }
+
+    /// As [`Graph::describe`], for a node that was taken out of the graph, where it was number `n`.
+    pub fn describe_node(&self, n: usize, node: &Node) -> String {
         let op = node.op.def().name;
         if !node.name.is_empty() {
             return format!("node \"{}\" ({op})", node.name);

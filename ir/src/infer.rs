@@ -4,8 +4,8 @@
 use crate::dim::Dim;
 use crate::error::{Error, Result};
 use crate::graph::Graph;
-use crate::op::Op;
-use crate::rule::{Assumption, Content, Fact, RuleCx, Stop};
+use crate::op::{Op, OpDef};
+use crate::rule::{Assumption, Content, Fact, MAX_RANK, RuleCx, Stop, rank_too_high};
 use crate::types::{Shape, Type};
 
 /// Integer constants up to this many elements are visible to rules as terms.
@@ -39,6 +39,11 @@ pub fn infer_call(
     if given < least || most.is_some_and(|m| given > m) {
         return Err(Error::invalid(format!("{} takes operands ({}), {given} are given", def.name, def.inputs)));
     }
+    if let Some(i) = inputs[..given].iter().position(Option::is_none)
+        && let Some((i, name)) = (i..given).filter(|&i| inputs[i].is_none()).find_map(|i| Some((i, required(def, i)?)))
+    {
+        return Err(Error::invalid(format!("{} needs operand {i} (`{name}`), which is left out", def.name)));
+    }
     let (least_out, most_out) = def.n_results();
     if most_out.is_some_and(|m| n_outputs > m) {
         return Err(Error::invalid(format!("{} has results ({}), {n_outputs} are asked for", def.name, def.outputs)));
@@ -53,9 +58,17 @@ pub fn infer_call(
     if deferred.is_some() {
         outputs = Vec::new();
     } else if outputs.len() < n_outputs {
-        return Err(Error::bug(format!("the rule of {} gave {} of {n_outputs} results", def.name, outputs.len())));
+        let n = outputs.len();
+        return Err(if n < least_out {
+            Error::bug(format!("the rule of {} gave {n} of {n_outputs} results", def.name))
+        } else {
+            Error::invalid(format!("{} has {n} results with these attributes, {n_outputs} are asked for", def.name))
+        });
     }
     for o in &outputs {
+        if let Some(rank) = o.ty.as_tensor().and_then(|t| t.shape.dims()).map(<[_]>::len).filter(|&r| r > MAX_RANK) {
+            return Err(rank_too_high(rank));
+        }
         if let Type::Tensor(t) = &o.ty
             && let Some(d) = t.shape.dims().and_then(|dims| dims.iter().find(|d| d.as_int().is_some_and(|v| v < 0)))
         {
@@ -65,6 +78,13 @@ pub fn infer_call(
     outputs.resize(n_outputs.max(outputs.len()), Fact::default());
     outputs.truncate(n_outputs);
     Ok(Inferred { outputs, assumptions, deferred })
+}
+
+/// The name of operand `i` in the operator's declaration, unless it is optional.
+fn required(def: &OpDef, i: usize) -> Option<&'static str> {
+    let mut names = def.inputs.split(',').map(str::trim).filter(|name| !name.is_empty());
+    let name = names.clone().nth(i).or_else(|| names.rfind(|name| name.ends_with('*')))?;
+    (!name.ends_with('?')).then_some(name)
 }
 
 /// Facts of all values of a graph.

@@ -179,6 +179,7 @@ impl<'a> RuleCx<'a> {
     pub fn len_of(&self, input: usize) -> RuleResult<usize> {
         match self.shape(input)?.as_slice() {
             [n] => match n.as_int() {
+                Some(n) if n > MAX_RANK as i64 => Err(rank_too_high(n).into()),
                 Some(n) => Ok(n.max(0) as usize),
                 None => Err(Stop::Deferred("the length of an operand")),
             },
@@ -326,6 +327,14 @@ impl<'a> RuleCx<'a> {
             last.content = Some(Content::Dims(values));
         }
     }
+}
+
+/// The highest rank of a tensor: far above what models use, low enough that work which grows with its square is nothing.
+pub const MAX_RANK: usize = 1024;
+
+/// The error of a rank above [`MAX_RANK`].
+pub fn rank_too_high(rank: impl std::fmt::Display) -> Error {
+    Error::unsupported(format!("a tensor of rank {rank}; {MAX_RANK} is the highest"))
 }
 
 fn names(dtypes: &[DType]) -> String {

@@ -95,6 +95,20 @@ impl AlignedBytes {
         self.len == 0
     }
 
+    /// `len` zero bytes.
+    ///
+    /// # Errors
+    /// When the system has not so much memory.
+    pub fn try_zeroed(len: usize) -> Result<AlignedBytes> {
+        // Room is asked for first, and given back: a vector of zeros comes from the system without being written.
+        let mut chunks: Vec<Chunk> = Vec::new();
+        chunks
+            .try_reserve_exact(len.div_ceil(64))
+            .map_err(|_| Error::limit(format!("the system refuses {len} bytes")))?;
+        drop(chunks);
+        Ok(AlignedBytes::zeroed(len))
+    }
+
     /// A copy of `bytes`.
     pub fn copy_of(bytes: &[u8]) -> AlignedBytes {
         let mut out = AlignedBytes::zeroed(bytes.len());
@@ -242,9 +256,11 @@ impl Tensor {
             return Ok(Tensor::from_strings(shape, vec![Arc::from(""); n]));
         }
         match n.checked_mul(dtype.size_bytes()) {
-            Some(bytes) if bytes <= MAX_BYTES => {
-                Ok(Tensor { dtype, shape: shape.to_vec(), data: Data::Owned(Arc::new(AlignedBytes::zeroed(bytes))) })
-            }
+            Some(bytes) if bytes <= MAX_BYTES => Ok(Tensor {
+                dtype,
+                shape: shape.to_vec(),
+                data: Data::Owned(Arc::new(AlignedBytes::try_zeroed(bytes)?)),
+            }),
             _ => Err(Error::limit(format!("a tensor {dtype}{shape:?} needs more than {MAX_BYTES} bytes"))),
         }
     }

@@ -33,7 +33,7 @@ pub fn fold(mut graph: Graph) -> Result<Graph> {
     let mut alias: Vec<ValueId> = (0..graph.values.len() as u32).map(ValueId).collect();
     let env = Env::new(Limits { value_bytes: 1 << 31, loop_steps: 1 << 16, ..Limits::default() }, 0);
     let nodes = std::mem::take(&mut graph.nodes);
-    for mut node in nodes {
+    for (n, mut node) in nodes.into_iter().enumerate() {
         for v in node.inputs.iter_mut().flatten().chain(&mut node.captures) {
             *v = alias[v.index()];
         }
@@ -42,7 +42,7 @@ pub fn fold(mut graph: Graph) -> Result<Graph> {
         let place = || {
             let types: Vec<String> =
                 inputs.iter().map(|f| f.as_ref().map_or("none".into(), |f| f.ty.to_string())).collect();
-            format!("node \"{}\" ({}), operands ({})", node.name, node.op.def().name, types.join(", "))
+            format!("{}, operands ({})", graph.describe_node(n, &node), types.join(", "))
         };
         let got =
             infer_call(&*node.op, &inputs, &captures, node.outputs.len(), &mut fresh).map_err(|e| e.at(place()))?;

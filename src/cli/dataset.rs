@@ -35,6 +35,11 @@ impl RawInputs {
         RawInputs { files: files(folder, "input").into_iter().map(read).collect() }
     }
 
+    /// No file at all.
+    pub(super) fn none() -> RawInputs {
+        RawInputs { files: Vec::new() }
+    }
+
     /// Gives the values their names. Files without one follow the order of the inputs: of those without a default if
     /// they suffice, else of all.
     pub(super) fn bind(self, model: &Model) -> Result<Inputs> {

@@ -1,5 +1,7 @@
 //! `egret fuzz`: random graphs at a compiler, failures reduced to small models.
 
+mod mutate;
+
 use clap::{Args, Subcommand};
 use std::path::PathBuf;
 
@@ -24,6 +26,7 @@ enum Verb {
     Run(RunArgs),
     Generate(GenerateArgs),
     Repro(ReproArgs),
+    Mutate(mutate::MutateArgs),
 }
 
 /// What graphs.
@@ -132,6 +135,7 @@ mod with_fuzzer {
             Verb::Run(a) => run_campaign(a),
             Verb::Generate(a) => generate(a),
             Verb::Repro(a) => repro(a),
+            Verb::Mutate(a) => super::mutate::run(a),
         }
     }
 

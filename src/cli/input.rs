@@ -136,13 +136,52 @@ fn read_file(path: &Path, port: &Port) -> Result<Value> {
 }
 
 /// A value of a declared type: floats in [-1, 1), integers 0 or 1 (so that they index anything), truth values, short
-/// texts; sequences of two, optionals that are there.
+/// texts; sequences of two (of one inside others), optionals that are there.
 pub(super) fn random(ty: &Type, seed: u64, sizes: &BTreeMap<String, i64>) -> Result<Value> {
     let mut rng = SplitMix(seed);
-    random_with(ty, &mut rng, sizes)
+    random_with(ty, 2, &mut rng, sizes)
 }
 
-fn random_with(ty: &Type, rng: &mut SplitMix, sizes: &BTreeMap<String, i64>) -> Result<Value> {
+/// A value for each input without a default; symbolic extents are 1 to 3. Every fourth seed gives integers that may be far
+/// outside of what they index.
+///
+/// # Errors
+/// When an input needs more than `max_bytes`, or has no random values.
+pub(super) fn random_inputs(executable: &Executable, seed: u64, max_bytes: usize) -> Result<Vec<Value>> {
+    let mut rng = SplitMix(seed);
+    let mut sizes = BTreeMap::new();
+    let mut values = Vec::new();
+    for port in executable.inputs() {
+        if let Some(default) = &port.default {
+            values.push(default.clone().into());
+            continue;
+        }
+        if let Some(dims) = port.ty.as_tensor().and_then(|t| t.shape.dims()) {
+            for symbol in dims.iter().flat_map(Dim::symbols) {
+                sizes.entry(symbol.to_string()).or_insert_with(|| 1 + (rng.next() % 3) as i64);
+            }
+            let shape = dims.iter().map(|d| size(d, &sizes)).collect::<Result<Vec<_>>>()?;
+            let place = |e: egret::Error| e.at(format!("input \"{}\"", port.name));
+            let bytes = egret::ir::tensor::len_elems(&shape).map_err(place)?.saturating_mul(16);
+            if bytes > max_bytes {
+                let (name, ty) = (&port.name, &port.ty);
+                bail!(egret::Error::limit(format!("input \"{name}\" of type {ty} needs more than {max_bytes} bytes")));
+            }
+        }
+        let value = random_with(&port.ty, 2, &mut rng, &sizes)?;
+        values.push(match value {
+            Value::Tensor(t) if seed % 4 == 3 && t.dtype().is_int() => {
+                const ODD: [i64; 10] = [0, 1, 2, 3, -1, -2, 7, 1 << 20, i64::MAX, i64::MIN];
+                let odd = (0..t.len()).map(|_| ODD[(rng.next() % 10) as usize].into());
+                Tensor::from_ints(t.dtype(), t.shape(), odd).into()
+            }
+            other => other,
+        });
+    }
+    Ok(values)
+}
+
+fn random_with(ty: &Type, items: usize, rng: &mut SplitMix, sizes: &BTreeMap<String, i64>) -> Result<Value> {
     Ok(match ty {
         Type::Tensor(t) => {
             let Shape::Ranked(dims) = &t.shape else {
@@ -152,10 +191,10 @@ fn random_with(ty: &Type, rng: &mut SplitMix, sizes: &BTreeMap<String, i64>) -> 
             random_tensor(t.dtype, &shape, rng)?.into()
         }
         Type::Sequence(inner) => {
-            let items = (0..2).map(|_| random_with(inner, rng, sizes)).collect::<Result<Vec<_>>>()?;
+            let items = (0..items).map(|_| random_with(inner, 1, rng, sizes)).collect::<Result<Vec<_>>>()?;
             Value::Sequence((**inner).clone(), items)
         }
-        Type::Optional(inner) => Value::Optional((**inner).clone(), Some(Box::new(random_with(inner, rng, sizes)?))),
+        Type::Optional(inner) => Value::Optional((**inner).clone(), Some(Box::new(random_with(inner, 1, rng, sizes)?))),
         Type::Map(..) | Type::Unknown => {
             bail!(Failure::usage(format!("an input of type {ty} has no random values: give it with --input")))
         }

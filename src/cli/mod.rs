@@ -86,6 +86,9 @@ struct BoundArgs {
     /// Largest single value, in MiB.
     #[arg(long, value_name = "MIB")]
     max_value_mib: Option<usize>,
+    /// All values of a run together, in MiB.
+    #[arg(long, value_name = "MIB")]
+    max_memory_mib: Option<usize>,
     /// Give up after so many seconds.
     #[arg(long, value_name = "SECONDS")]
     time_limit: Option<f64>,
@@ -108,6 +111,9 @@ impl BoundArgs {
         }
         if let Some(mib) = self.max_value_mib {
             options.limits.value_bytes = mib.saturating_mul(1 << 20);
+        }
+        if let Some(mib) = self.max_memory_mib {
+            options.limits.memory_bytes = mib.saturating_mul(1 << 20);
         }
         if let Some(seconds) = self.time_limit {
             let limit = std::time::Duration::try_from_secs_f64(seconds)

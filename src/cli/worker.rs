@@ -3,12 +3,13 @@
 //! Test harnesses and the fuzzer drive it; a failed command, a panic included, is answered and the process lives on.
 
 use super::dataset::{self, RawInputs};
-use super::{panic_text, say};
+use super::{input, panic_text, say};
 use anyhow::{Context, Result, bail};
 use clap::Args;
 use egret::ir::onnx;
 use egret::{Executable, Level, Limits, Model, Options, Value};
 use serde_json::{Value as Json, json};
+use std::cell::RefCell;
 use std::io::BufRead;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
@@ -19,7 +20,8 @@ use std::time::{Duration, Instant};
 /// Fields of a command are separated by tabs; every answer is one JSON object on one line: {"ok":true,…} or
 /// {"ok":false,"error":"…"}, after which the next command is read.
 ///
-///   load THREADS MODEL FOLDER   compile a model for FOLDER/input_k.pb: {"ms":…,"base_kb":…}
+///   load THREADS MODEL FOLDER   compile a model for FOLDER/input_k.pb, or for random inputs where FOLDER is random:SEED:
+///                               {"ms":…,"base_kb":…}
 ///   run K                       run it K times: {"ms":[…],"cpu":[…]}
 ///   save FOLDER                 write the last outputs as FOLDER/output_k.pb
 ///   input FOLDER                take new inputs without loading again
@@ -32,6 +34,11 @@ pub(super) struct WorkerArgs {
     /// What runs the graph: `native`, `baseline` or `reference`. Default: native, or what EGRET_ISA says.
     #[arg(long, value_name = "LEVEL")]
     level: Option<Level>,
+}
+
+thread_local! {
+    /// What the last panic of this thread said, and where.
+    static PANIC: RefCell<String> = const { RefCell::new(String::new()) };
 }
 
 #[derive(Default)]
@@ -51,8 +58,11 @@ struct Loaded {
 }
 
 pub(super) fn run(args: &WorkerArgs) -> Result<()> {
-    // Panics are answered; their text goes there and not to standard error.
-    std::panic::set_hook(Box::new(|_| {}));
+    // Panics are answered; text and place go there and not to standard error.
+    std::panic::set_hook(Box::new(|info| {
+        let place = info.location().map(|at| format!(" at {at}")).unwrap_or_default();
+        PANIC.with_borrow_mut(|text| *text = format!("{}{place}", panic_text(info.payload())));
+    }));
     let mut worker = Worker { level: args.level, ..Worker::default() };
     for line in std::io::stdin().lock().split(b'\n') {
         let line = line?;
@@ -70,7 +80,10 @@ impl Worker {
     fn answer(&mut self, line: &str) -> Json {
         let start = Instant::now();
         let done = catch_unwind(AssertUnwindSafe(|| self.command(line)));
-        let done = done.unwrap_or_else(|panic| Err(anyhow::anyhow!(panic_text(&*panic))));
+        let done = done.unwrap_or_else(|panic| {
+            let text = PANIC.take();
+            Err(anyhow::anyhow!(if text.is_empty() { panic_text(&*panic) } else { text }))
+        });
         match done {
             Ok(mut fields) => {
                 fields["ok"] = true.into();
@@ -125,20 +138,26 @@ impl Worker {
 
     fn load(&mut self, threads: usize, path: &Path, folder: &Path) -> Result<Json> {
         self.loaded = None;
-        let raw = RawInputs::read(folder);
+        let seed = folder.to_str().and_then(|f| f.strip_prefix("random:"));
+        let seed: Option<u64> = seed.map(|s| s.parse().with_context(|| format!("seed `{s}`"))).transpose()?;
+        let raw = if seed.is_some() { RawInputs::none() } else { RawInputs::read(folder) };
         let base_kb = start_counting_kb();
         let start = Instant::now();
         let mut file_limits = onnx::Limits::default();
         if self.memory_mib > 0 {
             file_limits.max_dense_bytes = self.memory_mib.saturating_mul(1 << 20);
         }
+        file_limits.deadline = self.limits().deadline;
         let model = Model::load_within(path, &file_limits)?;
         let inputs = raw.bind(&model)?;
         let mut options =
             Options { threads, limits: self.limits(), overridable: inputs.overrides, ..Options::from_env()? };
         options.level = self.level.unwrap_or(options.level);
         let executable = model.compile(&options)?;
-        let inputs = inputs.order(&executable)?;
+        let inputs = match seed {
+            Some(seed) => input::random_inputs(&executable, seed, options.limits.value_bytes)?,
+            None => inputs.order(&executable)?,
+        };
         executable.prepare(&inputs.iter().map(Value::ty).collect::<Vec<_>>())?;
         let took = start.elapsed();
         self.loaded = Some(Loaded { model, options, executable, inputs, outputs: None });

@@ -1,4 +1,5 @@
-//! Every test, narrow ones first: what cargo runs, then the built `egret` on ONNX's conformance cases and the networks.
+//! Every test, narrow ones first: what cargo runs, then the built `egret` on ONNX's conformance cases, mutated models and the
+//! networks.
 //!
 //! All of it uses the cargo profile `ci` (see `Cargo.toml`), so one build serves the tests and the program under test.
 
@@ -17,6 +18,9 @@ pub(crate) const PROFILE: &str = "ci";
 /// that only `cargo fuzz` can start.
 pub(crate) const FEATURES: &str = "egret/fuzz";
 
+/// Mutated models: enough to notice a hole, few enough for seconds.
+const MUTANTS: &str = "500";
+
 /// `cargo xtask test`.
 pub(crate) fn run(report: &mut Report) -> Result<()> {
     cases::run(report)?;
@@ -28,6 +32,10 @@ pub(crate) fn run(report: &mut Report) -> Result<()> {
     conform(report, "conformance", "reference,native", &small)?;
     runtime_cases(report)?;
     operators(report)?;
+    let mutants = ["fuzz", "mutate", "--count", MUTANTS, "--out"];
+    let mutate =
+        Cmd::new(egret()?).args(mutants).arg(paths::target()?.join("mutants")).arg("models").arg(onnx.join("node"));
+    counted(report, "mutated models", &mutate, Count::from_conform)?;
     // The plain loops of the reference would take minutes for networks of full size.
     conform(report, "networks of onnx", "native", &[onnx.join("light")])?;
     let zoo = paths::root().join("../shared/zoo/tiny");

@@ -280,7 +280,7 @@ impl Plan {
         buffers.extend(temps.iter().map(|t| Buffer { size_bytes: t.size_bytes, first: t.first, last: t.last }));
         if buffers.iter().any(|b| b.size_bytes > shared.options.limits.value_bytes) {
             return Err(Error::limit(format!(
-                "a value needs more than the limit of {} bytes",
+                "a value needs more than {} bytes (raise --max-value-mib, `value_bytes` of the limits)",
                 shared.options.limits.value_bytes
             )));
         }
@@ -462,7 +462,9 @@ pub(crate) fn lower_cx<'a>(graph: &'a Graph, n: usize, facts: &[Fact], places: &
         return None;
     }
     let mut cx = LowerCx::default();
-    for v in &node.inputs {
+    // Operands left out at the end are as good as absent.
+    let given = node.inputs.iter().rposition(Option::is_some).map_or(0, |i| i + 1);
+    for v in &node.inputs[..given] {
         cx.inputs.push(match v {
             None => None,
             Some(v) => Some(facts[v.index()].ty.concrete()?),

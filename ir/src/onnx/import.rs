@@ -321,6 +321,7 @@ impl Importer<'_> {
         if raw.domain.is_empty() && raw.proto.op_type() == "Constant" {
             return self.constant_node(raw, frame);
         }
+        self.limits.check_time()?;
         let def = find(raw)?;
         let (captures, captured) = captures(raw, frame)?;
         let mut attrs = Attrs::new();

@@ -39,6 +39,9 @@ pub mod proto;
 pub use export::{export, export_file};
 pub use import::{Model, import_bytes, import_file};
 
+use crate::error::{Error, Result};
+use std::time::Instant;
+
 /// The newest version of the standard operators that is known here (onnx 1.23).
 pub const LATEST_OPSET: i64 = 28;
 
@@ -57,11 +60,26 @@ pub struct Limits {
     pub max_body_depth: usize,
     /// Bytes of one tensor that the file holds in a shorter form (sparse, or typed fields).
     pub max_dense_bytes: usize,
+    /// When to give up; looked at for every node.
+    pub deadline: Option<Instant>,
+}
+
+impl Limits {
+    /// Looks at the deadline.
+    ///
+    /// # Errors
+    /// When it passed.
+    pub fn check_time(&self) -> Result<()> {
+        if self.deadline.is_some_and(|d| Instant::now() > d) {
+            return Err(Error::limit("reading the model passed its deadline (`deadline` of the import limits)"));
+        }
+        Ok(())
+    }
 }
 
 impl Default for Limits {
-    /// A million nodes, 64 functions deep, 12 bodies deep, 4 GiB a tensor: several times what published models need.
+    /// A million nodes, 64 functions deep, 12 bodies deep, 4 GiB a tensor, no deadline: several times what published models need.
     fn default() -> Limits {
-        Limits { max_nodes: 1 << 20, max_depth: 64, max_body_depth: 12, max_dense_bytes: 4 << 30 }
+        Limits { max_nodes: 1 << 20, max_depth: 64, max_body_depth: 12, max_dense_bytes: 4 << 30, deadline: None }
     }
 }

@@ -119,7 +119,7 @@ pub(super) fn resolve<'a>(model: &'a ModelProto, opsets: &Opsets, limits: &Limit
             return Err(Error::invalid(format!("function `{}` of domain `{}` is defined twice", key.1, key.0)));
         }
     }
-    let mut resolver = Resolver { functions, limits, names: Vec::new(), n_nodes: 0, work: 0 };
+    let mut resolver = Resolver { functions, limits, names: Vec::new(), sizes: HashMap::new(), n_nodes: 0, work: 0 };
     let context = Context { opsets, attrs: None, path: "".into(), depth: 0, bodies: 0 };
     let graph = resolver.graph(graph, None, &context)?;
     Ok(Resolved { graph, names: resolver.names })
@@ -155,6 +155,8 @@ struct Resolver<'a, 'l> {
     functions: HashMap<(&'a str, &'a str, &'a str), &'a FunctionProto>,
     limits: &'l Limits,
     names: Vec<String>,
+    /// Of functions: nodes after inlining, at least.
+    sizes: HashMap<*const FunctionProto, usize>,
     n_nodes: usize,
     work: usize,
 }
@@ -176,14 +178,40 @@ impl<'a> Resolver<'a, '_> {
     fn count(&mut self, node: &NodeProto) -> Result<()> {
         self.n_nodes += 1;
         self.count_work(node.input.len() + node.output.len() + node.attribute.len())?;
-        self.check_nodes()
+        self.limits.check_time()?;
+        self.check_nodes(0)
     }
 
-    fn check_nodes(&self) -> Result<()> {
-        if self.n_nodes > self.limits.max_nodes {
-            return Err(Error::limit(format!("more than {} nodes after functions are inlined", self.limits.max_nodes)));
+    /// Whether so many nodes more may follow.
+    fn check_nodes(&self, more: usize) -> Result<()> {
+        if self.n_nodes.saturating_add(more) > self.limits.max_nodes {
+            return Err(Error::limit(format!(
+                "more than {} nodes after functions are inlined (`max_nodes` of the import limits)",
+                self.limits.max_nodes
+            )));
         }
         Ok(())
+    }
+
+    /// Nodes that a call of `function` brings at least, so that a tower of functions that each call the one below twice is
+    /// refused before it is built. Functions in a circle count nothing: they end at the limit of depth.
+    fn size_of(&mut self, function: &'a FunctionProto, depth: usize) -> usize {
+        let key = std::ptr::from_ref(function);
+        if let Some(&size) = self.sizes.get(&key) {
+            return size;
+        }
+        self.sizes.insert(key, 0);
+        let mut size = 0usize;
+        for node in &function.node {
+            let called = self.functions.get(&(plain_domain(node.domain()), node.op_type(), node.overload())).copied();
+            let inside = match called {
+                Some(called) if depth < self.limits.max_depth => self.size_of(called, depth + 1),
+                _ => 0,
+            };
+            size = size.saturating_add(inside).saturating_add(1);
+        }
+        self.sizes.insert(key, size);
+        size
     }
 
     /// Counts names, 64 a node on average: a short function with very many inputs must not be called without end.
@@ -363,7 +391,7 @@ impl<'a> Resolver<'a, '_> {
             let found = env.get(attr.ref_attr_name()).cloned();
             if let Some(found) = &found {
                 self.n_nodes += found.graphs().iter().map(|g| g.n_nodes).sum::<usize>();
-                self.check_nodes()?;
+                self.check_nodes(0)?;
             }
             return Ok(found);
         }
@@ -387,6 +415,8 @@ impl<'a> Resolver<'a, '_> {
         out: &mut Vec<RawNode<'a>>,
     ) -> Result<Vec<Option<Id>>> {
         let depth = self.deeper(cx.depth)?;
+        let size = self.size_of(function, 0);
+        self.check_nodes(size)?;
         if inputs.len() > function.input.len() || node.output.len() > function.output.len() {
             return Err(Error::invalid(format!(
                 "{} inputs and {} outputs for function `{}`, which has {} and {}",
@@ -676,6 +706,22 @@ mod tests {
             functions.push(function(&name, "x", "y", "", twice));
         }
         assert!(error(&model(call(), functions)).contains("more than 100 nodes"));
+        let names: Vec<String> = (0..60).map(|i| format!("T{i}")).collect();
+        let tower = |i: usize| {
+            let below = if i == 0 { "Neg" } else { names[i - 1].as_str() };
+            let domain = if i == 0 { "" } else { "local" };
+            let calls = vec![node(below, "x", "t").of_domain(domain), node(below, "t", "y").of_domain(domain)];
+            function(&names[i], "x", "y", "", calls)
+        };
+        let top = graph(&[bare("x")], vec![node("T59", "x", "y").of_domain("local")], &[]);
+        let m = model(top, (0..60).map(tower).collect());
+        // Refused before a million nodes are made: a deadline that has passed would end it otherwise.
+        let mut resolver_limits = Limits::default();
+        let refused = resolve(&m, &opsets(&m.opset_import).unwrap(), &resolver_limits).err().unwrap().to_string();
+        assert!(refused.contains("max_nodes"), "{refused}");
+        resolver_limits.deadline = Some(std::time::Instant::now());
+        let late = resolve(&m, &opsets(&m.opset_import).unwrap(), &resolver_limits).err().unwrap().to_string();
+        assert!(late.contains("deadline"), "{late}");
         let mut deep = graph(&[], vec![], &[]);
         for _ in 0..70 {
             deep = graph(&[], vec![node("If", "", "").with(body("then_branch", deep))], &[]);

@@ -11,6 +11,7 @@ use super::proto::{SparseTensorProto, TensorProto};
 use crate::dtype::{Class, DType};
 use crate::error::{Error, Result};
 use crate::num;
+use crate::rule::{MAX_RANK, rank_too_high};
 use crate::tensor::{self, AlignedBytes, Tensor, TensorWriter};
 use bytes::Bytes;
 use std::sync::Arc;
@@ -31,8 +32,11 @@ pub fn dtype_of(code: i32) -> Result<DType> {
 /// Extents from a message's `dims`.
 ///
 /// # Errors
-/// When one is negative.
+/// When one is negative, or there are too many.
 pub fn shape_of(dims: &[i64]) -> Result<Vec<usize>> {
+    if dims.len() > MAX_RANK {
+        return Err(rank_too_high(dims.len()));
+    }
     dims.iter()
         .map(|&d| usize::try_from(d).map_err(|_| Error::invalid(format!("extent {d} in shape {dims:?}"))))
         .collect()

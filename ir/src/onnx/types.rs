@@ -9,6 +9,7 @@ use super::proto::{TensorShapeProto, TypeProto, type_proto};
 use super::tensor::dtype_of;
 use crate::dim::Dim;
 use crate::error::{Error, Result};
+use crate::rule::{MAX_RANK, rank_too_high};
 use crate::types::{Shape, TensorType, Type};
 
 /// Makes the symbols for extents that a model leaves open: `u1`, `u2`…, as inference does.
@@ -59,6 +60,7 @@ pub fn from_proto(proto: &TypeProto, symbols: &mut Symbols) -> Result<Type> {
         Some(Value::TensorType(t)) if t.elem_type() == 0 => Type::Unknown,
         Some(Value::TensorType(t)) => {
             let shape = match &t.shape {
+                Some(shape) if shape.dim.len() > MAX_RANK => return Err(rank_too_high(shape.dim.len())),
                 Some(shape) => Shape::Ranked(shape.dim.iter().map(|d| dim_from_proto(d, symbols)).collect()),
                 None => Shape::Unranked,
             };

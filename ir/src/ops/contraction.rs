@@ -3,6 +3,7 @@
 use super::common::*;
 use crate::dtype::DType;
 use crate::error::Result;
+use crate::eval::Env;
 use crate::rule::{RuleCx, RuleResult};
 use crate::tensor::{Tensor, strides};
 
@@ -128,7 +129,10 @@ impl Product {
     }
 
     /// `c[batch, m, n]`, row-major.
-    pub fn eval<T: Ring>(&self, a: &[T], b: &[T]) -> Vec<T> {
+    ///
+    /// # Errors
+    /// When the run's deadline passes.
+    pub fn eval<T: Ring>(&self, env: &Env, a: &[T], b: &[T]) -> Result<Vec<T>> {
         let (m, n, k) = self.mnk;
         let mut out = Vec::with_capacity(self.batch.iter().product::<usize>() * m * n);
         let mut row = vec![T::ZERO; n];
@@ -136,6 +140,7 @@ impl Product {
             let dot = |s: &[usize]| index.iter().zip(s).map(|(i, s)| i * s).sum::<usize>();
             let (a0, b0) = (dot(&self.a_batch), dot(&self.b_batch));
             for i in 0..m {
+                env.check()?;
                 row.fill(T::ZERO);
                 for l in 0..k {
                     let x = a[a0 + i * self.a.0 + l * self.a.1];
@@ -147,7 +152,7 @@ impl Product {
                 out.extend_from_slice(&row);
             }
         }
-        out
+        Ok(out)
     }
 
     /// The description for code generation.
@@ -170,13 +175,21 @@ impl Product {
 /// The product of two tensors of one type into `shape`; floats are summed in `f64` and rounded once.
 ///
 /// # Errors
-/// When the elements are no real numbers.
-pub fn eval_product(p: &Product, a: &Tensor, b: &Tensor, dtype: DType, shape: &[usize], alpha: f64) -> Result<Tensor> {
+/// When the elements are no real numbers, or the run's deadline passes.
+pub fn eval_product(
+    p: &Product,
+    env: &Env,
+    a: &Tensor,
+    b: &Tensor,
+    dtype: DType,
+    shape: &[usize],
+    alpha: f64,
+) -> Result<Tensor> {
     if dtype.is_float() {
-        let y = p.eval(&a.floats()?, &b.floats()?);
+        let y = p.eval(env, &a.floats()?, &b.floats()?)?;
         return Ok(Tensor::from_floats(dtype, shape, y.into_iter().map(|v| v * alpha)));
     }
-    Ok(Tensor::from_ints(dtype, shape, p.eval(&a.ints()?, &b.ints()?)))
+    Ok(Tensor::from_ints(dtype, shape, p.eval(env, &a.ints()?, &b.ints()?)?))
 }
 
 #[cfg(test)]
@@ -187,7 +200,10 @@ mod tests {
     fn a_transposed_product_reads_columns() {
         let p = Product::of(&[2, 3], &[2, 2], true, false);
         assert_eq!(p.mnk, (3, 2, 2));
-        assert_eq!(p.eval(&[1.0, 2.0, 3.0, 4.0, 5.0, 6.0], &[1.0, 0.0, 0.0, 1.0]), [1.0, 4.0, 2.0, 5.0, 3.0, 6.0]);
+        assert_eq!(
+            p.eval(&Env::default(), &[1.0, 2.0, 3.0, 4.0, 5.0, 6.0], &[1.0, 0.0, 0.0, 1.0]).unwrap(),
+            [1.0, 4.0, 2.0, 5.0, 3.0, 6.0]
+        );
     }
 
     #[test]

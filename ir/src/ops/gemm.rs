@@ -60,7 +60,7 @@ impl Op for Gemm {
         let p = Product::of(a.shape(), b.shape(), self.transA, self.transB);
         let at = c.map(|c| broadcast_positions(c.shape(), &shape));
         if !dtype.is_float() && self.alpha == 1.0 && self.beta == 1.0 {
-            let mut y = p.eval(&a.ints()?, &b.ints()?);
+            let mut y = p.eval(cx.env, &a.ints()?, &b.ints()?)?;
             if let (Some(c), Some(at)) = (c, &at) {
                 let c = c.ints()?;
                 y.iter_mut().zip(at).for_each(|(y, &i)| *y = y.wrapping_add(c[i]));
@@ -68,7 +68,7 @@ impl Op for Gemm {
             cx.push(Tensor::from_ints(dtype, &shape, y));
             return Ok(());
         }
-        let mut y = p.eval(&a.floats()?, &b.floats()?);
+        let mut y = p.eval(cx.env, &a.floats()?, &b.floats()?)?;
         y.iter_mut().for_each(|y| *y *= f64::from(self.alpha));
         if let (Some(c), Some(at)) = (c, &at) {
             let c = c.floats()?;

@@ -37,7 +37,7 @@ impl Op for MatMul {
         let (a, b) = (cx.tensor(0)?, cx.tensor(1)?);
         let (dtype, shape) = cx.out(0)?;
         let p = Product::of(a.shape(), b.shape(), false, false);
-        let y = eval_product(&p, a, b, dtype, &shape, 1.0)?;
+        let y = eval_product(&p, cx.env, a, b, dtype, &shape, 1.0)?;
         cx.push(y);
         Ok(())
     }

@@ -58,7 +58,7 @@ impl Op for QLinearMatMul {
             Ok(t.floats()?.into_iter().zip(zero).map(|(x, z)| x - z).collect())
         };
         let (av, bv) = (minus(a, 2, true)?, minus(b, 5, false)?);
-        let sums = Product::of(a.shape(), b.shape(), false, false).eval(&av, &bv);
+        let sums = Product::of(a.shape(), b.shape(), false, false).eval(cx.env, &av, &bv)?;
         let (sa, sb) = (spread(cx.tensor(1)?, &shape, true)?, spread(cx.tensor(4)?, &shape, false)?);
         let (sy, zy) = (spread(cx.tensor(6)?, &shape, true)?, spread(cx.tensor(7)?, &shape, true)?);
         let y: Vec<f64> = (0..sums.len())
