@@ -32,7 +32,7 @@ pub fn command(triple: &str) -> String {
 }
 
 #[cfg(test)]
-#[allow(dead_code, reason = "of the helpers")]
+#[allow(unreachable_pub, reason = "the library exports them")]
 mod functions {
     include!("../../runtime/functions.rs");
 }
