@@ -89,7 +89,7 @@ fn a_wrong_lowering_is_traced_to_its_node() {
     // Fused, the product has no value of its own: what it is fused into is named.
     let last = "node \"difference\" (Sub), operands (f32[2, 3], f32[2, 3])";
     let levels = ["interpret", "baseline-without-fma", "baseline"].map(|level| (level, last));
-    assert_eq!(blamed(&stages), [&[("lowered", node), ("unfused", node)], &levels[..]].concat());
+    assert_eq!(blamed(&stages), [&[("lowered", node), ("unfused", node)][..], &levels[..]].concat());
     let finding = stages.iter().find_map(|s| s.finding.as_ref()).unwrap();
     assert!(finding.text.contains("6 of 6 elements differ"), "{finding}");
 }

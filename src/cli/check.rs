@@ -80,7 +80,8 @@ fn check(path: &Path, given: &InputArgs, args: &CheckArgs) -> Result<Vec<Stage>>
     let said = |stage: &str| bar.set_message(format!("{}: {stage}", path.display()));
     let mut settings = Settings { tolerance, options, progress: Some(&said), ..Settings::default() };
     if !args.level.is_empty() {
-        (settings.levels, settings.interpreted_flops) = (&args.level, u64::MAX);
+        settings.levels = &args.level;
+        settings.interpreted_flops = u64::MAX;
     }
     let mut stages = egret::check::check(model.graph(), &inputs, &settings)?;
     if args.ort {
