@@ -14,10 +14,12 @@ use crate::attr::Attrs;
 use crate::error::{Error, Result};
 use crate::graph::{Graph, Node, ValueId};
 use crate::infer::{constant_fact, infer_call};
+use crate::op::Op;
 use crate::rule::{Content, Fact};
 use crate::tensor::Tensor;
 use crate::types::Type;
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 /// Attributes by name: `attrs! { axis: 1i64, mode: "linear" }`.
 #[macro_export]
@@ -101,8 +103,64 @@ impl GraphBuilder {
         inputs: &[Option<ValueId>],
         n_outputs: usize,
     ) -> Result<Vec<ValueId>> {
+        self.call(parse(domain, op, &attrs)?, inputs, &[], n_outputs)
+    }
+
+    /// Puts the nodes of `body` here, with `args` for its arguments and `captures` for its captures; returns what
+    /// stands for its results.
+    ///
+    /// # Errors
+    /// When the numbers of values differ or a node's rule refuses its operands.
+    pub fn inline(&mut self, body: &Graph, args: &[ValueId], captures: &[ValueId]) -> Result<Vec<ValueId>> {
+        if args.len() != body.inputs.len() || captures.len() != body.captures.len() {
+            return Err(Error::invalid(format!(
+                "the body \"{}\" takes {} arguments and {} captures, {} and {} are given",
+                body.name,
+                body.inputs.len(),
+                body.captures.len(),
+                args.len(),
+                captures.len()
+            )));
+        }
+        let mut map: Vec<Option<ValueId>> = vec![None; body.values.len()];
+        for (v, &to) in body.inputs.iter().zip(args).chain(body.captures.iter().zip(captures)) {
+            map[v.index()] = Some(to);
+        }
+        for (to, info) in map.iter_mut().zip(&body.values).filter(|(to, _)| to.is_none()) {
+            *to = info.constant.as_ref().map(|t| self.constant(t.clone()));
+        }
+        let find = |map: &[Option<ValueId>], v: ValueId| {
+            map[v.index()].ok_or_else(|| Error::bug(format!("\"{}\" uses a value before it is made", body.name)))
+        };
+        for node in &body.nodes {
+            let inputs =
+                node.inputs.iter().map(|v| v.map(|v| find(&map, v)).transpose()).collect::<Result<Vec<_>>>()?;
+            let captures = node.captures.iter().map(|&v| find(&map, v)).collect::<Result<Vec<_>>>()?;
+            let made = self.call(node.op.clone(), &inputs, &captures, node.outputs.len())?;
+            for (v, to) in node.outputs.iter().zip(made) {
+                if let Some(v) = v {
+                    map[v.index()] = Some(to);
+                }
+            }
+        }
+        body.outputs.iter().map(|&v| find(&map, v)).collect()
+    }
+
+    /// Adds a node of an operator that is at hand.
+    ///
+    /// # Errors
+    /// When its rule refuses the operands.
+    pub fn call(
+        &mut self,
+        op: Arc<dyn Op>,
+        inputs: &[Option<ValueId>],
+        captures: &[ValueId],
+        n_outputs: usize,
+    ) -> Result<Vec<ValueId>> {
         let facts: Vec<Option<Fact>> = inputs.iter().map(|v| v.map(|v| self.fact(v))).collect();
-        let (outputs, contents) = push(&mut self.graph, domain, op, attrs, inputs, &facts, n_outputs, &mut self.fresh)?;
+        let captured: Vec<Fact> = captures.iter().map(|&v| self.fact(v)).collect();
+        let (outputs, contents) =
+            push(&mut self.graph, op, inputs, captures, &facts, &captured, n_outputs, &mut self.fresh)?;
         for (v, c) in outputs.iter().zip(contents) {
             if let Some(c) = c {
                 self.contents.insert(*v, c);
@@ -141,23 +199,26 @@ pub fn add_node(
         .collect();
     // Generated symbols of separate calls must differ: number them by the values that exist.
     let mut fresh = (graph.values.len() as u64 + 1) << 20;
-    Ok(push(graph, domain, op, attrs, inputs, &facts, n_outputs, &mut fresh)?.0)
+    Ok(push(graph, parse(domain, op, &attrs)?, inputs, &[], &facts, &[], n_outputs, &mut fresh)?.0)
+}
+
+fn parse(domain: &str, op: &str, attrs: &Attrs) -> Result<Arc<dyn Op>> {
+    let def = crate::ops::find(domain, op)
+        .ok_or_else(|| Error::unsupported(format!("there is no operator {domain}::{op}")))?;
+    (def.parse)(attrs).map_err(|e| e.of_op(def.name))
 }
 
 fn push(
     graph: &mut Graph,
-    domain: &str,
-    op: &str,
-    attrs: Attrs,
+    op: Arc<dyn Op>,
     inputs: &[Option<ValueId>],
+    captures: &[ValueId],
     facts: &[Option<Fact>],
+    captured: &[Fact],
     n_outputs: usize,
     fresh: &mut u64,
 ) -> Result<(Vec<ValueId>, Vec<Option<Content>>)> {
-    let def = crate::ops::find(domain, op)
-        .ok_or_else(|| Error::unsupported(format!("there is no operator {domain}::{op}")))?;
-    let op = (def.parse)(&attrs).map_err(|e| e.of_op(def.name))?;
-    let inferred = infer_call(&*op, facts, &[], n_outputs, fresh)?;
+    let inferred = infer_call(&*op, facts, captured, n_outputs, fresh)?;
     let mut outputs = Vec::new();
     let mut contents = Vec::new();
     for f in inferred.outputs {
@@ -168,7 +229,7 @@ fn push(
         op,
         name: String::new(),
         inputs: inputs.to_vec(),
-        captures: Vec::new(),
+        captures: captures.to_vec(),
         outputs: outputs.iter().map(|&v| Some(v)).collect(),
     });
     Ok((outputs, contents))

@@ -299,9 +299,7 @@ pub(crate) fn eval_expansion(
 ) -> Result<()> {
     let mut b = GraphBuilder::new(def.name);
     let mut args = Vec::new();
-    let ids: Vec<Option<ValueId>> = cx
-        .inputs
-        .iter()
+    let ids: Vec<Option<ValueId>> = (cx.inputs.iter().copied().chain(cx.captures.iter().map(Some)))
         .map(|v| {
             v.map(|v| {
                 args.push(v.clone());

@@ -34,8 +34,8 @@ pub trait Op: Any + fmt::Debug + Send + Sync {
         crate::eval::eval_expansion(self.def(), |b, x| self.expand(b, x), cx)
     }
 
-    /// The operator in terms of others: given operands (typed in the builder's graph), returns the results.
-    /// `None` where it has none (for these operands).
+    /// The operator in terms of others: given operands (typed in the builder's graph) and behind them the captured
+    /// values of its bodies, returns the results. `None` where it has none (for these operands).
     ///
     /// # Errors
     /// When a node that it builds is refused.
@@ -88,6 +88,8 @@ pub struct Facts {
     pub pointwise: bool,
     /// The result holds the first operand's elements in the same order, under another shape.
     pub view: bool,
+    /// Compiled as its expansion: there is no other machine code for it.
+    pub composite: bool,
     /// (operand, result) pairs that may share memory.
     pub in_place: &'static [(usize, usize)],
     /// Distance from the exact result.
@@ -103,6 +105,7 @@ impl Default for Facts {
             pure: true,
             pointwise: false,
             view: false,
+            composite: false,
             in_place: &[],
             accuracy: Accuracy::Reduction,
             domain: (f64::NEG_INFINITY, f64::INFINITY),
@@ -117,6 +120,7 @@ impl Facts {
         pure: true,
         pointwise: false,
         view: false,
+        composite: false,
         in_place: &[],
         accuracy: Accuracy::Exact,
         domain: (f64::NEG_INFINITY, f64::INFINITY),
@@ -125,6 +129,8 @@ impl Facts {
     pub const VIEW: Facts = Facts { view: true, in_place: &[(0, 0)], ..Facts::MOVES };
     /// Element by element, exact.
     pub const POINTWISE: Facts = Facts { pointwise: true, in_place: &[(0, 0)], ..Facts::MOVES };
+    /// Compiled as its expansion, as accurate as that.
+    pub const COMPOSITE: Facts = Facts { composite: true, accuracy: Accuracy::Reduction, ..Facts::MOVES };
 }
 
 /// An operator's declaration.

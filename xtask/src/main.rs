@@ -6,7 +6,7 @@
 //! | [`report`] | steps: name, duration, tests passed and failed, the table at the end |
 //! | [`paths`] | where the workspace, its `target` folder and its Python are |
 //! | [`setup`] | `.venv` with the pinned packages of `requirements.txt` |
-//! | [`cases`] | ONNX's backend test cases as files under `target/onnx-cases` |
+//! | [`cases`] | ONNX's backend test cases under `target/onnx-cases`, ONNX Runtime's operators under `target/contrib-cases` |
 //! | [`mod@test`] | every test |
 //! | [`ci`] | format, lints, documentation, then every test |
 //!
@@ -32,7 +32,7 @@ const USAGE: &str = "\
 usage: cargo xtask COMMAND
 
   setup   make .venv with the packages of requirements.txt (nothing is done when it is up to date)
-  cases   write ONNX's backend test cases to target/onnx-cases (nothing is done when they are up to date)
+  cases   write test cases to target/onnx-cases and target/contrib-cases (nothing is done when they are up to date)
   test    set up if needed, then run every test
   ci      check format, lints and documentation, then the same as `test`
 

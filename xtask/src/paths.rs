@@ -30,3 +30,8 @@ pub(crate) fn venv_python() -> PathBuf {
 pub(crate) fn onnx_cases() -> Result<PathBuf> {
     Ok(target()?.join("onnx-cases"))
 }
+
+/// Where cases of ONNX Runtime's own operators are written.
+pub(crate) fn contrib_cases() -> Result<PathBuf> {
+    Ok(target()?.join("contrib-cases"))
+}

@@ -12,6 +12,7 @@
 
 use super::common::*;
 use super::contraction::{NUMBERS, Product, eval_product, product_shape};
+use super::lowering::{ComputeBuilder, ExprId, Loops, ReduceOp, TensorId};
 use crate::dtype::DType;
 use crate::error::Result;
 use crate::eval::EvalCx;
@@ -44,10 +45,45 @@ impl Op for MatMul {
 
     fn lower(&self, cx: &LowerCx<'_>) -> Result<Lowering> {
         if cx.dtype(0) != DType::F32 {
-            return Ok(Lowering::Host);
+            return looped(cx);
         }
         Ok(Lowering::MatMul(Product::of(cx.shape(0), cx.shape(1), false, false).lowering()))
     }
+}
+
+/// The product as a plain loop nest, for element types that the packed kernels do not take; narrow floats are summed in
+/// `f32` and rounded once.
+fn looped(cx: &LowerCx<'_>) -> Result<Lowering> {
+    let t = cx.dtype(0);
+    let wide = if matches!(t, DType::F16 | DType::BF16) { DType::F32 } else { t };
+    let (a_shape, b_shape) = (cx.shape(0).to_vec(), cx.shape(1).to_vec());
+    let k = a_shape.last().copied().unwrap_or(0);
+    let mut l = Loops::new(cx);
+    let (a, b) = (l.x(0), l.x(1));
+    l.result(|c, i| {
+        let (rows, columns) = (usize::from(a_shape.len() > 1), usize::from(b_shape.len() > 1));
+        let (batch, ends) = i.split_at(i.len() - rows - columns);
+        let (m, n) = (&ends[..rows], &ends[rows..]);
+        let sum = c.reduce(ReduceOp::Sum, &[k], |c, r| {
+            let x = load(c, a, batch, &[m, r].concat());
+            let y = load(c, b, batch, &[r, n].concat());
+            let (x, y) = (c.cast(x, wide), c.cast(y, wide));
+            c.mul(x, y)
+        });
+        c.cast(sum, t)
+    })
+}
+
+/// An element at `batch`, where extents of 1 broadcast, and `ends`, the last axes.
+fn load(c: &mut ComputeBuilder, x: TensorId, batch: &[ExprId], ends: &[ExprId]) -> ExprId {
+    let shape = c.shape(x);
+    let lead = shape.len() - ends.len();
+    let mut index = batch[batch.len() - lead..].to_vec();
+    for (e, _) in index.iter_mut().zip(&shape).filter(|(_, extent)| **extent == 1) {
+        *e = c.idx(0);
+    }
+    index.extend_from_slice(ends);
+    c.load(x, &index)
 }
 
 op! {

@@ -5,6 +5,7 @@ use std::collections::HashMap;
 use std::sync::OnceLock;
 
 pub mod arg_common;
+pub mod attention_common;
 pub mod common;
 pub mod contraction;
 pub mod lanes;
@@ -35,6 +36,7 @@ pub mod asin;
 pub mod asinh;
 pub mod atan;
 pub mod atanh;
+pub mod attention;
 pub mod average_pool;
 pub mod batch_normalization;
 pub mod bernoulli;
@@ -47,6 +49,7 @@ pub mod bitwise_xor;
 pub mod blackman_window;
 pub mod cast;
 pub mod cast_like;
+pub mod causal_conv_with_state;
 pub mod ceil;
 pub mod celu;
 pub mod center_crop_pad;
@@ -80,6 +83,7 @@ pub mod exp;
 pub mod expand;
 pub mod eye_like;
 pub mod flatten;
+pub mod flex_attention;
 pub mod floor;
 pub mod gather;
 pub mod gather_elements;
@@ -109,6 +113,7 @@ pub mod layer_normalization;
 pub mod leaky_relu;
 pub mod less;
 pub mod less_or_equal;
+pub mod linear_attention;
 pub mod log;
 pub mod log_softmax;
 pub mod r#loop;
@@ -172,6 +177,7 @@ pub mod reverse_sequence;
 pub mod rms_normalization;
 pub mod rnn;
 pub mod roi_align;
+pub mod rotary_embedding;
 pub mod round;
 pub mod scan;
 pub mod scatter;
@@ -189,6 +195,7 @@ pub mod shape;
 pub mod shrink;
 pub mod sigmoid;
 pub mod sign;
+pub mod simplified_layer_normalization;
 pub mod sin;
 pub mod sinh;
 pub mod size;
@@ -241,6 +248,7 @@ pub static OPS: &[&OpDef] = &[
     &asinh::DEF,
     &atan::DEF,
     &atanh::DEF,
+    &attention::DEF,
     &average_pool::DEF,
     &batch_normalization::DEF,
     &bernoulli::DEF,
@@ -253,6 +261,7 @@ pub static OPS: &[&OpDef] = &[
     &blackman_window::DEF,
     &cast::DEF,
     &cast_like::DEF,
+    &causal_conv_with_state::DEF,
     &ceil::DEF,
     &celu::DEF,
     &center_crop_pad::DEF,
@@ -286,6 +295,7 @@ pub static OPS: &[&OpDef] = &[
     &expand::DEF,
     &eye_like::DEF,
     &flatten::DEF,
+    &flex_attention::DEF,
     &floor::DEF,
     &gather::DEF,
     &gather_elements::DEF,
@@ -314,6 +324,7 @@ pub static OPS: &[&OpDef] = &[
     &leaky_relu::DEF,
     &less::DEF,
     &less_or_equal::DEF,
+    &linear_attention::DEF,
     &log::DEF,
     &log_softmax::DEF,
     &lp_normalization::DEF,
@@ -329,10 +340,12 @@ pub static OPS: &[&OpDef] = &[
     &mean::DEF,
     &mean_variance_normalization::DEF,
     &mel_weight_matrix::DEF,
+    &microsoft::attention::DEF,
     &microsoft::bias_gelu::DEF,
     &microsoft::dequantize_linear::DEF,
     &microsoft::dynamic_quantize_lstm::DEF,
     &microsoft::dynamic_quantize_mat_mul::DEF,
+    &microsoft::embed_layer_normalization::DEF,
     &microsoft::fast_gelu::DEF,
     &microsoft::fused_conv::DEF,
     &microsoft::fused_gemm::DEF,
@@ -344,6 +357,8 @@ pub static OPS: &[&OpDef] = &[
     &microsoft::mat_mul_n_bits::DEF,
     &microsoft::nhwc_max_pool::DEF,
     &microsoft::q_gemm::DEF,
+    &microsoft::group_query_attention::DEF,
+    &microsoft::multi_head_attention::DEF,
     &microsoft::q_linear_add::DEF,
     &microsoft::q_linear_average_pool::DEF,
     &microsoft::q_linear_concat::DEF,
@@ -358,6 +373,9 @@ pub static OPS: &[&OpDef] = &[
     &microsoft::quick_gelu::DEF,
     &microsoft::transpose_mat_mul::DEF,
     &microsoft::trilu::DEF,
+    &microsoft::rotary_embedding::DEF,
+    &microsoft::skip_layer_normalization::DEF,
+    &microsoft::skip_simplified_layer_normalization::DEF,
     &min::DEF,
     &mish::DEF,
     &ml::array_feature_extractor::DEF,
@@ -425,6 +443,7 @@ pub static OPS: &[&OpDef] = &[
     &rms_normalization::DEF,
     &rnn::DEF,
     &roi_align::DEF,
+    &rotary_embedding::DEF,
     &round::DEF,
     &scan::DEF,
     &scatter::DEF,
@@ -442,6 +461,7 @@ pub static OPS: &[&OpDef] = &[
     &shrink::DEF,
     &sigmoid::DEF,
     &sign::DEF,
+    &simplified_layer_normalization::DEF,
     &sin::DEF,
     &sinh::DEF,
     &size::DEF,

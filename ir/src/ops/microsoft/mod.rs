@@ -1,24 +1,29 @@
 //! Operators of the domain `com.microsoft`, ONNX Runtime's own.
 
 pub mod activation;
+pub mod attention_core;
 pub mod int_product;
 pub mod layout;
 pub mod packed;
 pub mod q_linear;
 
+pub mod attention;
 pub mod bias_gelu;
 pub mod dequantize_linear;
 pub mod dynamic_quantize_lstm;
 pub mod dynamic_quantize_mat_mul;
+pub mod embed_layer_normalization;
 pub mod fast_gelu;
 pub mod fused_conv;
 pub mod fused_gemm;
 pub mod fused_mat_mul;
 pub mod gather_block_quantized;
 pub mod gelu;
+pub mod group_query_attention;
 pub mod inverse;
 pub mod mat_mul_integer_to_float;
 pub mod mat_mul_n_bits;
+pub mod multi_head_attention;
 pub mod nhwc_max_pool;
 pub mod q_gemm;
 pub mod q_linear_add;
@@ -33,5 +38,8 @@ pub mod q_linear_softmax;
 pub mod q_linear_where;
 pub mod quantize_linear;
 pub mod quick_gelu;
+pub mod rotary_embedding;
+pub mod skip_layer_normalization;
+pub mod skip_simplified_layer_normalization;
 pub mod transpose_mat_mul;
 pub mod trilu;
