@@ -230,7 +230,7 @@ impl Attention {
         let mut seen = window.mask(b, e.q_len, e.kv_len)?;
         let mut may_be_blind = !window.never_blind(e.q_len, e.kv_len);
         if let Some(l) = lengths {
-            let keys = b.ints(&(0..e.kv_len as i64).collect::<Vec<_>>());
+            let keys = positions(b, e.kv_len)?;
             let counts = b.op("Less", attrs! {}, &[keys, l])?;
             seen = both(b, seen, counts)?;
         }
@@ -243,12 +243,12 @@ impl Attention {
             if missing > 0 {
                 let mut tail = shape.clone();
                 *tail.last_mut().expect("a rank of 1 or more") = missing;
-                let n = len_elems(&tail)?;
-                let tail = b.constant(if is_bool {
-                    Tensor::from_bools(&tail, std::iter::repeat_n(false, n))
+                let value = if is_bool {
+                    Tensor::from_bools(&[], [false])
                 } else {
-                    Tensor::from_floats(t, &tail, std::iter::repeat_n(f64::NEG_INFINITY, n))
-                });
+                    Tensor::from_floats(t, &[], [f64::NEG_INFINITY])
+                };
+                let tail = filled(b, value, &tail)?;
                 mask = b.op("Concat", attrs! { axis: -1i64 }, &[mask, tail])?;
             }
             if is_bool {
@@ -349,6 +349,15 @@ mod tests {
         let y = run("ai.onnx", "Attention", attrs! { is_causal: true }, &with, 3).unwrap();
         assert_eq!(y[0].tensor().unwrap(), &kv);
         assert_eq!(y[1].tensor().unwrap(), &kv);
+    }
+
+    #[test]
+    fn attention_of_absurd_extents_is_an_error() {
+        let call = |q: &[usize]| {
+            run1("Attention", attrs! { is_causal: true }, &[zeros(q), zeros(&[1, 1, 1, 0]), zeros(&[1, 1, 1, 0])])
+        };
+        assert_eq!(call(&[1, 1, 1 << 40, 0]).unwrap_err().kind(), ErrorKind::Limit);
+        assert_eq!(call(&[1, 1, 3, 0]).unwrap().shape(), [1, 1, 3, 0]);
     }
 
     #[test]

@@ -61,6 +61,32 @@ pub fn scalar(b: &mut GraphBuilder, dtype: DType, value: f64) -> ValueId {
     b.constant(Tensor::from_floats(dtype, &[], [value]))
 }
 
+/// More queries or keys than this are refused: their positions are written out, as 512 MiB at this number.
+const MAX_POSITIONS: usize = 1 << 26;
+
+/// `i64[len]`: `0, 1, …`.
+///
+/// # Errors
+/// When there are too many.
+pub fn positions(b: &mut GraphBuilder, len: usize) -> Result<ValueId> {
+    within_limit(len)?;
+    Ok(b.ints(&(0..len as i64).collect::<Vec<_>>()))
+}
+
+fn within_limit(len: usize) -> Result<()> {
+    if len > MAX_POSITIONS {
+        return Err(Error::limit(format!("{len} positions (at most {MAX_POSITIONS})")));
+    }
+    Ok(())
+}
+
+/// A scalar in every place; made when the graph runs, under its limits.
+pub fn filled(b: &mut GraphBuilder, value: Tensor, shape: &[usize]) -> Result<ValueId> {
+    let value = b.constant(value);
+    let shape = b.ints(&shape.iter().map(|&d| d as i64).collect::<Vec<_>>());
+    b.op("Expand", attrs! {}, &[value, shape])
+}
+
 /// `x * factor`, rounded to the type of `x`, as is the factor.
 pub fn scaled(b: &mut GraphBuilder, x: ValueId, factor: f64) -> Result<ValueId> {
     let dtype = dtype_of(b, x)?;
@@ -124,7 +150,7 @@ impl Extents {
     /// while some are not numbers.
     ///
     /// # Errors
-    /// When a rank is not 4 or the heads do not divide.
+    /// When a rank is not 4, the heads do not divide, or there are too many queries or keys.
     pub fn of(b: &GraphBuilder, q: ValueId, k: ValueId, v: ValueId) -> Result<Option<Extents>> {
         let shapes = (concrete(b, q), concrete(b, k), concrete(b, v));
         let (Some((_, q)), Some((_, k)), Some((_, v))) = shapes else { return Ok(None) };
@@ -134,6 +160,8 @@ impl Extents {
         if *kv_heads == 0 || heads % kv_heads != 0 {
             return Err(Error::invalid(format!("{heads} query heads do not share {kv_heads} heads of keys")));
         }
+        within_limit(*q_len)?;
+        within_limit(*kv_len)?;
         let (n, heads, kv_heads, q_len, kv_len) = (*n, *heads, *kv_heads, *q_len, *kv_len);
         Ok(Some(Extents { n, heads, kv_heads, q_len, kv_len, size: *size, v_size: *v_size }))
     }
@@ -203,12 +231,14 @@ impl Window {
             return Ok(None);
         }
         let start = if let Offset::Fixed(n) = self.offset { n } else { 0 };
-        let column: Vec<i64> = (start..start + q_len).map(|i| i as i64).collect();
-        let mut at = b.constant(Tensor::from_slice(&[q_len, 1], &column));
+        let rows = positions(b, q_len)?;
+        let column = reshape(b, rows, &[q_len, 1])?;
+        let start = b.constant(Tensor::scalar(start as i64));
+        let mut at = b.op("Add", attrs! {}, &[column, start])?;
         if let Offset::Each(offset) = self.offset {
             at = b.op("Add", attrs! {}, &[at, offset])?;
         }
-        let keys = b.ints(&(0..kv_len as i64).collect::<Vec<_>>());
+        let keys = positions(b, kv_len)?;
         let mut seen = None;
         if let Some(right) = self.right {
             let right = b.constant(Tensor::scalar(right as i64));

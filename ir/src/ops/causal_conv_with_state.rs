@@ -64,7 +64,7 @@ impl Op for CausalConvWithState {
         let (&[n, c, len], k) = (&shape[..], w_shape[2]) else { return Ok(None) };
         let past = match at(3) {
             Some(past) => past,
-            None => b.constant(Tensor::zeros(t, &[n, c, k - 1])?),
+            None => filled(b, Tensor::zeros(t, &[])?, &[n, c, k - 1])?,
         };
         let padded = b.op("Concat", attrs! { axis: 2i64 }, &[past, x])?;
         let state = slice(b, padded, 2, len, len + k - 1)?;

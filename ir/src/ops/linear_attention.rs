@@ -159,7 +159,7 @@ impl Op for LinearAttention {
         let state_shape = vec![n, heads, k_size, v_size];
         let past = match at(3) {
             Some(past) => cast(b, past, DType::F32)?,
-            None => b.constant(Tensor::zeros(DType::F32, &state_shape)?),
+            None => filled(b, Tensor::scalar(0f32), &state_shape)?,
         };
         // Each operand by step, in the shape in which the step wants it.
         let mut stepped =

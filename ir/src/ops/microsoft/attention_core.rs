@@ -70,8 +70,8 @@ impl Core {
         let zero = b.constant(Tensor::scalar(0i32));
         let seen = match shape[..] {
             [len] => {
-                let keys: Vec<i32> = (0..e.kv_len).map(|i| i as i32).collect();
-                let keys = b.constant(Tensor::from_slice(&[keys.len()], &keys));
+                let keys = positions(b, e.kv_len)?;
+                let keys = cast(b, keys, DType::I32)?;
                 let part = |b: &mut GraphBuilder, from: usize| {
                     let part = if len == e.n { mask } else { slice(b, mask, 0, from, from + e.n)? };
                     reshape(b, part, &[e.n, 1, 1, 1])

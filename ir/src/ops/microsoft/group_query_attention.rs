@@ -188,7 +188,7 @@ impl Op for GroupQueryAttention {
             b.op("Add", attrs! {}, &[last, back])?
         };
         if let (true, Some(cos), Some(sin)) = (self.do_rotary, at(7), at(8)) {
-            let steps = b.ints(&(0..len as i64).collect::<Vec<_>>());
+            let steps = positions(b, len)?;
             let first = match at(9) {
                 Some(ids) if total == len => {
                     let one = slice(b, ids, 0, 0, 1)?;
@@ -228,12 +228,12 @@ impl Op for GroupQueryAttention {
                 Some(past) => {
                     let Some((_, have)) = concrete(b, past) else { return Ok(None) };
                     shape[2] = total.saturating_sub(have[2]);
-                    let rest = b.constant(Tensor::zeros(t, &shape)?);
+                    let rest = filled(b, Tensor::zeros(t, &[])?, &shape)?;
                     if shape[2] > 0 { b.op("Concat", attrs! { axis: 2i64 }, &[past, rest])? } else { past }
                 }
                 None => {
                     shape[2] = total;
-                    b.constant(Tensor::zeros(t, &shape)?)
+                    filled(b, Tensor::zeros(t, &[])?, &shape)?
                 }
             };
             *new = b.op("TensorScatter", attrs! { axis: 2i64 }, &[cache, *new, start])?;
@@ -279,7 +279,7 @@ impl GroupQueryAttention {
         let window = Window { left, right: self.causal.then_some(0), offset: Offset::Each(start) };
         let mut seen = window.mask(b, e.q_len, e.kv_len)?;
         if !self.causal {
-            let keys = b.ints(&(0..e.kv_len as i64).collect::<Vec<_>>());
+            let keys = positions(b, e.kv_len)?;
             let len = b.constant(Tensor::scalar(e.q_len as i64));
             let end = b.op("Add", attrs! {}, &[start, len])?;
             let there = b.op("Less", attrs! {}, &[keys, end])?;

@@ -17,10 +17,9 @@
 
 use crate::dtype::DType;
 use crate::error::Result;
-use crate::ops::attention_common::{UP_TO_SINGLE, concrete, require_shape};
+use crate::ops::attention_common::{UP_TO_SINGLE, concrete, positions, require_shape};
 use crate::ops::common::*;
 use crate::rule::{RuleCx, RuleResult};
-use crate::tensor::Tensor;
 
 attributes! {
     /// Attributes of `RotaryEmbedding`.
@@ -65,8 +64,9 @@ impl Op for RotaryEmbedding {
         };
         let (n, len) = (shape[0], shape[shape.len() - 2]);
         let ids = if ids_shape.len() == 1 {
-            let steps = (0..n * len).map(|i| (i % len) as i64).collect::<Vec<_>>();
-            let steps = b.constant(Tensor::from_slice(&[n, len], &steps));
+            let steps = positions(b, len)?;
+            let shape = b.ints(&[n as i64, len as i64]);
+            let steps = b.op("Expand", attrs! {}, &[steps, shape])?;
             b.op("Add", attrs! {}, &[steps, *ids])?
         } else {
             *ids
