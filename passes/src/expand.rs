@@ -1,6 +1,6 @@
 //! Composite operators replaced by what they stand for, so that their parts are compiled and fused like any others:
-//! those of ONNX Runtime's domain and of the optimisers' that have an expansion, and those whose facts say so. An operator whose expansion is
-//! not known for its operands (extents that it needs are still symbols) stays.
+//! those of ONNX Runtime's domain and of the optimisers' that have an expansion, and those whose facts say so. An
+//! operator whose expansion is not known for its operands (extents that it needs are still symbols) stays.
 
 use egret_ir::graph::Node;
 use egret_ir::infer::infer;

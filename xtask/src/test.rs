@@ -36,7 +36,7 @@ pub(crate) fn run(report: &mut Report) -> Result<()> {
     let mutate =
         Cmd::new(egret()?).args(mutants).arg(paths::target()?.join("mutants")).arg("models").arg(onnx.join("node"));
     counted(report, "mutated models", &mutate, Count::from_conform)?;
-    conform(report, "operators of ONNX Runtime", "reference,native", &[paths::contrib_cases()?])?;
+    conform(report, "attention of onnxruntime", "reference,native", &[paths::contrib_cases()?])?;
     // The plain loops of the reference would take minutes for networks of full size.
     conform(report, "networks of onnx", "native", &[onnx.join("light")])?;
     let zoo = paths::root().join("../shared/zoo/tiny");
