@@ -1,7 +1,7 @@
-//! Depthwise convolution along the last axis that looks only back, and the tail that the next call needs.
+//! `y[n, c, t] = activation(bias[c] + sum_i weight[c, 0, i] * padded[n, c, t + i])`
 //!
-//! `y[n, c, t] = activation(bias[c] + sum_i weight[c, 0, i] * padded[n, c, t + i])`, where `padded` is `past_state`
-//! (zeros where left out) followed by `input`.
+//! A depthwise convolution that looks only back, and the tail that the next call needs: `padded` is `past_state` (zeros
+//! where left out) followed by `input`.
 //!
 //! | value | type |
 //! |---|---|
@@ -134,7 +134,7 @@ mod tests {
     }
 
     #[test]
-    fn causal_conv_with_state_constraints_are_named() {
+    fn causal_conv_with_state_c1_c2_c3_c4_are_named() {
         let f = |s: &[usize]| Type::tensor(DType::F32, s);
         let bad = |a: crate::Attrs, t: &[Type]| violated("CausalConvWithState", a, t);
         let name = |n| Some(format!("CausalConvWithState.C{n}"));

@@ -119,7 +119,22 @@ impl Op for FlexAttention {
 op! {
     FlexAttention in "ai.onnx.preview" since [1]; "Q, K, V" => "Y";
     summary: "attention with bodies that modify scores and probabilities";
+    examples: EXAMPLES;
 }
+
+/// Documentation, golden test and fuzz seed.
+pub const EXAMPLES: &str = r#"
+// run: @twice([[[[1.0]]]], [[[[1.0]]]], [[[[3.0]]]]) == [[[[6.0]]]]
+graph @twice(%q: f32[1, 1, 1, 1], %k: f32[1, 1, 1, 1], %v: f32[1, 1, 1, 1]) -> f32[1, 1, 1, 1] {
+  %0 = flex_attention %q, %k, %v {
+    prob_mod = graph @body(%p: f32[1, 1, 1, 1]) -> f32[1, 1, 1, 1] {
+      %0 = add %p, %p : f32[1, 1, 1, 1]
+      return %0
+    }
+  } : f32[1, 1, 1, 1]
+  return %0
+}
+"#;
 
 #[cfg(test)]
 mod tests {
@@ -165,7 +180,7 @@ mod tests {
     }
 
     #[test]
-    fn flex_attention_constraints_are_named() {
+    fn flex_attention_c1_c2_c3_c4_c5_are_named() {
         let f = |s: &[usize]| Type::tensor(DType::F32, s);
         let bad = |a: crate::Attrs, t: [Type; 3]| {
             let op = (DEF.parse)(&a).unwrap();

@@ -243,7 +243,7 @@ mod tests {
     }
 
     #[test]
-    fn linear_attention_constraints_are_named() {
+    fn linear_attention_c1_c2_c3_c4_c5_c6_are_named() {
         let bad = |rule: &str, heads: (i64, i64), more: &[(usize, Type)]| {
             let f = |s: &[usize]| Some(Fact::of(Type::tensor(DType::F32, s)));
             let mut x = vec![f(&[1, 2, 8]), f(&[1, 2, 4]), f(&[1, 2, 6]), None, None, None];

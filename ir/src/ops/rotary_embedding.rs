@@ -1,7 +1,7 @@
-//! Pairs of elements of each head turned by an angle that grows with the position.
+//! `(y1, y2) = (cos x1 - sin x2, sin x1 + cos x2)`: pairs of elements turned by an angle of the position.
 //!
-//! `(y1, y2) = (cos x1 - sin x2, sin x1 + cos x2)`, where `x1, x2` are the two halves of the first `rotary_embedding_dim`
-//! elements of a head, or with `interleaved` its even and odd ones; the elements behind stay.
+//! `x1, x2` are the two halves of the first `rotary_embedding_dim` elements of a head, or with `interleaved` its even and
+//! odd ones; the elements behind stay.
 //!
 //! | value | type |
 //! |---|---|
@@ -181,7 +181,7 @@ mod tests {
     }
 
     #[test]
-    fn rotary_embedding_constraints_are_named() {
+    fn rotary_embedding_c1_c2_c3_c4_c5_are_named() {
         let bad = |a: crate::Attrs, t: &[Type]| violated("RotaryEmbedding", a, t);
         let (x, c) = (f(&[1, 1, 1, 4]), f(&[1, 1, 2]));
         let name = |n| Some(format!("RotaryEmbedding.C{n}"));

@@ -85,7 +85,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn simplified_layer_normalization_constraints_are_named() {
+    fn simplified_layer_normalization_c1_c2_c3_are_named() {
         let f = |s: &[usize]| Type::tensor(DType::F32, s);
         let bad = |a: crate::Attrs, t: &[Type]| violated("SimplifiedLayerNormalization", a, t);
         let name = |n| Some(format!("SimplifiedLayerNormalization.C{n}"));

@@ -186,7 +186,7 @@ mod tests {
     use crate::DType;
 
     #[test]
-    fn microsoft_attention_constraints_are_named() {
+    fn microsoft_attention_c1_c2_c3_c4_c5_c6_are_named() {
         let f = |s: &[usize]| Some(Fact::of(Type::tensor(DType::F32, s)));
         let bad = |a: crate::Attrs, changes: &[(usize, Option<Fact>)]| {
             let mut x = vec![f(&[2, 3, 4]), f(&[4, 12]), f(&[12])];

@@ -1,4 +1,6 @@
-//! Causal attention over a cache, several query heads to one head of keys, optionally with rotary positions.
+//! `y = softmax(scale q k^T + bias) v`: causal, over a cache, several query heads to one head of keys.
+//!
+//! Queries and keys may be turned by rotary positions.
 //!
 //! | value | type |
 //! |---|---|
@@ -332,7 +334,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn group_query_attention_constraints_are_named() {
+    fn group_query_attention_c1_c2_c3_c4_c5_c6_c7_c8_are_named() {
         let f = |s: &[usize]| Some(Fact::of(Type::tensor(DType::F32, s)));
         let i = |s: &[usize]| Some(Fact::of(Type::tensor(DType::I32, s)));
         let bad = |a: crate::Attrs, changes: &[(usize, Option<Fact>)]| {

@@ -257,7 +257,7 @@ mod tests {
     }
 
     #[test]
-    fn multi_head_attention_constraints_are_named() {
+    fn multi_head_attention_c1_c2_c3_c4_c5_c6_c7_c8_are_named() {
         let f = |s: &[usize]| Some(Fact::of(Type::tensor(DType::F32, s)));
         let bad = |heads: i64, changes: &[(usize, Option<Fact>)]| {
             let mut x = vec![f(&[2, 3, 4]), f(&[2, 5, 4]), f(&[2, 5, 6])];

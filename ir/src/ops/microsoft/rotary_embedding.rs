@@ -105,7 +105,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn microsoft_rotary_embedding_constraints_are_named() {
+    fn microsoft_rotary_embedding_c1_c2_c3_c4_are_named() {
         let f = |s: &[usize]| Type::tensor(DType::F32, s);
         let bad = |a: crate::Attrs, x: Type, ids: Type| {
             let op = (DEF.parse)(&a).unwrap();

@@ -126,7 +126,7 @@ mod tests {
     }
 
     #[test]
-    fn skip_layer_normalization_constraints_are_named() {
+    fn skip_layer_normalization_c1_c2_c3_are_named() {
         let f = |s: &[usize]| Type::tensor(DType::F32, s);
         let bad = |t: [Type; 3]| {
             let op = (DEF.parse)(&attrs! {}).unwrap();

@@ -65,7 +65,7 @@ mod tests {
     use crate::DType;
 
     #[test]
-    fn skip_simplified_layer_normalization_constraints_are_named() {
+    fn skip_simplified_layer_normalization_c1_c2_c3_are_named() {
         let f = |s: &[usize]| Type::tensor(DType::F32, s);
         let bad = |t: [Type; 4]| {
             let op = (DEF.parse)(&attrs! {}).unwrap();
