@@ -9,6 +9,7 @@
 //! - [`object`]: kernels as an object file for other programs;
 //! - [`interp`]: recorded kernels run without machine code, every access checked;
 //! - [`aot`]: a plan as an object file with a driver, a C header and weights;
+//! - [`runtime`]: compiled Rust kernels for what is too irregular for loops;
 //! - [`exec`]: graphs to plans, plans to runs;
 //! - [`jit`]: many kernels to callable code in this process; [`isa`]: the processor that code is made for.
 //!
@@ -27,6 +28,7 @@ pub mod kernels;
 pub mod lower;
 pub mod object;
 pub mod pool;
+pub mod runtime;
 #[cfg(test)]
 mod testing;
 

@@ -27,6 +27,7 @@ pub mod filetest;
 pub mod graph;
 pub mod infer;
 pub mod json;
+pub mod library;
 pub mod loops;
 pub mod lower;
 pub mod map;

@@ -3,6 +3,7 @@
 mod eval;
 
 use crate::dtype::DType;
+use crate::library::Library;
 use crate::tensor::Tensor;
 
 /// The call to lower: element types and extents of operands and results, contents of constants.
@@ -43,19 +44,61 @@ impl LowerCx<'_> {
 pub struct Computation {
     /// The expressions; outputs are the call's results in order.
     pub compute: crate::loops::Compute,
-    /// For each input of the computation the operand that it is.
-    pub operands: Vec<usize>,
+    /// For each input of the computation what it is.
+    pub operands: Vec<Operand>,
     /// Requirements on the elements of operands, checked before the kernel runs.
     pub checks: Vec<IndexCheck>,
 }
 
-/// Elements of an integer operand index an axis.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+/// What an input of a computation is.
+#[derive(Clone, Debug)]
+pub enum Operand {
+    /// An operand of the call, by number.
+    Input(usize),
+    /// Numbers that follow from attributes and extents.
+    Table(Tensor),
+}
+
+/// Elements of an integer operand must lie in a range.
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct IndexCheck {
     /// The operand.
     pub operand: usize,
-    /// Extent of the axis; indices in `-extent..extent` are right.
-    pub extent: usize,
+    /// Which elements are right.
+    pub range: IndexRange,
+}
+
+/// Which integers are right.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct IndexRange {
+    /// Extents of the axes that are indexed; element `k` indexes axis `k mod n`.
+    pub extents: Vec<usize>,
+    /// Whether `-extent..0` counts from the end of an axis.
+    pub from_end: bool,
+    /// A number outside that is right too.
+    pub except: Option<i64>,
+}
+
+impl IndexRange {
+    /// Indices of axes as ONNX's gathering operators take them: `-extent..extent`.
+    pub fn axes(extents: &[usize]) -> IndexRange {
+        IndexRange { extents: extents.to_vec(), from_end: true, except: None }
+    }
+
+    /// `0..extent`.
+    pub fn from_zero(extent: usize) -> IndexRange {
+        IndexRange { extents: vec![extent], from_end: false, except: None }
+    }
+
+    /// The integers that are right for each axis, in turn.
+    pub fn ranges(&self) -> impl Iterator<Item = std::ops::Range<i64>> + Clone + '_ {
+        self.extents.iter().map(|&n| if self.from_end { -(n as i64)..n as i64 } else { 0..n as i64 })
+    }
+
+    /// The first wrong one of `elements` with the range that it should be in.
+    pub fn wrong(&self, elements: impl Iterator<Item = i64>) -> Option<(i64, std::ops::Range<i64>)> {
+        elements.zip(self.ranges().cycle()).find(|(i, r)| !r.contains(i) && Some(*i) != self.except)
+    }
 }
 
 /// How a call becomes machine code.
@@ -67,6 +110,8 @@ pub enum Lowering {
     View,
     /// Tensor expressions, fused with their neighbours into loop nests.
     Compute(Computation),
+    /// A compiled kernel of the runtime.
+    Library(Library),
     /// A matrix product through the packed micro-kernels.
     MatMul(MatMul),
     /// A convolution through the packed micro-kernels.

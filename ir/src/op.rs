@@ -48,6 +48,11 @@ pub trait Op: Any + fmt::Debug + Send + Sync {
         Ok(crate::lower::Lowering::Host)
     }
 
+    /// The compiled kernel that gives results whose extents depend on data; the call's results are left out.
+    fn lower_found(&self, _cx: &crate::lower::LowerCx<'_>) -> Result<Option<crate::library::Library>> {
+        Ok(None)
+    }
+
     /// What passes and tests may rely on.
     fn facts(&self) -> Facts {
         Facts::default()

@@ -6,7 +6,7 @@
 
 use super::AotOptions;
 use super::weights::{ALIGN, Blob};
-use crate::builder::{Builder, CmpOp, Cvt, Elem, Inst, KernelFn, Ty};
+use crate::builder::{BinOp, Builder, CmpOp, Cvt, Elem, Inst, KernelFn, Ty};
 use crate::exec::Shared;
 use crate::exec::kernels::{BufferRef, Code, KernelStep};
 use crate::exec::plan::{Place, Plan, Step};
@@ -22,6 +22,7 @@ use cranelift_codegen::ir::{
 use cranelift_frontend::{FunctionBuilder, FunctionBuilderContext};
 use cranelift_module::{DataDescription, DataId, FuncId, Linkage, Module};
 use cranelift_object::{ObjectBuilder, ObjectModule};
+use egret_ir::lower::IndexRange;
 use egret_ir::{DType, Error, Result, ValueId};
 use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
@@ -61,11 +62,13 @@ pub(super) fn write(plan: &Plan, shared: &Shared, options: &AotOptions) -> Resul
         driver.table = table;
         for step in &plan.steps {
             let Step::Kernel(k) = step else { continue };
-            for (v, extent, n) in &k.checks {
-                let check = kernels.number_of_check(plan, *v, *extent);
+            for (v, range, n) in &k.checks {
+                let check = kernels.number_of_check(plan, *v, range);
+                let right: Vec<String> = range.ranges().map(|r| format!("{}..{}", r.start, r.end)).collect();
                 checks.push(format!(
-                    "{}: an index is outside -{extent}..{extent}",
-                    plan.graph.describe_with_types(*n).replace("*/", "* /")
+                    "{}: an index is outside {}",
+                    plan.graph.describe_with_types(*n).replace("*/", "* /"),
+                    right.join(", ")
                 ));
                 driver.check(functions[check], *v, plan.size_bytes(*v)?, checks.len())?;
             }
@@ -84,7 +87,7 @@ struct Kernels {
     list: Vec<Arc<KernelFn>>,
     /// By address: equal kernels of a plan are one.
     number: HashMap<usize, usize>,
-    checks: HashMap<(DType, usize), usize>,
+    checks: HashMap<(DType, IndexRange), usize>,
 }
 
 impl Kernels {
@@ -97,18 +100,18 @@ impl Kernels {
     }
 
     fn check_kernels(&mut self, plan: &Plan, k: &KernelStep, isa: &Isa) -> Result<()> {
-        for (v, extent, _) in &k.checks {
-            let key = (dtype_of(plan, *v), *extent);
+        for (v, range, _) in &k.checks {
+            let key = (dtype_of(plan, *v), range.clone());
             if !self.checks.contains_key(&key) {
-                self.list.push(Arc::new(check_kernel(key.0, key.1, isa)?));
+                self.list.push(Arc::new(check_kernel(key.0, range, isa)?));
                 self.checks.insert(key, self.list.len() - 1);
             }
         }
         Ok(())
     }
 
-    fn number_of_check(&self, plan: &Plan, v: ValueId, extent: usize) -> usize {
-        self.checks[&(dtype_of(plan, v), extent)]
+    fn number_of_check(&self, plan: &Plan, v: ValueId, range: &IndexRange) -> usize {
+        self.checks[&(dtype_of(plan, v), range.clone())]
     }
 }
 
@@ -123,23 +126,40 @@ fn dtype_of(plan: &Plan, v: ValueId) -> DType {
     plan.graph.ty(v).as_tensor().map_or(DType::I64, |t| t.dtype)
 }
 
-/// Buffer 0: indices; buffer 1: an `i64` that becomes 1 where an index of `begin..end` is outside `-extent..extent`,
-/// else 0.
-fn check_kernel(dtype: DType, extent: usize, isa: &Isa) -> Result<KernelFn> {
+/// Buffer 0: indices; buffer 1: an `i64` that becomes 1 where an index of `begin..end` is outside its range, else 0.
+fn check_kernel(dtype: DType, range: &IndexRange, isa: &Isa) -> Result<KernelFn> {
     let elem = match dtype {
         DType::I64 => Elem::I64,
         DType::I32 => Elem::I32,
         _ => return Err(Error::bug(format!("indices of type {dtype}"))),
     };
-    let mut b = Builder::new(format!("check_{dtype}_{extent}"), isa.target);
+    let extents: Vec<String> = range.extents.iter().map(usize::to_string).collect();
+    let mut b = Builder::new(format!("check_{dtype}_{}", extents.join("_")), isa.target);
     let (x, out, first, last, none) = (b.buf(0), b.buf(1), b.begin(), b.end(), b.i64(0));
-    let (low, high) = (b.i64(-(extent as i64)), b.i64(extent as i64));
+    let bounds: Vec<_> = range.ranges().map(|r| (b.i64(r.start), b.i64(r.end))).collect();
+    let Some(&one) = bounds.first() else { return Err(Error::bug("indices of no axis")) };
     let found = b.for_loop(first, last, 1, &[none], |b, i, found| {
         let at = b.index(x, i, elem.size_bytes() as i64);
         let v = b.load(Ty::S(elem), at, 0);
         let v = if elem == Elem::I64 { v } else { b.cvt(Cvt::SignExtend, v, Ty::S(Elem::I64)) };
+        // Element `i` indexes axis `i mod n`.
+        let (mut low, mut high) = one;
+        if bounds.len() > 1 {
+            let n = b.i64(bounds.len() as i64);
+            let axis = b.bin(BinOp::RemU, i, n);
+            for (k, &(l, h)) in bounds.iter().enumerate().skip(1) {
+                let k = b.i64(k as i64);
+                let this = b.cmp(CmpOp::Eq, axis, k);
+                (low, high) = (b.select(this, l, low), b.select(this, h, high));
+            }
+        }
         let (below, above) = (b.cmp(CmpOp::Lt, v, low), b.cmp(CmpOp::Ge, v, high));
-        let wrong = b.or(below, above);
+        let mut wrong = b.or(below, above);
+        if let Some(right) = range.except {
+            let right = b.i64(right);
+            let other = b.cmp(CmpOp::Ne, v, right);
+            wrong = b.and(wrong, other);
+        }
         let wrong = b.cvt(Cvt::ZeroExtend, wrong, Ty::S(Elem::I64));
         vec![b.or(found[0], wrong)]
     });

@@ -150,8 +150,15 @@ fn refuse(plan: &Plan) -> Result<()> {
         };
         return Err(Error::unsupported(text).at(graph.describe_with_types(0)));
     }
-    let host: Vec<usize> =
-        plan.steps.iter().filter_map(|s| if let Step::Host(n) = s { Some(*n) } else { None }).collect();
+    let host: Vec<usize> = plan
+        .steps
+        .iter()
+        .filter_map(|s| match s {
+            Step::Host(n) => Some(*n),
+            Step::Library(l) => Some(l.node),
+            _ => None,
+        })
+        .collect();
     let Some(&first) = host.first() else { return Ok(()) };
     let op = |n: usize| plan.graph.nodes[n].op.def().name;
     let mut others: Vec<&str> = host.iter().map(|&n| op(n)).filter(|&o| o != op(first)).collect();

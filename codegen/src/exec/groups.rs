@@ -2,12 +2,14 @@
 //! the producer at the call's place is always legal, and what passes between them need not exist in memory.
 
 use super::kernels::{self, BufferRef, LoopKernel, LoopTemplate, Pending};
+use super::plan::LibraryStep;
 use super::{Engine, Shared};
 use crate::lower::{LoweredKernel, lower_program};
 use egret_ir::loops::fuse::{Binding, Part, compose, inline};
 use egret_ir::loops::{Compute, Role, TensorDesc, schedule};
-use egret_ir::lower::Computation;
-use egret_ir::{Graph, ValueId};
+use egret_ir::lower::{Computation, Operand};
+use egret_ir::tensor::AlignedBytes;
+use egret_ir::{Graph, Tensor, ValueId};
 use std::sync::Arc;
 
 /// Calls in one group; beyond, compile time grows without gain.
@@ -29,6 +31,7 @@ pub(crate) struct Call {
 pub(crate) enum Item {
     View(usize),
     Host(usize),
+    Library(LibraryStep),
     Kernel(Pending),
     Loops(Vec<Call>),
     /// Went into a later group.
@@ -84,27 +87,52 @@ pub(crate) fn push(
     items.push(Item::Loops(calls));
 }
 
-/// A value that a computation reads, with its type.
-type External = (ValueId, TensorDesc);
+/// What a computation reads, with its type.
+type External = (Source, TensorDesc);
+
+/// Where what a computation reads comes from.
+#[derive(Clone)]
+pub(crate) enum Source {
+    Value(ValueId),
+    Table(Tensor),
+}
+
+impl Source {
+    /// The value of the graph that it is.
+    pub(crate) fn value(&self) -> Option<ValueId> {
+        match self {
+            Source::Value(v) => Some(*v),
+            Source::Table(_) => None,
+        }
+    }
+}
 
 /// A value that a computation makes: part and output of the part.
 type Made = (ValueId, usize, usize);
 
 /// The calls of a group as one computation, what it reads, and what it makes.
 pub(crate) fn composed(calls: &[Call], graph: &Graph) -> Option<(Compute, Vec<External>, Vec<Made>)> {
-    let mut external: Vec<(ValueId, TensorDesc)> = Vec::new();
+    let mut external: Vec<External> = Vec::new();
     let mut made: Vec<(ValueId, usize, usize)> = Vec::new();
     let mut parts = Vec::new();
     for (p, call) in calls.iter().enumerate() {
         let node = &graph.nodes[call.node];
         let mut inputs = Vec::new();
-        for (desc, &operand) in call.computation.compute.inputs.iter().zip(&call.computation.operands) {
-            let v = node.inputs.get(operand).copied().flatten()?;
+        for (desc, operand) in call.computation.compute.inputs.iter().zip(&call.computation.operands) {
+            let v = match operand {
+                Operand::Table(numbers) => {
+                    external.push((Source::Table(numbers.clone()), desc.clone()));
+                    inputs.push(Binding::External(external.len() - 1));
+                    continue;
+                }
+                Operand::Input(i) => node.inputs.get(*i).copied().flatten()?,
+            };
             let binding = match made.iter().find(|m| m.0 == v) {
                 Some(&(_, part, output)) => Binding::Part { part, output },
                 None => {
-                    let at = external.iter().position(|e| e.0 == v && e.1 == *desc).unwrap_or_else(|| {
-                        external.push((v, desc.clone()));
+                    let known = external.iter().position(|e| e.0.value() == Some(v) && e.1 == *desc);
+                    let at = known.unwrap_or_else(|| {
+                        external.push((Source::Value(v), desc.clone()));
                         external.len() - 1
                     });
                     Binding::External(at)
@@ -148,7 +176,10 @@ pub(crate) fn kernels(
         .roles
         .iter()
         .map(|role| match *role {
-            Role::Input(i) => BufferRef::Value(external[i].0),
+            Role::Input(i) => match &external[i].0 {
+                Source::Value(v) => BufferRef::Value(*v),
+                Source::Table(numbers) => BufferRef::Packed(Arc::new(AlignedBytes::copy_of(numbers.bytes()))),
+            },
             Role::Output(o) => BufferRef::Value(results[o].0),
             Role::Temp(t) => BufferRef::Temp(first_temp + t),
             Role::Scratch { .. } => BufferRef::Scratch,
@@ -160,7 +191,7 @@ pub(crate) fn kernels(
     let mut checks = Vec::new();
     for call in calls {
         for c in &call.computation.checks {
-            checks.push((graph.nodes[call.node].inputs.get(c.operand).copied().flatten()?, c.extent, call.node));
+            checks.push((graph.nodes[call.node].inputs.get(c.operand).copied().flatten()?, c.range.clone(), call.node));
         }
     }
     let pending = template

@@ -13,9 +13,11 @@ use crate::jit::{CompiledKernels, Entry};
 use crate::kernels::conv::{self, ConvAxis, ConvDesc, PackedWeights};
 use crate::kernels::gemm::{self, GemmBatch, GemmDesc, PackedRhs, Rhs};
 
+use crate::runtime;
+
 use crate::kernels::{BUF_OUT, Epilogue, EpilogueOperand, KernelPlan, conv_transpose};
 use egret_ir::loops::{Program, Role};
-use egret_ir::lower::{Computation, Conv, Lowering, MatMul};
+use egret_ir::lower::{Computation, Conv, IndexRange, Lowering, MatMul};
 use egret_ir::rule::Fact;
 use egret_ir::tensor::AlignedBytes;
 use egret_ir::{DType, Error, Graph, Result, Tensor, ValueId};
@@ -52,8 +54,8 @@ pub struct KernelStep {
     pub(crate) grain: usize,
     /// Whether the nodes' results are complete after it.
     pub(crate) last: bool,
-    /// (value, extent, node): elements of the value must index an axis of the extent.
-    pub(crate) checks: Vec<(ValueId, usize, usize)>,
+    /// (value, range, node): elements of the value must lie in the range, the node asks.
+    pub(crate) checks: Vec<(ValueId, IndexRange, usize)>,
     pub(crate) code: Code,
     /// The loop nest that it was made from and its number in it, where nests are interpreted.
     pub(crate) nest: Option<(Arc<Program>, usize)>,
@@ -78,7 +80,7 @@ pub(crate) struct Pending {
     pub(crate) grain: usize,
     pub(crate) scratch_bytes: usize,
     pub(crate) last: bool,
-    pub(crate) checks: Vec<(ValueId, usize, usize)>,
+    pub(crate) checks: Vec<(ValueId, IndexRange, usize)>,
     pub(crate) nest: Option<(Arc<Program>, usize)>,
 }
 
@@ -104,6 +106,7 @@ pub(crate) enum Lowered {
     View,
     Kernel(Pending),
     Loops(Computation),
+    Library(Arc<dyn runtime::Kernel>),
 }
 
 /// A recorded kernel: its fingerprint, and the record until it is compiled.
@@ -219,10 +222,11 @@ pub(crate) fn lower_node(
     tail: Option<&Tail>,
     shared: &Shared,
 ) -> Result<Option<Lowered>> {
-    let Some(cx) = lower_cx(graph, n, facts, places) else { return Ok(None) };
+    let Some(cx) = lower_cx(graph, n, facts, places, true) else { return found(graph, n, facts, places) };
     Ok(match lowering(graph, n, &cx)? {
         Lowering::View => Some(Lowered::View),
         Lowering::Compute(c) => Some(Lowered::Loops(c)),
+        Lowering::Library(call) => Some(Lowered::Library(runtime::prepare(&call)?.into())),
         Lowering::MatMul(m) if cx.dtype(0) == DType::F32 => {
             matmul(graph, n, &m, cx.constant(1), tail, shared)?.map(Lowered::Kernel)
         }
@@ -231,6 +235,15 @@ pub(crate) fn lower_node(
         }
         _ => None,
     })
+}
+
+/// The compiled kernel of a call with results whose extents depend on data.
+fn found(graph: &Graph, n: usize, facts: &[Fact], places: &[Place]) -> Result<Option<Lowered>> {
+    let Some(cx) = lower_cx(graph, n, facts, places, false) else { return Ok(None) };
+    match graph.nodes[n].op.lower_found(&cx).map_err(|e| e.at(graph.describe_with_types(n)))? {
+        Some(call) => Ok(Some(Lowered::Library(runtime::prepare(&call)?.into()))),
+        None => Ok(None),
+    }
 }
 
 /// Code for each pending kernel, new ones compiled in parallel, their records dropped unless the engine wants them; and

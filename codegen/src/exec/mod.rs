@@ -17,7 +17,7 @@ pub mod run;
 mod table;
 mod tails;
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 
 use crate::isa::{Effort, Isa, IsaLevel};
 use crate::pool::ThreadPool;

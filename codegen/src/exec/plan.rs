@@ -36,10 +36,22 @@ pub(crate) enum Place {
 pub enum Step {
     /// Machine code.
     Kernel(KernelStep),
+    /// A compiled kernel of the runtime.
+    Library(LibraryStep),
     /// The operator's reference evaluation.
     Host(usize),
     /// Nothing moves; the node is kept for listings.
     View(usize),
+}
+
+/// A call of a compiled kernel.
+#[derive(Clone)]
+pub struct LibraryStep {
+    /// The node.
+    pub node: usize,
+    pub(crate) kernel: Arc<dyn crate::runtime::Kernel>,
+    /// Whether extents of its results depend on data.
+    pub(crate) found: bool,
 }
 
 impl Step {
@@ -47,14 +59,15 @@ impl Step {
     pub fn nodes(&self) -> &[usize] {
         match self {
             Step::Kernel(k) => &k.nodes,
-            Step::Host(n) | Step::View(n) => std::slice::from_ref(n),
+            Step::Library(LibraryStep { node: n, .. }) | Step::Host(n) | Step::View(n) => std::slice::from_ref(n),
         }
     }
 
-    /// `native`, `host` or `view`.
+    /// `native`, `library`, `host` or `view`.
     pub fn kind(&self) -> &'static str {
         match self {
             Step::Kernel(_) => "native",
+            Step::Library(_) => "library",
             Step::Host(_) => "host",
             Step::View(_) => "view",
         }
@@ -127,6 +140,12 @@ impl Plan {
                     let call = groups::Call { node: n, computation };
                     groups::push(&mut items, &mut maker, &graph, &readers, call, shared.options.fuse);
                 }
+                Some(kernels::Lowered::Library(kernel)) => {
+                    let found = node.defs().any(|v| facts[v.index()].ty.concrete().is_none());
+                    let place = || if found { Place::Host } else { Place::Arena(usize::MAX) };
+                    node.defs().for_each(|v| places[v.index()] = place());
+                    items.push(Item::Library(LibraryStep { node: n, kernel, found }));
+                }
                 None => {
                     node.defs().for_each(|v| places[v.index()] = Place::Host);
                     items.push(Item::Host(n));
@@ -196,7 +215,7 @@ impl Plan {
                 .filter_map(|b| if let BufferRef::Value(v) = b { Some(*v) } else { None })
                 .chain(k.checks.iter().map(|c| c.0))
                 .collect::<Vec<_>>(),
-            Step::Host(n) => self.graph.nodes[*n].uses().collect(),
+            Step::Library(LibraryStep { node: n, .. }) | Step::Host(n) => self.graph.nodes[*n].uses().collect(),
             Step::View(_) => Vec::new(),
         };
         let live_in = self.rest.iter().flat_map(|r| r.live_in.iter().copied());
@@ -316,6 +335,7 @@ impl Build {
             Item::Moved => {}
             Item::View(n) => self.steps.push(Step::View(n)),
             Item::Host(n) => self.steps.push(Step::Host(n)),
+            Item::Library(l) => self.steps.push(Step::Library(l)),
             Item::Kernel(k) => self.kernel(k),
             Item::Loops(mut calls) => {
                 let inner = calls[..calls.len() - 1].iter().flat_map(|c| graph.nodes[c.node].defs());
@@ -455,8 +475,15 @@ impl Cut {
     }
 }
 
-/// The call `n` with concrete types, for its `lower`; `None` where a type is not a tensor of known extents.
-pub(crate) fn lower_cx<'a>(graph: &'a Graph, n: usize, facts: &[Fact], places: &'a [Place]) -> Option<LowerCx<'a>> {
+/// The call `n` with concrete types, for its `lower`; `None` where a type is not a tensor of known extents. Results only
+/// where they are asked for.
+pub(crate) fn lower_cx<'a>(
+    graph: &'a Graph,
+    n: usize,
+    facts: &[Fact],
+    places: &'a [Place],
+    results: bool,
+) -> Option<LowerCx<'a>> {
     let node = &graph.nodes[n];
     if !node.captures.is_empty() {
         return None;
@@ -474,7 +501,7 @@ pub(crate) fn lower_cx<'a>(graph: &'a Graph, n: usize, facts: &[Fact], places: &
             _ => None,
         }));
     }
-    for v in &node.outputs {
+    for v in node.outputs.iter().filter(|_| results) {
         cx.outputs.push(facts[(*v)?.index()].ty.concrete()?);
     }
     let numeric = |t: &(egret_ir::DType, Vec<usize>)| t.0 != egret_ir::DType::String;

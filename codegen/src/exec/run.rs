@@ -1,11 +1,12 @@
 //! Running a plan: pointers resolved, steps in order, results handed over.
 
 use super::kernels::{BufferRef, Code, KernelStep};
-use super::plan::{Place, Plan, Step};
+use super::plan::{LibraryStep, Place, Plan, Step};
 use super::table::State;
 use super::{Compiled, GraphExec, Shared};
 use crate::interp::Region;
 use egret_ir::eval::{Env, eval_call};
+use egret_ir::lower::IndexRange;
 use egret_ir::tensor::AlignedBytes;
 use egret_ir::{DType, Error, Result, Tensor, Type, Value, ValueId};
 use std::sync::PoisonError;
@@ -105,6 +106,7 @@ impl<'a> Run<'a> {
             let start = active.then(Instant::now);
             match step {
                 Step::Kernel(k) => self.kernel(at, k)?,
+                Step::Library(l) => self.library(l, env)?,
                 Step::Host(n) => self.host_call(*n, env)?,
                 Step::View(_) => {}
             }
@@ -207,27 +209,92 @@ impl<'a> Run<'a> {
         let results = eval_call(&*node.op, &refs, &captures, node.outputs.len(), env, &Compiled(self.shared))
             .map_err(|e| e.at(plan.graph.describe_with_types(n)))?;
         for (v, value) in node.outputs.iter().zip(results) {
-            if let Some(v) = v
-                && let Some(at) = plan.tables.host(*v)
-            {
-                if State::wants_host(&plan.tables, at) {
-                    self.state.bind_host(&plan.tables, at, value.tensor()?.bytes().as_ptr().cast_mut());
-                }
-                self.host_bytes = self.host_bytes.saturating_add(value.size_bytes());
-                self.host[at] = Some(value);
+            if let Some(v) = v {
+                self.made(*v, value)?;
             }
         }
         let bytes = plan.memory_bytes(self.shared).saturating_add(self.host_bytes);
         env.check_memory(bytes).map_err(|e| e.at(plan.graph.describe(n)))
     }
 
+    /// Takes over a value that is not in the plan's memory.
+    fn made(&mut self, v: ValueId, value: Value) -> Result<()> {
+        let tables = &self.plan.tables;
+        if let Some(at) = tables.host(v) {
+            if State::wants_host(tables, at) {
+                self.state.bind_host(tables, at, value.tensor()?.bytes().as_ptr().cast_mut());
+            }
+            self.host_bytes = self.host_bytes.saturating_add(value.size_bytes());
+            self.host[at] = Some(value);
+        }
+        Ok(())
+    }
+
     fn host_value(&self, v: ValueId) -> Option<&Value> {
         self.host[self.plan.tables.host(v)?].as_ref()
     }
 
+    /// A compiled kernel on the bytes of the call's values.
+    fn library(&mut self, l: &LibraryStep, env: &Env) -> Result<()> {
+        let plan = self.plan;
+        let node = &plan.graph.nodes[l.node];
+        let mut operands = Vec::with_capacity(node.inputs.len());
+        for v in &node.inputs {
+            operands.push(v.map(|v| Ok::<_, Error>((self.pointer(v)?, self.len_bytes(v)?))).transpose()?);
+        }
+        // SAFETY: each value has memory of its length (Plan::place, or the tensor that it is), which nothing writes while
+        // the kernel runs: results lie apart from operands that live with them (checked in Plan::place).
+        let slice = |(at, len): (*mut u8, usize)| unsafe { std::slice::from_raw_parts(at.cast_const(), len) };
+        let x: Vec<Option<&[u8]>> = operands.into_iter().map(|o| o.map(slice)).collect();
+        let at = |e: Error| e.of_op(node.op.def().name).at(plan.graph.describe_with_types(l.node));
+        if l.found {
+            let found = l.kernel.find(&x, env.limits.value_bytes).map_err(at)?;
+            for (v, f) in node.outputs.iter().zip(found) {
+                if let Some(v) = v {
+                    self.made(*v, Tensor::from_aligned(f.dtype, &f.shape, f.bytes)?.into())?;
+                }
+            }
+            let bytes = plan.memory_bytes(self.shared).saturating_add(self.host_bytes);
+            return env.check_memory(bytes).map_err(|e| e.at(plan.graph.describe(l.node)));
+        }
+        let mut y = Vec::with_capacity(node.outputs.len());
+        for v in node.defs() {
+            let (at, len) = (self.pointer(v)?, self.len_bytes(v)?);
+            // SAFETY: as above; each result has memory of its own.
+            y.push(unsafe { std::slice::from_raw_parts_mut(at, len) });
+        }
+        l.kernel.run(&x, &mut y, &self.shared.pool).map_err(at)
+    }
+
+    fn len_bytes(&self, v: ValueId) -> Result<usize> {
+        let (dtype, shape) = self.concrete(v)?;
+        Ok(egret_ir::tensor::len_elems(&shape)? * dtype.size_bytes())
+    }
+
+    /// First byte of a value.
+    fn pointer(&mut self, v: ValueId) -> Result<*mut u8> {
+        let root = self.plan.root(v);
+        Ok(match &self.plan.places[root.index()] {
+            Place::Const(t) => t.bytes().as_ptr().cast_mut(),
+            Place::Arg(i) => self.args[*i].tensor()?.bytes().as_ptr().cast_mut(),
+            Place::Arena(at) => self.state.first(*at),
+            Place::Result(r) => match &mut self.results[*r] {
+                Some(b) => b.as_mut_slice().as_mut_ptr(),
+                None => return Err(Error::bug("a result was handed over too early")),
+            },
+            Place::Host => match self.host_value(root) {
+                Some(value) => value.tensor()?.bytes().as_ptr().cast_mut(),
+                None => return Err(Error::bug("a host value is not there yet")),
+            },
+            Place::Nowhere | Place::Alias(_) => {
+                return Err(Error::bug(format!("value \"{}\" is read and never made", self.plan.graph.value(v).name)));
+            }
+        })
+    }
+
     fn kernel(&mut self, step: usize, k: &KernelStep) -> Result<()> {
-        for (v, extent, n) in &k.checks {
-            self.check_indices(*v, *extent).map_err(|e| e.at(self.plan.graph.describe_with_types(*n)))?;
+        for (v, range, n) in &k.checks {
+            self.check_indices(*v, range).map_err(|e| e.at(self.plan.graph.describe_with_types(*n)))?;
         }
         let call = self.plan.tables.call(step).ok_or_else(|| Error::bug("a kernel without a table"))?;
         if let Code::Recorded(kernel) = &k.code {
@@ -253,8 +320,8 @@ impl<'a> Run<'a> {
         Ok(())
     }
 
-    /// Elements of `v` lie in `-extent..extent`.
-    fn check_indices(&self, v: ValueId, extent: usize) -> Result<()> {
+    /// Elements of `v` lie in `range`.
+    fn check_indices(&self, v: ValueId, range: &IndexRange) -> Result<()> {
         let root = self.plan.root(v);
         let (dtype, shape) = self.concrete(v)?;
         let len = egret_ir::tensor::len_elems(&shape)? * dtype.size_bytes();
@@ -269,18 +336,13 @@ impl<'a> Run<'a> {
             },
             Place::Nowhere | Place::Alias(_) => &[],
         };
-        let n = extent as i64;
         let wrong = match dtype {
-            DType::I64 => {
-                bytes.as_chunks::<8>().0.iter().map(|&b| i64::from_le_bytes(b)).find(|i| !(-n..n).contains(i))
-            }
-            DType::I32 => {
-                bytes.as_chunks::<4>().0.iter().map(|&b| i32::from_le_bytes(b).into()).find(|i| !(-n..n).contains(i))
-            }
+            DType::I64 => range.wrong(bytes.as_chunks::<8>().0.iter().map(|&b| i64::from_le_bytes(b))),
+            DType::I32 => range.wrong(bytes.as_chunks::<4>().0.iter().map(|&b| i32::from_le_bytes(b).into())),
             _ => return Err(Error::bug(format!("indices of type {dtype}"))),
         };
         match wrong {
-            Some(i) => Err(Error::invalid(format!("index {i} is outside -{n}..{n}"))),
+            Some((i, range)) => Err(Error::invalid(format!("index {i} is outside {}..{}", range.start, range.end))),
             None => Ok(()),
         }
     }

@@ -196,6 +196,11 @@ impl State {
         !tables.hosts[host].is_empty()
     }
 
+    /// The arena's byte at `at`.
+    pub(crate) fn first(&mut self, at: usize) -> *mut u8 {
+        self.arena_base.wrapping_add(at)
+    }
+
     /// `len` bytes of the arena.
     pub(crate) fn bytes(&self, at: usize, len: usize) -> &[u8] {
         assert!(at + len <= self.arena.len(), "a place inside the arena");

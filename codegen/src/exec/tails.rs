@@ -126,14 +126,15 @@ fn candidate(
     let (whole, external, results) = composed(calls, graph)?;
     let &[(out, _, _)] = results.as_slice() else { return None };
     let mut found: Vec<(usize, usize)> =
-        external.iter().enumerate().filter_map(|(i, (v, _))| Some((product(*v)?, i))).collect();
+        external.iter().enumerate().filter_map(|(i, e)| Some((product(e.0.value()?)?, i))).collect();
     found.sort_unstable();
     found.into_iter().rev().find_map(|(kernel_at, input)| {
         let pointwise = Pointwise::new(&whole, input)?;
-        let operands = pointwise.operands.iter().map(|(i, strides)| (external[*i].0, strides.clone())).collect();
+        let operands: Option<Vec<_>> =
+            pointwise.operands.iter().map(|(i, strides)| Some((external[*i].0.value()?, strides.clone()))).collect();
         let shape = whole.inputs[input].shape.clone();
         let nodes = calls.iter().map(|c| c.node).collect();
         let key = shared.kernels.fingerprint(&(&whole, input));
-        Some((external[input].0, kernel_at, Tail { pointwise, operands, shape, out, nodes, key }))
+        Some((external[input].0.value()?, kernel_at, Tail { pointwise, operands: operands?, shape, out, nodes, key }))
     })
 }

@@ -6,7 +6,7 @@ use egret_ir::plan::{Buffer, Placement};
 use egret_ir::{DType, Dim, GraphBuilder, Tensor, attrs};
 
 /// Leaves graphs as they are and shares no memory.
-struct Plain;
+pub(crate) struct Plain;
 
 impl Planner for Plain {
     fn optimise(&self, mut graph: Graph) -> Result<Graph> {

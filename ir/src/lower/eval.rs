@@ -3,7 +3,7 @@
 //! It stands between an operator's `eval` and machine code: where it differs from `eval` the lowering is wrong, where
 //! machine code differs from it the kernel or the emitter is.
 
-use super::{Conv, LowerCx, Lowering, MatMul};
+use super::{Conv, LowerCx, Lowering, MatMul, Operand};
 use crate::dtype::DType;
 use crate::error::{Error, Result};
 use crate::loops::interp;
@@ -44,7 +44,11 @@ impl Lowering {
             Lowering::View => Ok(Some(vec![operand(0)?.reshaped(shape)?])),
             Lowering::Compute(c) => {
                 c.compute.check().map_err(|e| Error::bug(e.to_string()))?;
-                let inputs = c.operands.iter().map(|&i| Ok(operand(i)?.bytes())).collect::<Result<Vec<_>>>()?;
+                let bytes = |o| match o {
+                    &Operand::Input(i) => Ok(operand(i)?.bytes()),
+                    Operand::Table(numbers) => Ok(numbers.bytes()),
+                };
+                let inputs = c.operands.iter().map(bytes).collect::<Result<Vec<_>>>()?;
                 let results = interp::eval(&c.compute, &inputs).map_err(|e| Error::bug(e.to_string()))?;
                 let descs = c.compute.output_descs().zip(&cx.outputs).zip(results);
                 let made = descs.map(|((desc, (dtype, shape)), bytes)| {

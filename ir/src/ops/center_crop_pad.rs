@@ -6,6 +6,7 @@
 //! Where the difference is odd the extra entry is cut or filled at the end. ONNX `CenterCropPad`: opset 18.
 
 use super::common::*;
+use super::lowering::Loops;
 use super::move_common::*;
 use crate::error::Result;
 use crate::eval::EvalCx;
@@ -67,6 +68,27 @@ impl Op for CenterCropPad {
         })?;
         cx.push(y);
         Ok(())
+    }
+
+    fn lower(&self, cx: &LowerCx<'_>) -> Result<Lowering> {
+        let (dtype, shape) = cx.outputs[0].clone();
+        let from = cx.shape(0).to_vec();
+        if from.contains(&0) {
+            return Ok(Lowering::Host);
+        }
+        let mut l = Loops::new(cx);
+        let x = l.x(0);
+        l.result(|c, i| {
+            let index: Vec<_> = i
+                .iter()
+                .zip(shape.iter().zip(&from))
+                .map(|(&i, (&to, &from))| {
+                    c.affine(i, 1, if from >= to { (from - to) as i64 / 2 } else { -((to - from) as i64 / 2) })
+                })
+                .collect();
+            let zero = c.zero(dtype);
+            c.load_padded(x, &index, zero)
+        })
     }
 
     fn facts(&self) -> Facts {

@@ -7,6 +7,7 @@
 //! ONNX `ConstantOfShape`: opset 9, 20, 21, 23, 24, 25 (types).
 
 use super::common::*;
+use super::lowering::Loops;
 use super::move_common::*;
 use crate::dtype::DType;
 use crate::error::Result;
@@ -58,6 +59,21 @@ impl Op for ConstantOfShape {
         };
         cx.push(y);
         Ok(())
+    }
+
+    fn lower(&self, cx: &LowerCx<'_>) -> Result<Lowering> {
+        let (dtype, _) = cx.outputs[0];
+        let value = match &self.value {
+            None => None,
+            Some(v) if dtype.is_float() => Some(Err(v.floats()?[0])),
+            Some(v) if dtype.is_int() || dtype == DType::Bool => Some(Ok(v.ints()?[0])),
+            Some(_) => return Ok(Lowering::Host),
+        };
+        Loops::new(cx).result(|c, _| match value {
+            None => c.zero(dtype),
+            Some(Err(v)) => c.float(dtype, v),
+            Some(Ok(v)) => c.int(dtype, v as i64),
+        })
     }
 
     fn facts(&self) -> Facts {

@@ -7,7 +7,7 @@
 //! Integers wrap. ONNX `CumProd`: opset 26.
 
 use super::common::*;
-use super::scan_common::{cumulate, cumulate_rule};
+use super::scan_common::{cumulate, cumulate_lowering, cumulate_rule};
 use crate::error::Result;
 use crate::eval::EvalCx;
 use crate::rule::{RuleCx, RuleResult};
@@ -31,6 +31,10 @@ impl Op for CumProd {
 
     fn eval(&self, cx: &mut EvalCx<'_>) -> Result<()> {
         cumulate(cx, self.exclusive, self.reverse, (1.0, |a, b| a * b), (1, |a, b| a.wrapping_mul(b)))
+    }
+
+    fn lower(&self, cx: &LowerCx<'_>) -> Result<Lowering> {
+        cumulate_lowering(cx, self.exclusive, self.reverse, true)
     }
 }
 

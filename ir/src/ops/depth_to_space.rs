@@ -9,6 +9,7 @@
 //! ONNX `DepthToSpace`: opset 1, 11 (`mode`), 13, 28 (types).
 
 use super::common::*;
+use super::lowering;
 use crate::error::{Error, Result};
 use crate::eval::EvalCx;
 use crate::rule::{RuleCx, RuleResult};
@@ -61,6 +62,26 @@ impl Op for DepthToSpace {
             Ok(())
         })?;
         super::move_common::take_result(cx, from)
+    }
+
+    fn lower(&self, cx: &LowerCx<'_>) -> Result<Lowering> {
+        let (b, c_out) = (block(&self.blocksize)? as i64, cx.outputs[0].1[1] as i64);
+        lowering::moved(cx, |c, at| {
+            let by = c.idx(b);
+            let [(row, i), (col, j)] = [at[2], at[3]].map(|t| (c.floor_div(t, by), c.floor_mod(t, by)));
+            let inside = {
+                let i = c.affine(i, b, 0);
+                c.add(i, j)
+            };
+            let channel = if self.mode == "DCR" {
+                let first = c.affine(inside, c_out, 0);
+                c.add(first, at[1])
+            } else {
+                let first = c.affine(at[1], b * b, 0);
+                c.add(first, inside)
+            };
+            vec![at[0], channel, row, col]
+        })
     }
 
     fn facts(&self) -> Facts {

@@ -17,6 +17,7 @@ use super::lanes::offsets;
 use super::signal_common::{dft, scalar, scalar_int};
 use crate::error::Result;
 use crate::eval::EvalCx;
+use crate::library::{self, Library, Lines};
 use crate::rule::{RuleCx, RuleResult};
 use crate::tensor::{Tensor, strides};
 
@@ -107,6 +108,46 @@ impl Op for Dft {
         }
         cx.push(Tensor::from_floats(dtype, &shape, y));
         Ok(())
+    }
+
+    fn lower(&self, cx: &LowerCx<'_>) -> Result<Lowering> {
+        let (dtype, shape) = cx.outputs[0].clone();
+        let x = cx.shape(0);
+        let r = x.len();
+        let known = |i: usize| cx.constant(i).map(scalar).transpose();
+        let axis = match (cx.has(2), known(2)?) {
+            (false, _) => -2,
+            (true, Some(axis)) => axis,
+            (true, None) => return Ok(Lowering::Host),
+        };
+        let axis = normal_axis(axis, r);
+        let parts = x[r - 1];
+        // The length is the result's extent, or twice that of half a spectrum, to which it adds one bit.
+        let len = match (cx.has(1), known(1)?) {
+            (true, Some(n)) => n as usize,
+            (true, None) if self.onesided && !self.inverse => return Ok(Lowering::Host),
+            (false, _) if self.onesided && !self.inverse => x[axis],
+            _ => shape[axis],
+        };
+        if !library::is_real(dtype) || len == 0 {
+            return Ok(Lowering::Host);
+        }
+        let (outer, inner) = (x[..axis].iter().product::<usize>(), x[axis + 1..r - 1].iter().product::<usize>());
+        Ok(Lowering::Library(Library::Fourier(library::Fourier {
+            dtype,
+            outer,
+            group: outer.max(1),
+            group_stride: 0,
+            inner,
+            from: Lines { outer: x[axis] * inner * parts, inner: parts, step: inner * parts },
+            extent: x[axis],
+            complex: parts == 2,
+            len,
+            bins: shape[axis],
+            inverse: self.inverse,
+            symmetric: self.onesided && self.inverse,
+            windowed: false,
+        })))
     }
 }
 

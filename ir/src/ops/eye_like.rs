@@ -6,6 +6,7 @@
 //! ONNX `EyeLike`: opset 9, 22 (bfloat16).
 
 use super::common::*;
+use super::lowering::Loops;
 use crate::dtype::DType;
 use crate::error::Result;
 use crate::eval::EvalCx;
@@ -40,6 +41,16 @@ impl Op for EyeLike {
         let on = (0..shape[0]).flat_map(|i| (0..cols).map(move |j| i128::from(j as i128 == i as i128 + k)));
         cx.push(Tensor::from_ints(dtype, &shape, on));
         Ok(())
+    }
+
+    fn lower(&self, cx: &LowerCx<'_>) -> Result<Lowering> {
+        let (dtype, k) = (cx.outputs[0].0, self.k.clamp(-(1 << 50), 1 << 50));
+        Loops::new(cx).result(|c, i| {
+            let diagonal = c.affine(i[0], 1, k);
+            let hit = c.eq(i[1], diagonal);
+            let (on, off) = (c.one(dtype), c.zero(dtype));
+            c.select(hit, on, off)
+        })
     }
 
     fn facts(&self) -> Facts {

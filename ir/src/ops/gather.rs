@@ -11,6 +11,7 @@ use super::lowering::Loops;
 use super::move_common::*;
 use crate::error::Result;
 use crate::eval::EvalCx;
+use crate::lower::IndexRange;
 use crate::rule::{RuleCx, RuleResult};
 
 attributes! {
@@ -60,7 +61,7 @@ impl Op for Gather {
         }
         let mut l = Loops::new(cx);
         let (x, at) = (l.x(0), l.x(1));
-        l.check_index(1, data[axis]);
+        l.check_index(1, IndexRange::axes(&data[axis..=axis]));
         l.result(|c, i| {
             let picked = c.load(at, &i[axis..axis + n_index]);
             let mut index = i[..axis].to_vec();

@@ -7,9 +7,11 @@
 //! The result has `indices`' shape. Negative indices count from the end. ONNX `GatherElements`: opset 11, 13 (types).
 
 use super::common::*;
+use super::lowering::Loops;
 use super::move_common::*;
 use crate::error::Result;
 use crate::eval::EvalCx;
+use crate::lower::IndexRange;
 use crate::rule::{RuleCx, RuleResult};
 use crate::tensor::Tensor;
 use crate::tensor::strides;
@@ -67,6 +69,22 @@ impl Op for GatherElements {
             Ok(())
         })?;
         take_result(cx, positions)
+    }
+
+    fn lower(&self, cx: &LowerCx<'_>) -> Result<Lowering> {
+        let (data, axis) = (cx.shape(0).to_vec(), normal_axis(self.axis, cx.shape(0).len()));
+        if data.contains(&0) {
+            return Ok(Lowering::Host);
+        }
+        let mut l = Loops::new(cx);
+        let (x, at) = (l.x(0), l.x(1));
+        l.check_index(1, IndexRange::axes(&data[axis..=axis]));
+        l.result(|c, i| {
+            let picked = c.load(at, i);
+            let mut index = i.to_vec();
+            index[axis] = c.index_from_data(picked, data[axis]);
+            c.load(x, &index)
+        })
     }
 
     fn facts(&self) -> Facts {

@@ -7,10 +7,12 @@
 //! ONNX `GatherND`: opset 11, 12 (`batch_dims`), 13 (types).
 
 use super::common::*;
+use super::lowering::Loops;
 use super::move_common::*;
 use crate::dtype::DType;
 use crate::error::Result;
 use crate::eval::EvalCx;
+use crate::lower::IndexRange;
 use crate::rule::{RuleCx, RuleResult};
 
 attributes! {
@@ -66,6 +68,29 @@ impl Op for GatherNd {
             positions.extend(start..start + inner);
         }
         take_result(cx, positions)
+    }
+
+    fn lower(&self, cx: &LowerCx<'_>) -> Result<Lowering> {
+        let (data, tuples) = (cx.shape(0).to_vec(), cx.shape(1).to_vec());
+        let (b, q) = (self.batch_dims as usize, tuples.len());
+        let k = tuples[q - 1];
+        if data.contains(&0) {
+            return Ok(Lowering::Host);
+        }
+        let mut l = Loops::new(cx);
+        let (x, at) = (l.x(0), l.x(1));
+        l.check_index(1, IndexRange::axes(&data[b..b + k]));
+        l.result(|c, i| {
+            let mut index = i[..b].to_vec();
+            for a in 0..k {
+                let mut tuple = i[..q - 1].to_vec();
+                tuple.push(c.idx(a as i64));
+                let picked = c.load(at, &tuple);
+                index.push(c.index_from_data(picked, data[b + a]));
+            }
+            index.extend_from_slice(&i[q - 1..]);
+            c.load(x, &index)
+        })
     }
 
     fn facts(&self) -> Facts {

@@ -11,6 +11,7 @@
 
 use super::common::*;
 use super::lanes::moments;
+use super::lowering::{self, BinOp};
 use super::window::number;
 use crate::error::{Error, Result};
 use crate::eval::EvalCx;
@@ -67,6 +68,34 @@ impl Op for GroupNormalization {
         }
         cx.push(Tensor::from_floats(x.dtype(), x.shape(), v));
         Ok(())
+    }
+
+    fn lower(&self, cx: &LowerCx<'_>) -> Result<Lowering> {
+        let shape = cx.shape(0).to_vec();
+        let groups = number(&self.num_groups)?;
+        let each = shape[1] / groups;
+        let mut cols = vec![each];
+        cols.extend_from_slice(&shape[2..]);
+        lowering::normalisation(
+            cx,
+            (&[shape[0], groups], &cols),
+            |c, row, col| {
+                let first = c.affine(row[1], each as i64, 0);
+                let mut index = vec![row[0], c.add(first, col[0])];
+                index.extend_from_slice(&col[1..]);
+                index
+            },
+            |c, i| {
+                let by = c.idx(each.max(1) as i64);
+                vec![i[0], c.floor_div(i[1], by)]
+            },
+            |c, var| {
+                let v = c.bin_const(BinOp::Add, var, self.epsilon.into());
+                let root = c.sqrt(v);
+                c.recip(root)
+            },
+            true,
+        )
     }
 }
 

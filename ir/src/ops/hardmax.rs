@@ -7,6 +7,8 @@
 
 use super::common::*;
 use super::lanes::eval_lane;
+use super::lowering::{self, Loops, ReduceOp};
+use crate::dtype::DType;
 use crate::error::Result;
 use crate::eval::EvalCx;
 use crate::rule::{RuleCx, RuleResult};
@@ -31,6 +33,22 @@ impl Op for Hardmax {
 
     fn eval(&self, cx: &mut EvalCx<'_>) -> Result<()> {
         eval_lane(cx, self.axis, hardmax)
+    }
+
+    fn lower(&self, cx: &LowerCx<'_>) -> Result<Lowering> {
+        let (dtype, shape) = cx.outputs[0].clone();
+        let axis = normal_axis(self.axis, shape.len());
+        let mut l = Loops::new(cx);
+        let x = l.x(0);
+        let best = l.c.compute(DType::I64, &lowering::without(&shape, axis), |c, i| {
+            c.reduce(ReduceOp::ArgMax { last: false }, &[shape[axis]], |c, r| c.load(x, &lowering::with(i, axis, r[0])))
+        });
+        l.result(|c, i| {
+            let at = c.load(best, &lowering::without(i, axis));
+            let hit = c.eq(at, i[axis]);
+            let (on, off) = (c.one(dtype), c.zero(dtype));
+            c.select(hit, on, off)
+        })
     }
 
     fn facts(&self) -> Facts {

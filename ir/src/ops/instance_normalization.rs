@@ -10,6 +10,7 @@
 
 use super::common::*;
 use super::lanes::{lanes, moments};
+use super::lowering::{self, BinOp};
 use crate::error::Result;
 use crate::eval::EvalCx;
 use crate::rule::{RuleCx, RuleResult};
@@ -54,6 +55,22 @@ impl Op for InstanceNormalization {
         }
         cx.push(Tensor::from_floats(x.dtype(), x.shape(), v));
         Ok(())
+    }
+
+    fn lower(&self, cx: &LowerCx<'_>) -> Result<Lowering> {
+        let shape = cx.shape(0).to_vec();
+        lowering::normalisation(
+            cx,
+            (&shape[..2], &shape[2..]),
+            |_, row, col| [row, col].concat(),
+            |_, i| i[..2].to_vec(),
+            |c, var| {
+                let v = c.bin_const(BinOp::Add, var, self.epsilon.into());
+                let root = c.sqrt(v);
+                c.recip(root)
+            },
+            true,
+        )
     }
 }
 

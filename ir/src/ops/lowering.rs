@@ -4,7 +4,8 @@ use super::window::Fixed;
 use crate::dtype::DType;
 use crate::error::{Error, Result};
 use crate::loops::LoopError;
-use crate::lower::{Computation, IndexCheck, LowerCx, Lowering};
+use crate::lower::{Computation, IndexCheck, IndexRange, LowerCx, Lowering, Operand};
+use crate::tensor::Tensor;
 
 pub use crate::loops::{BinOp, ComputeBuilder, ExprId, ReduceOp, TensorId};
 
@@ -13,7 +14,7 @@ pub struct Loops<'a, 'b> {
     /// The expressions.
     pub c: ComputeBuilder,
     cx: &'a LowerCx<'b>,
-    operands: Vec<usize>,
+    operands: Vec<Operand>,
     checks: Vec<IndexCheck>,
     tensors: Vec<TensorId>,
 }
@@ -26,18 +27,26 @@ impl<'a, 'b> Loops<'a, 'b> {
 
     /// Operand `i` as a tensor.
     pub fn x(&mut self, i: usize) -> TensorId {
-        if let Some(at) = self.operands.iter().position(|&o| o == i) {
+        if let Some(at) = self.operands.iter().position(|o| matches!(o, Operand::Input(k) if *k == i)) {
             return self.tensors[at];
         }
         let t = self.c.input(self.cx.dtype(i), self.cx.shape(i));
-        self.operands.push(i);
+        self.operands.push(Operand::Input(i));
         self.tensors.push(t);
         t
     }
 
-    /// Elements of operand `i` index an axis of `extent`: outside `-extent..extent` is an error of the run.
-    pub fn check_index(&mut self, i: usize, extent: usize) {
-        self.checks.push(IndexCheck { operand: i, extent });
+    /// Numbers that are known now, as a tensor.
+    pub fn table(&mut self, numbers: Tensor) -> TensorId {
+        let t = self.c.input(numbers.dtype(), numbers.shape());
+        self.operands.push(Operand::Table(numbers));
+        self.tensors.push(t);
+        t
+    }
+
+    /// Elements of operand `i` must lie in `range`; others are an error of the run.
+    pub fn check_index(&mut self, i: usize, range: IndexRange) {
+        self.checks.push(IndexCheck { operand: i, range });
     }
 
     /// Result 0 element by element.
@@ -177,6 +186,76 @@ pub fn reduce_axes(cx: &LowerCx<'_>, noop: bool) -> Result<Option<Vec<usize>>> {
         (false, _) => Some(axes),
         (true, true) => None,
         (true, false) => Some((0..rank).collect()),
+    })
+}
+
+/// The type in which values of `dtype` are summed and divided.
+pub fn wide(dtype: DType) -> DType {
+    if dtype == DType::F64 { DType::F64 } else { DType::F32 }
+}
+
+/// `list` without the entry at `axis`.
+pub fn without<T: Copy>(list: &[T], axis: usize) -> Vec<T> {
+    list.iter().enumerate().filter(|&(a, _)| a != axis).map(|(_, &v)| v).collect()
+}
+
+/// `list` with `entry` put in at `axis`.
+pub fn with<T: Copy>(list: &[T], axis: usize, entry: T) -> Vec<T> {
+    let mut out = list.to_vec();
+    out.insert(axis, entry);
+    out
+}
+
+/// `y = (x - mean) * factor(var)`, with `affine` times operand 1 plus operand 2 of axis 1. Mean and variance are taken
+/// over groups: `extents` are those of the groups and of the cells of one, `cell(group, cell)` is a cell's index in `x`
+/// and `group(index)` the group of an index.
+pub fn normalisation(
+    cx: &LowerCx<'_>,
+    extents: (&[usize], &[usize]),
+    cell: impl Fn(&mut ComputeBuilder, &[ExprId], &[ExprId]) -> Vec<ExprId>,
+    group: impl Fn(&mut ComputeBuilder, &[ExprId]) -> Vec<ExprId>,
+    factor: impl Fn(&mut ComputeBuilder, ExprId) -> ExprId,
+    affine: bool,
+) -> Result<Lowering> {
+    let dtype = cx.outputs[0].0;
+    let wide = wide(dtype);
+    let (groups, cells) = extents;
+    let n: usize = cells.iter().product();
+    let mut l = Loops::new(cx);
+    let x = l.x(0);
+    let terms = affine.then(|| (l.x(1), l.x(2)));
+    let mean = l.c.compute(wide, groups, |c, g| {
+        let sum = c.reduce(ReduceOp::Sum, cells, |c, r| {
+            let index = cell(c, g, r);
+            let v = c.load(x, &index);
+            c.cast(v, wide)
+        });
+        c.bin_const(BinOp::Mul, sum, 1.0 / n as f64)
+    });
+    let factor = l.c.compute(wide, groups, |c, g| {
+        let sum = c.reduce(ReduceOp::Sum, cells, |c, r| {
+            let index = cell(c, g, r);
+            let (v, m) = (c.load(x, &index), c.load(mean, g));
+            let v = c.cast(v, wide);
+            let d = c.sub(v, m);
+            c.mul(d, d)
+        });
+        let var = c.bin_const(BinOp::Mul, sum, 1.0 / n as f64);
+        factor(c, var)
+    });
+    l.result(|c, i| {
+        let g = group(c, i);
+        let (v, m, f) = (c.load(x, i), c.load(mean, &g), c.load(factor, &g));
+        let v = c.cast(v, wide);
+        let d = c.sub(v, m);
+        let mut y = c.mul(d, f);
+        if let Some((scale, bias)) = terms {
+            let (s, b) = (c.load(scale, &i[1..2]), c.load(bias, &i[1..2]));
+            let (s, b) = (c.cast(s, wide), c.cast(b, wide));
+            y = c.mul(y, s);
+            y = c.add(y, b);
+        }
+        c.cast(y, dtype)
     })
 }
 

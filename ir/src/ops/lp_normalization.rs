@@ -8,6 +8,7 @@
 
 use super::common::*;
 use super::lanes::eval_lane;
+use super::lowering::{self, Loops, ReduceOp};
 use super::pool_common::lp_norm;
 use crate::error::Result;
 use crate::eval::EvalCx;
@@ -38,6 +39,31 @@ impl Op for LpNormalization {
         eval_lane(cx, self.axis, |v| {
             let norm = lp_norm(v, self.p);
             v.iter_mut().for_each(|x| *x = if norm == 0.0 { 0.0 } else { *x / norm });
+        })
+    }
+
+    fn lower(&self, cx: &LowerCx<'_>) -> Result<Lowering> {
+        let (dtype, shape) = cx.outputs[0].clone();
+        let wide = lowering::wide(dtype);
+        let axis = normal_axis(self.axis, shape.len());
+        let rows = lowering::without(&shape, axis);
+        let mut l = Loops::new(cx);
+        let x = l.x(0);
+        let norm = l.c.compute(wide, &rows, |c, i| {
+            let sum = c.reduce(ReduceOp::Sum, &[shape[axis]], |c, r| {
+                let v = c.load(x, &lowering::with(i, axis, r[0]));
+                let v = c.cast(v, wide);
+                if self.p == 1 { c.abs(v) } else { c.mul(v, v) }
+            });
+            if self.p == 1 { sum } else { c.sqrt(sum) }
+        });
+        l.result(|c, i| {
+            let (v, n) = (c.load(x, i), c.load(norm, &lowering::without(i, axis)));
+            let v = c.cast(v, wide);
+            let zero = c.zero(wide);
+            let (none, y) = (c.eq(n, zero), c.div(v, n));
+            let y = c.select(none, zero, y);
+            c.cast(y, dtype)
         })
     }
 }

@@ -9,6 +9,7 @@
 
 use super::common::*;
 use super::lanes::eval_lane;
+use super::lowering::{self, BinOp, Loops, ReduceOp};
 use crate::error::Result;
 use crate::eval::EvalCx;
 use crate::rule::{RuleCx, RuleResult};
@@ -49,6 +50,54 @@ impl Op for Lrn {
                 let sum: f64 = near.iter().map(|x| x * x).sum();
                 *y /= (f64::from(self.bias) + factor * sum).powf(f64::from(self.beta));
             }
+        })
+    }
+
+    fn lower(&self, cx: &LowerCx<'_>) -> Result<Lowering> {
+        let (dtype, shape) = cx.outputs[0].clone();
+        let wide = lowering::wide(dtype);
+        let (before, size) = ((self.size - 1) / 2, self.size.min(2 * shape[1] as i64 + 1));
+        // A window that reaches past both ends is the whole axis, from wherever it starts.
+        let before = if self.size > size { shape[1] as i64 } else { before };
+        let (beta, bias) = (f64::from(self.beta), f64::from(self.bias));
+        let positive = self.alpha >= 0.0 && self.bias > 0.0;
+        let mut l = Loops::new(cx);
+        let x = l.x(0);
+        let sum = l.c.compute(wide, &shape, |c, i| {
+            c.reduce(ReduceOp::Sum, &[size as usize], |c, r| {
+                let near = c.affine(r[0], 1, -before);
+                let mut index = i.to_vec();
+                index[1] = c.add(i[1], near);
+                let zero = c.zero(dtype);
+                let v = c.load_padded(x, &index, zero);
+                let v = c.cast(v, wide);
+                c.mul(v, v)
+            })
+        });
+        l.result(|c, i| {
+            let s = c.load(sum, i);
+            let s = c.bin_const(BinOp::Mul, s, f64::from(self.alpha) / self.size as f64);
+            let s = c.bin_const(BinOp::Add, s, bias);
+            // The usual exponents take roots; the logarithm of a positive number is cheaper than a general power.
+            let divisor = if beta == 0.5 {
+                c.sqrt(s)
+            } else if beta == 0.75 {
+                let root = c.sqrt(s);
+                let fourth = c.sqrt(root);
+                c.mul(root, fourth)
+            } else if beta == 1.0 {
+                s
+            } else if positive {
+                let log = c.log(s);
+                let log = c.bin_const(BinOp::Mul, log, beta);
+                c.exp(log)
+            } else {
+                c.bin_const(BinOp::Pow, s, beta)
+            };
+            let v = c.load(x, i);
+            let v = c.cast(v, wide);
+            let y = c.div(v, divisor);
+            c.cast(y, dtype)
         })
     }
 }

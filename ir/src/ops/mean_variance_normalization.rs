@@ -6,7 +6,8 @@
 //! ONNX `MeanVarianceNormalization`: opset 9, 13; the constant is that of ONNX's definition as a function.
 
 use super::common::*;
-use super::lanes::{map_lanes, moments};
+use super::lanes::{map_lanes, moments, other_axes};
+use super::lowering::{self, BinOp};
 use crate::error::Result;
 use crate::eval::EvalCx;
 use crate::rule::{RuleCx, RuleResult};
@@ -41,6 +42,32 @@ impl Op for MeanVarianceNormalization {
         })?;
         cx.push(y);
         Ok(())
+    }
+
+    fn lower(&self, cx: &LowerCx<'_>) -> Result<Lowering> {
+        let shape = cx.shape(0).to_vec();
+        let mut axes: Vec<usize> = self.axes.iter().map(|&a| normal_axis(a, shape.len())).collect();
+        if axes.is_empty() {
+            axes = (0..shape.len()).collect();
+        }
+        let kept = other_axes(shape.len(), &axes);
+        let extents = |of: &[usize]| of.iter().map(|&a| shape[a]).collect::<Vec<_>>();
+        lowering::normalisation(
+            cx,
+            (&extents(&kept), &extents(&axes)),
+            |c, row, col| {
+                let mut index = vec![c.idx(0); shape.len()];
+                kept.iter().zip(row).chain(axes.iter().zip(col)).for_each(|(&a, &i)| index[a] = i);
+                index
+            },
+            |_, i| kept.iter().map(|&a| i[a]).collect(),
+            |c, var| {
+                let root = c.sqrt(var);
+                let root = c.bin_const(BinOp::Add, root, 1e-9);
+                c.recip(root)
+            },
+            false,
+        )
     }
 }
 

@@ -14,6 +14,7 @@ use super::common::*;
 use crate::dtype::DType;
 use crate::error::{Error, Result};
 use crate::eval::EvalCx;
+use crate::library::Library;
 use crate::rule::{RuleCx, RuleResult};
 use crate::tensor::Tensor;
 
@@ -109,6 +110,17 @@ impl Op for NonMaxSuppression {
         }
         cx.push(Tensor::from_slice(&[y.len() / 3, 3], &y));
         Ok(())
+    }
+
+    fn lower_found(&self, cx: &LowerCx<'_>) -> Result<Option<Library>> {
+        let scores = cx.shape(1);
+        let fits = scores[2] <= u32::MAX as usize;
+        Ok(fits.then_some(Library::NonMaxSuppression {
+            batches: scores[0],
+            classes: scores[1],
+            boxes: scores[2],
+            centered: self.center_point_box,
+        }))
     }
 }
 

@@ -9,6 +9,7 @@ use super::move_common::*;
 use crate::dtype::DType;
 use crate::error::Result;
 use crate::eval::EvalCx;
+use crate::library::{self, Library};
 use crate::rule::{RuleCx, RuleResult};
 use crate::tensor::Tensor;
 
@@ -48,6 +49,11 @@ impl Op for NonZero {
         })?;
         cx.push(Tensor::from_slice(&[x.rank(), n], &y));
         Ok(())
+    }
+
+    fn lower_found(&self, cx: &LowerCx<'_>) -> Result<Option<Library>> {
+        let dtype = cx.dtype(0);
+        Ok(library::is_number(dtype).then(|| Library::NonZero { dtype, shape: cx.shape(0).to_vec() }))
     }
 
     fn facts(&self) -> Facts {

@@ -9,7 +9,9 @@
 //! ONNX `OneHot`: opset 9, 11 (negative indices), 28 (types).
 
 use super::common::*;
+use super::lowering::Loops;
 use super::move_common::*;
+use crate::dtype::DType;
 use crate::error::Result;
 use crate::eval::EvalCx;
 use crate::rule::{RuleCx, RuleResult};
@@ -70,6 +72,31 @@ impl Op for OneHot {
         let y = cx.tensor(2)?.take(&shape, from)?;
         cx.push(y);
         Ok(())
+    }
+
+    fn lower(&self, cx: &LowerCx<'_>) -> Result<Lowering> {
+        let shape = &cx.outputs[0].1;
+        let axis = normal_axis(self.axis, shape.len());
+        let depth = shape[axis] as i64;
+        // An unsigned index beyond i64 would wrap to one that counts from the end.
+        if cx.dtype(0) == DType::U64 {
+            return Ok(Lowering::Host);
+        }
+        let mut l = Loops::new(cx);
+        let (at, values) = (l.x(0), l.x(2));
+        l.result(|c, i| {
+            let mut index = i.to_vec();
+            let here = index.remove(axis);
+            let v = c.load(at, &index);
+            let v = c.cast(v, DType::I64);
+            let (zero, n) = (c.idx(0), c.idx(depth));
+            let (negative, from_end) = (c.lt(v, zero), c.add(v, n));
+            let v = c.select(negative, from_end, v);
+            let hit = c.eq(v, here);
+            let (off, on) = (c.idx(0), c.idx(1));
+            let (off, on) = (c.load(values, &[off]), c.load(values, &[on]));
+            c.select(hit, on, off)
+        })
     }
 
     fn facts(&self) -> Facts {

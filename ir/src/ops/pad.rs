@@ -9,6 +9,7 @@
 //! 2 (`pads` and `value` attributes), 11 (operands), 13, 18 (`axes`), 19 (`wrap`), 21, 23, 24, 25 (types).
 
 use super::common::*;
+use super::lowering::{ComputeBuilder, ExprId, Loops};
 use super::move_common::*;
 use crate::dtype::DType;
 use crate::error::{Error, Result};
@@ -39,6 +40,31 @@ pub fn source(mode: &str, i: i64, n: i64) -> Option<i64> {
             Some(if at < n { at } else { 2 * (n - 1) - at })
         }
         _ => None,
+    }
+}
+
+impl Pad {
+    /// [`source`] as an expression, for an axis of `n` cells.
+    fn folded(&self, c: &mut ComputeBuilder, i: ExprId, n: usize) -> ExprId {
+        let (zero, cells) = (c.idx(0), n as i64);
+        match self.mode.as_str() {
+            "edge" => {
+                let (low, last) = (c.max(i, zero), c.idx(cells - 1));
+                c.min(low, last)
+            }
+            "reflect" if n == 1 => zero,
+            "reflect" => {
+                let (period, far) = (c.idx(2 * (cells - 1)), c.idx(2 * (cells - 1)));
+                let at = c.floor_mod(i, period);
+                let back = c.sub(far, at);
+                c.min(at, back)
+            }
+            "wrap" => {
+                let n = c.idx(cells);
+                c.floor_mod(i, n)
+            }
+            _ => i,
+        }
     }
 }
 
@@ -115,6 +141,42 @@ impl Op for Pad {
         })?;
         cx.push(y);
         Ok(())
+    }
+
+    fn lower(&self, cx: &LowerCx<'_>) -> Result<Lowering> {
+        let (x_shape, rank) = (cx.shape(0).to_vec(), cx.shape(0).len());
+        let Some(pads) = cx.constant(1).map(Tensor::to_i64s).transpose()? else { return Ok(Lowering::Host) };
+        let mut begins = vec![0i64; rank];
+        match (cx.has(3), cx.constant(3)) {
+            (true, None) => return Ok(Lowering::Host),
+            (true, Some(axes)) => {
+                axes.to_i64s()?.iter().zip(&pads).for_each(|(&a, &p)| begins[normal_axis(a, rank)] = p)
+            }
+            (false, _) => begins.copy_from_slice(&pads[..rank]),
+        }
+        // Nothing can be read of an empty operand: evaluation fills the result, or refuses.
+        if x_shape.contains(&0) {
+            return Ok(Lowering::Host);
+        }
+        let mut l = Loops::new(cx);
+        let x = l.x(0);
+        let fill = cx.has(2).then(|| l.x(2));
+        let at_zero = cx.shape(2).len();
+        l.result(|c, i| {
+            let moved: Vec<ExprId> = i.iter().zip(&begins).map(|(&i, &b)| c.affine(i, 1, -b)).collect();
+            if self.mode == "constant" {
+                let outside = match fill {
+                    Some(t) => {
+                        let index = vec![c.idx(0); at_zero];
+                        c.load(t, &index)
+                    }
+                    None => c.zero(cx.dtype(0)),
+                };
+                return c.load_padded(x, &moved, outside);
+            }
+            let index: Vec<ExprId> = moved.iter().enumerate().map(|(a, &m)| self.folded(c, m, x_shape[a])).collect();
+            c.load(x, &index)
+        })
     }
 
     fn facts(&self) -> Facts {

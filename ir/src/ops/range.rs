@@ -7,6 +7,7 @@
 //! for. ONNX `Range`: opset 11, 27 (`stash_type`, narrow floats).
 
 use super::common::*;
+use super::lowering::Loops;
 use super::move_common::*;
 use crate::dtype::DType;
 use crate::error::{Error, Result};
@@ -80,6 +81,26 @@ impl Op for Range {
         };
         cx.push(y);
         Ok(())
+    }
+
+    fn lower(&self, cx: &LowerCx<'_>) -> Result<Lowering> {
+        let dtype = cx.outputs[0].0;
+        let ranks = [cx.shape(0).len(), cx.shape(2).len()];
+        let mut l = Loops::new(cx);
+        let (start, delta) = (l.x(0), l.x(2));
+        // As evaluation does: integers wrap, floats are taken in f64.
+        let wide = if dtype.is_float() { DType::F64 } else { dtype };
+        l.result(|c, i| {
+            let [start, delta] = [(start, ranks[0]), (delta, ranks[1])].map(|(t, rank)| {
+                let at = vec![c.idx(0); rank];
+                let v = c.load(t, &at);
+                c.cast(v, wide)
+            });
+            let n = c.cast(i[0], wide);
+            let step = c.mul(n, delta);
+            let y = c.add(start, step);
+            c.cast(y, dtype)
+        })
     }
 
     fn facts(&self) -> Facts {

@@ -7,10 +7,12 @@
 //! A length outside `0..=time` is an error. ONNX `ReverseSequence`: opset 10, 28 (types).
 
 use super::common::*;
+use super::lowering::Loops;
 use super::move_common::*;
 use crate::dtype::DType;
 use crate::error::{Error, Result};
 use crate::eval::EvalCx;
+use crate::lower::IndexRange;
 use crate::rule::{RuleCx, RuleResult};
 
 attributes! {
@@ -59,6 +61,29 @@ impl Op for ReverseSequence {
             Ok(())
         })?;
         take_result(cx, from)
+    }
+
+    fn lower(&self, cx: &LowerCx<'_>) -> Result<Lowering> {
+        let (b, t) = (self.batch_axis as usize, self.time_axis as usize);
+        let time = cx.shape(0)[t];
+        if cx.shape(0).contains(&0) {
+            return Ok(Lowering::Host);
+        }
+        let mut l = Loops::new(cx);
+        let (x, lens) = (l.x(0), l.x(1));
+        l.check_index(1, IndexRange::from_zero(time + 1));
+        l.result(|c, i| {
+            let n = c.load(lens, &[i[b]]);
+            let (here, back) = (c.lt(i[t], n), c.sub(n, i[t]));
+            let back = c.affine(back, 1, -1);
+            let mut index = i.to_vec();
+            index[t] = c.select(here, back, i[t]);
+            // The check keeps it inside; the clamp makes that plain.
+            let (zero, last) = (c.idx(0), c.idx(time as i64 - 1));
+            let at = c.max(index[t], zero);
+            index[t] = c.min(at, last);
+            c.load(x, &index)
+        })
     }
 
     fn facts(&self) -> Facts {

@@ -14,6 +14,7 @@ use super::window::number;
 use crate::dtype::DType;
 use crate::error::{Error, Result};
 use crate::eval::EvalCx;
+use crate::library::{self, Library};
 use crate::rule::{RuleCx, RuleResult};
 use crate::tensor::Tensor;
 
@@ -124,6 +125,25 @@ impl Op for RoiAlign {
         }
         cx.push(Tensor::from_floats(dtype, &shape, y));
         Ok(())
+    }
+
+    fn lower(&self, cx: &LowerCx<'_>) -> Result<Lowering> {
+        let (dtype, shape) = cx.outputs[0].clone();
+        let (x, half) = (cx.shape(0), self.coordinate_transformation_mode == "half_pixel");
+        if !library::is_real(dtype) {
+            return Ok(Lowering::Host);
+        }
+        Ok(Lowering::Library(Library::RoiAlign(library::RoiAlign {
+            dtype,
+            x: [x[0], x[1], x[2], x[3]],
+            regions: shape[0],
+            output: [shape[2], shape[3]],
+            samples: self.sampling_ratio as usize,
+            scale: self.spatial_scale.into(),
+            offset: if half { 0.5 } else { 0.0 },
+            at_least_one: !half,
+            largest: self.mode == "max",
+        })))
     }
 }
 

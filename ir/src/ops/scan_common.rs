@@ -3,8 +3,10 @@
 use super::common::*;
 use super::contraction::NUMBERS;
 use super::lanes::lanes;
+use super::move_common::around;
 use crate::error::{Error, Result};
 use crate::eval::EvalCx;
+use crate::library::{self, Library};
 use crate::rule::{RuleCx, RuleResult};
 use crate::tensor::Tensor;
 
@@ -48,6 +50,19 @@ pub fn cumulate(
     };
     cx.push(y);
     Ok(())
+}
+
+/// The compiled kernel of a running sum or product.
+///
+/// # Errors
+/// When the axis is no integer.
+pub fn cumulate_lowering(cx: &LowerCx<'_>, exclusive: bool, reverse: bool, product: bool) -> Result<Lowering> {
+    let dtype = cx.dtype(0);
+    let axis = cx.constant(1).map(Tensor::to_i64s).transpose()?.and_then(|v| v.first().copied());
+    let (Some(axis), true) = (axis, library::is_number(dtype)) else { return Ok(Lowering::Host) };
+    let (outer, n, inner) = around(cx.shape(0), normal_axis(axis, cx.shape(0).len()));
+    let call = library::Cumulate { dtype, outer, n, inner, exclusive, reverse, product };
+    Ok(Lowering::Library(Library::Cumulate(call)))
 }
 
 fn run<T: Copy>(

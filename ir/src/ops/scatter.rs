@@ -27,6 +27,10 @@ impl Op for Scatter {
         scatter_elements::eval(cx, self.axis, "none")
     }
 
+    fn lower(&self, cx: &LowerCx<'_>) -> Result<Lowering> {
+        Ok(super::scatter_elements::lowering(cx, self.axis, "none"))
+    }
+
     fn facts(&self) -> Facts {
         Facts { in_place: &[(0, 0)], ..Facts::MOVES }
     }

@@ -3,6 +3,7 @@
 use super::common::*;
 use crate::dtype::DType;
 use crate::error::{Error, Result};
+use crate::library::{self, Library, Reduction, Target};
 use crate::rule::{RuleCx, RuleResult};
 use crate::tensor::Tensor;
 
@@ -16,6 +17,23 @@ pub fn require_reduction(cx: &mut RuleCx<'_>, label: &'static str, reduction: &s
     cx.require(label, reduction == "none" || dtype.is_number() || dtype == DType::Bool, || {
         format!("{dtype} elements have no `{reduction}`")
     })
+}
+
+/// The compiled kernel of a scatter.
+pub fn scatter_lowering(cx: &LowerCx<'_>, target: Target, reduction: &str) -> Lowering {
+    let dtype = cx.dtype(0);
+    let reduction = match reduction {
+        "none" => Reduction::Replace,
+        "add" => Reduction::Add,
+        "mul" => Reduction::Mul,
+        "max" => Reduction::Max,
+        _ => Reduction::Min,
+    };
+    if reduction != Reduction::Replace && !library::is_number(dtype) {
+        return Lowering::Host;
+    }
+    let call = library::Scatter { dtype, index: cx.dtype(1), shape: cx.shape(0).to_vec(), target, reduction };
+    Lowering::Library(Library::Scatter(call))
 }
 
 /// `data` with `updates[k]` put at `place` for each `(k, place)` in order. Sums and products are taken in `f64` or

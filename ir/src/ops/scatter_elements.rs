@@ -14,6 +14,7 @@ use super::gather_elements::{each_element, require_fit};
 use super::scatter_common::*;
 use crate::error::Result;
 use crate::eval::EvalCx;
+use crate::library::Target;
 use crate::rule::{RuleCx, RuleResult};
 
 attributes! {
@@ -60,6 +61,12 @@ pub(super) fn eval(cx: &mut EvalCx<'_>, axis: i64, reduction: &str) -> Result<()
     Ok(())
 }
 
+/// Lowering of `ScatterElements` and `Scatter`.
+pub(super) fn lowering(cx: &LowerCx<'_>, axis: i64, reduction: &str) -> Lowering {
+    let axis = normal_axis(axis, cx.shape(0).len());
+    scatter_lowering(cx, Target::Element { axis, indices: cx.shape(1).to_vec() }, reduction)
+}
+
 impl Op for ScatterElements {
     op_basics!();
 
@@ -69,6 +76,10 @@ impl Op for ScatterElements {
 
     fn eval(&self, cx: &mut EvalCx<'_>) -> Result<()> {
         eval(cx, self.axis, &self.reduction)
+    }
+
+    fn lower(&self, cx: &LowerCx<'_>) -> Result<Lowering> {
+        Ok(lowering(cx, self.axis, &self.reduction))
     }
 
     fn facts(&self) -> Facts {

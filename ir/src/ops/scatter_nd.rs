@@ -14,6 +14,7 @@ use super::scatter_common::*;
 use crate::dtype::DType;
 use crate::error::Result;
 use crate::eval::EvalCx;
+use crate::library::Target;
 use crate::rule::{RuleCx, RuleResult};
 
 attributes! {
@@ -59,6 +60,12 @@ impl Op for ScatterNd {
         let y = scatter(data, updates, &places, &self.reduction)?;
         cx.push(y);
         Ok(())
+    }
+
+    fn lower(&self, cx: &LowerCx<'_>) -> Result<Lowering> {
+        let tuples = cx.shape(1);
+        let (k, count) = (tuples[tuples.len() - 1], tuples[..tuples.len() - 1].iter().product());
+        Ok(scatter_lowering(cx, Target::Slice { k, count }, &self.reduction))
     }
 
     fn facts(&self) -> Facts {

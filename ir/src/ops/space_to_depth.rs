@@ -8,6 +8,7 @@
 
 use super::common::*;
 use super::depth_to_space::block;
+use super::lowering;
 use crate::error::Result;
 use crate::eval::EvalCx;
 use crate::rule::{RuleCx, RuleResult};
@@ -53,6 +54,22 @@ impl Op for SpaceToDepth {
             Ok(())
         })?;
         super::move_common::take_result(cx, from)
+    }
+
+    fn lower(&self, cx: &LowerCx<'_>) -> Result<Lowering> {
+        let (b, c_in) = (block(&self.blocksize)? as i64, cx.shape(0)[1].max(1) as i64);
+        lowering::moved(cx, |c, at| {
+            let (by, square) = (c.idx(b), c.idx(b * b));
+            let (channel, inside) = if self.mode == "DCR" {
+                let n = c.idx(c_in);
+                (c.floor_mod(at[1], n), c.floor_div(at[1], n))
+            } else {
+                (c.floor_div(at[1], square), c.floor_mod(at[1], square))
+            };
+            let (i, j) = (c.floor_div(inside, by), c.floor_mod(inside, by));
+            let (row, col) = (c.affine(at[2], b, 0), c.affine(at[3], b, 0));
+            vec![at[0], channel, c.add(row, i), c.add(col, j)]
+        })
     }
 
     fn facts(&self) -> Facts {

@@ -14,6 +14,7 @@ use super::common::*;
 use super::signal_common::{dft, scalar, scalar_int};
 use crate::error::{Error, Result};
 use crate::eval::EvalCx;
+use crate::library::{self, Library, Lines};
 use crate::rule::{RuleCx, RuleResult};
 use crate::tensor::Tensor;
 
@@ -96,6 +97,38 @@ impl Op for Stft {
         }
         cx.push(Tensor::from_floats(dtype, &shape, y));
         Ok(())
+    }
+
+    fn lower(&self, cx: &LowerCx<'_>) -> Result<Lowering> {
+        let (dtype, shape) = cx.outputs[0].clone();
+        let x = cx.shape(0);
+        let (n, parts) = (x[1], x.get(2).copied().unwrap_or(1));
+        let known = |i: usize| cx.constant(i).map(scalar).transpose();
+        let Some(step) = known(1)? else { return Ok(Lowering::Host) };
+        let len = match (cx.has(2), cx.has(3), known(3)?) {
+            (true, ..) => cx.shape(2)[0],
+            (false, true, Some(len)) => len as usize,
+            (false, true, None) => return Ok(Lowering::Host),
+            (false, false, _) => n,
+        };
+        if !library::is_real(dtype) || len == 0 {
+            return Ok(Lowering::Host);
+        }
+        Ok(Lowering::Library(Library::Fourier(library::Fourier {
+            dtype,
+            outer: shape[0] * shape[1],
+            group: shape[1].max(1),
+            group_stride: n * parts,
+            inner: 1,
+            from: Lines { outer: step as usize * parts, inner: 0, step: parts },
+            extent: len,
+            complex: parts == 2,
+            len,
+            bins: shape[2],
+            inverse: false,
+            symmetric: false,
+            windowed: cx.has(2),
+        })))
     }
 }
 

@@ -13,6 +13,7 @@ use super::move_common::*;
 use crate::dtype::DType;
 use crate::error::{Error, Result};
 use crate::eval::EvalCx;
+use crate::library::{self, Library};
 use crate::rule::{RuleCx, RuleResult};
 use crate::tensor::Tensor;
 
@@ -76,6 +77,14 @@ impl Op for TopK {
         cx.push(values);
         cx.push(Tensor::from_slice(&shape, &indices));
         Ok(())
+    }
+
+    fn lower(&self, cx: &LowerCx<'_>) -> Result<Lowering> {
+        let (dtype, shape) = (cx.dtype(0), &cx.outputs[0].1);
+        let axis = normal_axis(self.axis, shape.len());
+        let (outer, n, inner) = around(cx.shape(0), axis);
+        let call = library::TopK { dtype, outer, n, inner, k: shape[axis], largest: self.largest };
+        Ok(if library::is_number(dtype) { Lowering::Library(Library::TopK(call)) } else { Lowering::Host })
     }
 
     fn facts(&self) -> Facts {

@@ -6,6 +6,7 @@
 //! ONNX `Trilu`: opset 14.
 
 use super::common::*;
+use super::lowering::Loops;
 use super::move_common::*;
 use crate::dtype::DType;
 use crate::error::Result;
@@ -49,6 +50,31 @@ impl Op for Trilu {
         }
         cx.push(y);
         Ok(())
+    }
+
+    fn lower(&self, cx: &LowerCx<'_>) -> Result<Lowering> {
+        let mut l = Loops::new(cx);
+        let x = l.x(0);
+        let k = cx.has(1).then(|| l.x(1));
+        let k_rank = cx.shape(1).len();
+        l.result(|c, i| {
+            let [.., row, col] = i else { return c.zero(cx.dtype(0)) };
+            let k = match k {
+                None => c.idx(0),
+                Some(k) => {
+                    let at = vec![c.idx(0); k_rank];
+                    let v = c.load(k, &at);
+                    // Far beyond any matrix, so that the sum below does not wrap.
+                    let (lo, hi) = (c.idx(-(1 << 50)), c.idx(1 << 50));
+                    let v = c.max(v, lo);
+                    c.min(v, hi)
+                }
+            };
+            let diagonal = c.add(*row, k);
+            let keep = if self.upper { c.ge(*col, diagonal) } else { c.le(*col, diagonal) };
+            let (v, zero) = (c.load(x, i), c.zero(cx.dtype(0)));
+            c.select(keep, v, zero)
+        })
     }
 
     fn facts(&self) -> Facts {

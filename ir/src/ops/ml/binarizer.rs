@@ -5,7 +5,9 @@
 //! NaN gives 0. ONNX `Binarizer` (ai.onnx.ml): opset 1.
 
 use super::super::common::*;
+use super::super::lowering;
 use super::scores::*;
+use crate::dtype::DType;
 use crate::error::Result;
 use crate::eval::EvalCx;
 use crate::rule::{RuleCx, RuleResult};
@@ -31,6 +33,17 @@ impl Op for Binarizer {
         let on = x.floats()?.into_iter().map(|v| f64::from(u8::from(v > f64::from(self.threshold))));
         cx.push(Tensor::from_floats(x.dtype(), x.shape(), on));
         Ok(())
+    }
+
+    fn lower(&self, cx: &LowerCx<'_>) -> Result<Lowering> {
+        let dtype = cx.dtype(0);
+        lowering::unary(cx, |c, v| {
+            let wide = c.cast(v, DType::F64);
+            let least = c.float(DType::F64, self.threshold.into());
+            let above = c.gt(wide, least);
+            let (on, off) = (c.one(dtype), c.zero(dtype));
+            c.select(above, on, off)
+        })
     }
 
     fn facts(&self) -> Facts {

@@ -6,6 +6,7 @@
 //! A row whose divisor is 0 stays as it is. ONNX `Normalizer` (ai.onnx.ml): opset 1.
 
 use super::super::common::*;
+use super::super::lowering::{Loops, ReduceOp};
 use super::scores::*;
 use crate::dtype::DType;
 use crate::error::Result;
@@ -45,6 +46,34 @@ impl Op for Normalizer {
         }
         cx.push(Tensor::from_floats(DType::F32, x.shape(), v));
         Ok(())
+    }
+
+    fn lower(&self, cx: &LowerCx<'_>) -> Result<Lowering> {
+        let shape = cx.shape(0).to_vec();
+        let axis = shape.len() - 1;
+        let mut l = Loops::new(cx);
+        let x = l.x(0);
+        let by = l.c.compute(DType::F64, &shape[..axis], |c, i| {
+            let op = if self.norm == "MAX" { ReduceOp::Max } else { ReduceOp::Sum };
+            let sum = c.reduce(op, &shape[axis..], |c, r| {
+                let v = c.load(x, &[i, r].concat());
+                let v = c.cast(v, DType::F64);
+                match self.norm.as_str() {
+                    "L1" => c.abs(v),
+                    "L2" => c.mul(v, v),
+                    _ => v,
+                }
+            });
+            if self.norm == "L2" { c.sqrt(sum) } else { sum }
+        });
+        l.result(|c, i| {
+            let (v, by) = (c.load(x, i), c.load(by, &i[..axis]));
+            let v = c.cast(v, DType::F64);
+            let zero = c.zero(DType::F64);
+            let (none, y) = (c.eq(by, zero), c.div(v, by));
+            let y = c.select(none, v, y);
+            c.cast(y, DType::F32)
+        })
     }
 }
 

@@ -6,6 +6,7 @@
 //! Left out, `offset` is 0 and `scale` 1. ONNX `Scaler` (ai.onnx.ml): opset 1.
 
 use super::super::common::*;
+use super::super::lowering::Loops;
 use super::scores::*;
 use crate::dtype::DType;
 use crate::error::Result;
@@ -50,6 +51,39 @@ impl Op for Scaler {
         let y = scaled.map(|(i, v)| (v - at(&self.offset, i, 0.0)) * at(&self.scale, i, 1.0));
         cx.push(Tensor::from_floats(DType::F32, x.shape(), y));
         Ok(())
+    }
+
+    fn lower(&self, cx: &LowerCx<'_>) -> Result<Lowering> {
+        let f = cx.shape(0).last().copied().unwrap_or(1);
+        // One number for all features, or a table of one a feature.
+        let table = |list: &[f32], none: f32| -> Vec<f32> {
+            match list {
+                [] => vec![none],
+                list if list.iter().all(|v| v.to_bits() == list[0].to_bits()) => vec![list[0]],
+                list => list.to_vec(),
+            }
+        };
+        let (offset, scale) = (table(&self.offset, 0.0), table(&self.scale, 1.0));
+        let mut l = Loops::new(cx);
+        let x = l.x(0);
+        let [offset, scale] = [offset, scale].map(|v| match v.len() {
+            1 => Err(v[0]),
+            _ => Ok(l.table(Tensor::from_slice(&[f], &v))),
+        });
+        l.result(|c, i| {
+            let v = c.load(x, i);
+            let v = c.cast(v, DType::F64);
+            let [offset, scale] = [offset, scale].map(|t| match t {
+                Err(v) => c.float(DType::F64, v.into()),
+                Ok(t) => {
+                    let v = c.load(t, &i[i.len() - 1..]);
+                    c.cast(v, DType::F64)
+                }
+            });
+            let v = c.sub(v, offset);
+            let y = c.mul(v, scale);
+            c.cast(y, DType::F32)
+        })
     }
 
     fn facts(&self) -> Facts {

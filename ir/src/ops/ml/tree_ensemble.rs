@@ -69,6 +69,15 @@ impl TreeEnsemble {
             && self.leaf_targetids.len() == self.leaf_weights.len()
     }
 
+    fn aggregate(&self) -> Aggregate {
+        match self.aggregate_function {
+            0 => Aggregate::Average,
+            2 => Aggregate::Min,
+            3 => Aggregate::Max,
+            _ => Aggregate::Sum,
+        }
+    }
+
     /// The trees: nodes first, leaves after them.
     fn forest(&self) -> Result<Forest> {
         let index = |v: i64| usize::try_from(v).map_err(|_| Error::invalid(format!("{v} is no index")));
@@ -120,12 +129,7 @@ impl Op for TreeEnsemble {
         let (dtype, shape) = cx.out(0)?;
         let (n, f, x) = rows(cx.tensor(0)?)?;
         let forest = self.forest()?;
-        let how = match self.aggregate_function {
-            0 => Aggregate::Average,
-            2 => Aggregate::Min,
-            3 => Aggregate::Max,
-            _ => Aggregate::Sum,
-        };
+        let how = self.aggregate();
         let mut y = Vec::with_capacity(len_elems(&shape)?);
         for r in 0..n {
             let mut row = forest.score(&x[r * f..(r + 1) * f], shape[1], how)?;

@@ -13,6 +13,7 @@ use super::trees::*;
 use crate::dtype::DType;
 use crate::error::Result;
 use crate::eval::EvalCx;
+use crate::library::{self, Library};
 use crate::rule::{RuleCx, RuleResult};
 use crate::tensor::Tensor;
 
@@ -117,6 +118,21 @@ impl Op for TreeEnsembleRegressor {
         }
         cx.push(Tensor::from_floats(dtype, &shape, y));
         Ok(())
+    }
+
+    fn lower(&self, cx: &LowerCx<'_>) -> Result<Lowering> {
+        let x = cx.shape(0);
+        Ok(Lowering::Library(Library::Trees(library::Trees {
+            forest: Arc::new(self.with_arrays(|a| a.forest())?),
+            dtype: cx.dtype(0),
+            result: DType::F32,
+            rows: cx.outputs[0].1[0],
+            features: x.last().copied().unwrap_or(1),
+            targets: cx.outputs[0].1[1],
+            aggregate: aggregate(&self.aggregate_function).unwrap_or(Aggregate::Sum),
+            base: numbers(&self.base_values, &self.base_values_as_tensor)?,
+            transform: self.post_transform.clone(),
+        })))
     }
 }
 
