@@ -215,6 +215,12 @@ pub fn fact_of(value: &Value) -> Fact {
 
 /// Whether result `k` may be as large as its type says; a type of open extents may.
 fn check_bytes(k: usize, ty: &Type, limits: &Limits) -> Result<()> {
+    // Operands are concrete here, so an extent without a value is one that overflowed.
+    if let Some(dims) = ty.as_tensor().and_then(|t| t.shape.dims())
+        && dims.iter().any(crate::Dim::is_undefined)
+    {
+        return Err(Error::invalid(format!("result {k} has an extent beyond 64 bits")));
+    }
     let Some((dtype, shape)) = ty.concrete() else { return Ok(()) };
     let bytes = crate::tensor::len_elems(&shape)?.saturating_mul(dtype.size_bytes().max(1));
     if bytes > limits.value_bytes { Err(too_large(k, ty, bytes, limits)) } else { Ok(()) }

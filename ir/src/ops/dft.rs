@@ -99,7 +99,7 @@ impl Op for Dft {
                     })
                     .collect(),
             };
-            for (i, (re, im)) in dft(&signal, shape[axis], self.inverse).into_iter().enumerate() {
+            for (i, (re, im)) in dft(cx.env, &signal, shape[axis], self.inverse)?.into_iter().enumerate() {
                 y[t + i * y_step] = re;
                 if !real {
                     y[t + i * y_step + 1] = im;

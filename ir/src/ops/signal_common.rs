@@ -3,13 +3,16 @@
 use super::common::*;
 use crate::dtype::DType;
 use crate::error::{Error, Result};
-use crate::eval::EvalCx;
+use crate::eval::{Env, EvalCx};
 use crate::rule::{RuleCx, RuleResult};
 use crate::tensor::{Tensor, len_elems};
 use std::f64::consts::PI;
 
 /// `X_k = sum_j x_j exp(-+ 2 pi i j k / n)` for the first `bins` bins; the inverse is divided by `n`.
-pub fn dft(x: &[(f64, f64)], bins: usize, inverse: bool) -> Vec<(f64, f64)> {
+///
+/// # Errors
+/// When the run's deadline passes.
+pub fn dft(env: &Env, x: &[(f64, f64)], bins: usize, inverse: bool) -> Result<Vec<(f64, f64)>> {
     let n = x.len();
     let sign = if inverse { 1.0 } else { -1.0 };
     let scale = if inverse { 1.0 / n as f64 } else { 1.0 };
@@ -17,6 +20,7 @@ pub fn dft(x: &[(f64, f64)], bins: usize, inverse: bool) -> Vec<(f64, f64)> {
         (0..n).map(|k| (2.0 * PI * k as f64 / n as f64).sin_cos()).map(|(sin, cos)| (cos, sign * sin)).collect();
     (0..bins)
         .map(|k| {
+            env.check()?;
             let (mut re, mut im, mut at) = (0.0, 0.0, 0);
             for &(a, b) in x {
                 let (c, s) = turns[at];
@@ -24,7 +28,7 @@ pub fn dft(x: &[(f64, f64)], bins: usize, inverse: bool) -> Vec<(f64, f64)> {
                 im += a * s + b * c;
                 at = (at + k) % n;
             }
-            (re * scale, im * scale)
+            Ok((re * scale, im * scale))
         })
         .collect()
 }

@@ -92,7 +92,7 @@ impl Op for Stft {
                         (v[at] * w, if parts == 2 { v[at + 1] * w } else { 0.0 })
                     })
                     .collect();
-                y.extend(dft(&frame, shape[2], false).into_iter().flat_map(|(re, im)| [re, im]));
+                y.extend(dft(cx.env, &frame, shape[2], false)?.into_iter().flat_map(|(re, im)| [re, im]));
             }
         }
         cx.push(Tensor::from_floats(dtype, &shape, y));
