@@ -39,6 +39,22 @@ impl Default for Limits {
     }
 }
 
+impl Limits {
+    /// Looks at deadline and cancellation.
+    ///
+    /// # Errors
+    /// When the deadline passed or the run was cancelled.
+    pub fn check(&self) -> Result<()> {
+        if self.cancel.as_ref().is_some_and(|c| c.load(Ordering::Relaxed)) {
+            return Err(Error::limit("the run was cancelled"));
+        }
+        if self.deadline.is_some_and(|d| Instant::now() > d) {
+            return Err(Error::limit("the run passed its deadline (raise --time-limit, `deadline` of the limits)"));
+        }
+        Ok(())
+    }
+}
+
 /// Runs the bodies of control-flow operators: by reference evaluation, or compiled.
 pub trait BodyRunner {
     /// Runs `body` on arguments and captures.
@@ -82,13 +98,7 @@ impl Env {
     /// # Errors
     /// When the deadline passed or the run was cancelled.
     pub fn check(&self) -> Result<()> {
-        if self.limits.cancel.as_ref().is_some_and(|c| c.load(Ordering::Relaxed)) {
-            return Err(Error::limit("the run was cancelled"));
-        }
-        if self.limits.deadline.is_some_and(|d| Instant::now() > d) {
-            return Err(Error::limit("the run passed its deadline (raise --time-limit, `deadline` of the limits)"));
-        }
-        Ok(())
+        self.limits.check()
     }
 
     /// Whether values of so many bytes may live at one time.
@@ -251,22 +261,38 @@ pub fn eval_call(
     let captured: Vec<Fact> = captures.iter().map(fact_of).collect();
     let inferred = infer_call(op, &facts, &captured, n_outputs, &mut 0)?;
     let types: Vec<Type> = inferred.outputs.into_iter().map(|f| f.ty).collect();
+    eval_checked(op, inputs, captures, &types, env, runner)
+}
+
+/// Evaluates a call whose rule was asked before, for operands of the same types: `types` are those that it gives the
+/// results.
+///
+/// # Errors
+/// When the evaluation refuses.
+pub fn eval_checked(
+    op: &dyn Op,
+    inputs: &[Option<&Value>],
+    captures: &[Value],
+    types: &[Type],
+    env: &Env,
+    runner: &dyn BodyRunner,
+) -> Result<Vec<Value>> {
     // What the rule knows is checked before memory is taken, the rest after it: no operator's result is larger than a few
     // times its operands unless the rule knows it.
     for (k, ty) in types.iter().enumerate() {
         check_bytes(k, ty, &env.limits)?;
     }
-    if n_outputs == 0 {
+    if types.is_empty() {
         return Ok(Vec::new());
     }
-    let mut cx = EvalCx { inputs, captures, types: &types, outputs: Vec::new(), env, runner };
+    let mut cx = EvalCx { inputs, captures, types, outputs: Vec::new(), env, runner };
     op.eval(&mut cx).map_err(|e| e.of_op(op.def().name))?;
-    let mut outputs = cx.outputs;
+    let (mut outputs, n_outputs) = (cx.outputs, types.len());
     if outputs.len() < n_outputs {
         return Err(Error::bug(format!("{} gave {} of {n_outputs} results", op.def().name, outputs.len())));
     }
     outputs.truncate(n_outputs);
-    for (k, (value, ty)) in outputs.iter().zip(&types).enumerate() {
+    for (k, (value, ty)) in outputs.iter().zip(types).enumerate() {
         if !agrees(&value.ty(), ty) {
             return Err(Error::bug(format!("result {k} of {} is {}, its rule says {ty}", op.def().name, value.ty())));
         }

@@ -116,6 +116,97 @@ pub enum Lowering {
     MatMul(MatMul),
     /// A convolution through the packed micro-kernels.
     Conv(Conv),
+    /// A recurrent network: micro-kernels and loop nests, step by step.
+    Recurrent(Recurrent),
+}
+
+/// A recurrent network over a sequence, with the operands and results of `RNN`, `GRU` and `LSTM`: `x` (0), `w` (1), `r`
+/// (2), and where given biases (3), lengths (4), first states (5, 6) and peepholes (7); see
+/// [`crate::ops::recurrent`] for their shapes.
+///
+/// The products `x w^T` of all steps are one matrix product, to which `bias` is added: the *projection*. Each step then
+/// runs the parts of the cell in order. All extents are at least 1; elements are `f32`.
+#[derive(Clone, Debug)]
+pub struct Recurrent {
+    /// Steps.
+    pub seq: usize,
+    /// Sequences.
+    pub batch: usize,
+    /// Extent of one step's input.
+    pub input: usize,
+    /// Extent of the state.
+    pub hidden: usize,
+    /// Gates: `w` and `r` have `gates * hidden` rows for each direction.
+    pub gates: usize,
+    /// Whether `x`, states and results have the batch in front.
+    pub batch_first: bool,
+    /// What is added to the projection, `[directions * gates * hidden]`, computed once.
+    pub bias: Option<Computation>,
+    /// One or two.
+    pub directions: Vec<Direction>,
+    /// Whether there is a cell state beside the state (operand 6, result 2).
+    pub cell_state: bool,
+}
+
+/// One direction of a recurrent network.
+#[derive(Clone, Debug)]
+pub struct Direction {
+    /// Whether it begins at the end of the sequence.
+    pub backward: bool,
+    /// What a step does.
+    pub parts: Vec<CellPart>,
+}
+
+/// A product of a state with rows of `r`, and the expressions behind it.
+#[derive(Clone, Debug)]
+pub struct CellPart {
+    /// What is multiplied: [`CellTensor::State`] or a carried tensor.
+    pub of: CellTensor,
+    /// The gates whose rows of `r` it is multiplied by.
+    pub gates: std::ops::Range<usize>,
+    /// The expressions.
+    pub compute: crate::loops::Compute,
+    /// What the expressions read, in order.
+    pub inputs: Vec<CellTensor>,
+    /// What they make, in order.
+    pub outputs: Vec<CellTensor>,
+}
+
+/// A tensor of one step of one direction; `[batch, hidden]` where nothing else is said.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum CellTensor {
+    /// The part's product, `[batch, gates of the part * hidden]`.
+    Sums,
+    /// The step's projection: rows of `gates * hidden` elements, [`Recurrent::projection_stride`] apart.
+    Projection,
+    /// State before the step.
+    State,
+    /// State after it.
+    NextState,
+    /// Cell state before the step.
+    Cell,
+    /// Cell state after it.
+    NextCell,
+    /// Made by an earlier part of the same step, by number.
+    Carried(usize),
+    /// The direction's biases, `[2 * gates * hidden]`.
+    Bias,
+    /// The direction's peepholes, `[3 * hidden]`.
+    Peepholes,
+}
+
+impl Recurrent {
+    /// Elements between the projections of one step for neighbouring sequences.
+    pub fn projection_stride(&self) -> usize {
+        let row = self.directions.len() * self.gates * self.hidden;
+        if self.batch_first { self.seq * row } else { row }
+    }
+
+    /// Tensors that parts hand on within a step.
+    pub fn n_carried(&self) -> usize {
+        let made = self.directions.iter().flat_map(|d| &d.parts).flat_map(|p| &p.outputs);
+        made.filter_map(|t| if let CellTensor::Carried(k) = t { Some(k + 1) } else { None }).max().unwrap_or(0)
+    }
 }
 
 /// `y[b, m, n] = alpha * sum_k a[b, m, k] * b[b, k, n] + beta * c`, all strides in elements.

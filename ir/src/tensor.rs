@@ -645,16 +645,26 @@ impl<'a> TensorWriter<'a> {
     /// # Errors
     /// When a position is out of range or the types differ.
     pub fn copy(&mut self, to: usize, source: &Tensor, from: usize) -> Result<()> {
-        let out_of_range = || Error::invalid(format!("element {from} or {to} is out of range"));
+        self.copy_run(to, source, from, 1)
+    }
+
+    /// Copies `n` neighbouring elements from `from` on of `source` to positions from `to` on.
+    ///
+    /// # Errors
+    /// When a position is out of range or the types differ.
+    pub fn copy_run(&mut self, to: usize, source: &Tensor, from: usize, n: usize) -> Result<()> {
+        let out_of_range =
+            || Error::invalid(format!("element {from} or {to} (or one of {n} from there) is out of range"));
         if source.dtype != self.dtype {
             return Err(Error::bug(format!("copying {} into {}", source.dtype, self.dtype)));
         }
         if let Data::Strings(s) = &source.data {
-            *self.strings.get_mut(to).ok_or_else(out_of_range)? = s.get(from).ok_or_else(out_of_range)?.clone();
+            let src = s.get(from..from + n).ok_or_else(out_of_range)?;
+            self.strings.get_mut(to..to + n).ok_or_else(out_of_range)?.clone_from_slice(src);
             return Ok(());
         }
-        let src = source.bytes().get(from * self.size..(from + 1) * self.size).ok_or_else(out_of_range)?;
-        self.bytes.get_mut(to * self.size..(to + 1) * self.size).ok_or_else(out_of_range)?.copy_from_slice(src);
+        let src = source.bytes().get(from * self.size..(from + n) * self.size).ok_or_else(out_of_range)?;
+        self.bytes.get_mut(to * self.size..(to + n) * self.size).ok_or_else(out_of_range)?.copy_from_slice(src);
         Ok(())
     }
 }

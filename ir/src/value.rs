@@ -1,5 +1,6 @@
 //! Values at run time: tensors, and ONNX's sequences, optionals and maps of them.
 
+use crate::dim::Dim;
 use crate::dtype::DType;
 use crate::error::{Error, Result};
 use crate::tensor::Tensor;
@@ -46,6 +47,21 @@ impl Value {
             Value::Sequence(t, _) => Type::Sequence(Box::new(t.clone())),
             Value::Optional(t, _) => Type::Optional(Box::new(t.clone())),
             Value::Map(k, t, _) => Type::Map(*k, Box::new(t.clone())),
+        }
+    }
+
+    /// Whether [`Value::ty`] is `ty`; costs nothing for tensors.
+    pub fn has_type(&self, ty: &Type) -> bool {
+        match (self, ty) {
+            (Value::Tensor(t), Type::Tensor(want)) => {
+                let fits = |dims: &[Dim]| {
+                    dims.len() == t.rank()
+                        && dims.iter().zip(t.shape()).all(|(d, &n)| d.as_int() == i64::try_from(n).ok())
+                };
+                t.dtype() == want.dtype && want.shape.dims().is_some_and(fits)
+            }
+            (Value::Tensor(_), _) => false,
+            (other, ty) => other.ty() == *ty,
         }
     }
 

@@ -4,6 +4,8 @@
 //! |---|---|
 //! | [`expand`] | composites of ONNX Runtime's domain into their parts |
 //! | [`fold`] | constants, shape arithmetic, identities |
+//! | [`bodies`] | constants that bodies capture into the bodies |
+//! | [`branches`] | `If` with a known condition into the branch it takes |
 //! | [`dead`] | nodes and values that nothing reads |
 //! | [`cse`] | equal calls made once |
 //! | [`batch_norm`] | batch normalisation into the convolution before it |
@@ -12,6 +14,8 @@
 //! Invariant: nothing here knows loop IR, kernels or machine code; nothing knows protobuf.
 
 pub mod batch_norm;
+pub mod bodies;
+pub mod branches;
 pub mod cse;
 pub mod dead;
 pub mod expand;
@@ -32,6 +36,8 @@ pub type Pass = (&'static str, fn(Graph) -> Result<Graph>);
 pub const PASSES: &[Pass] = &[
     ("expand", expand::expand_composites),
     ("fold", fold::fold),
+    ("bodies", bodies::close_bodies),
+    ("branches", branches::inline_branches),
     ("batch_norm", batch_norm::fold_batch_norm),
     ("cse", cse::merge_equal_calls),
     ("dead", dead::remove_dead),

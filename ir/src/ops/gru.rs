@@ -4,9 +4,11 @@
 //! Shapes and constraints C1 to C5: see [`recurrent`](super::recurrent). ONNX `GRU`: opset 1, 3, 7, 14, 22.
 
 use super::common::*;
-use super::recurrent::{Common, upgrade};
+use super::lowering::ExprId;
+use super::recurrent::{CellExprs, Common, upgrade};
 use crate::error::Result;
 use crate::eval::EvalCx;
+use crate::lower::CellTensor;
 use crate::rule::{RuleCx, RuleResult};
 
 attributes! {
@@ -70,6 +72,65 @@ impl Op for Gru {
                 let new = w.activate(1, w.of_input(2, j, x) + carried);
                 *s = (1.0 - z) * new + z * old[j];
             }
+        })
+    }
+
+    fn lower(&self, cx: &LowerCx<'_>) -> Result<Lowering> {
+        use CellTensor::{Bias, Carried, NextState, Projection, State, Sums};
+        let gate = |c: &mut CellExprs<'_>, sums, projection, g, i: &[ExprId]| {
+            let (sum, projected) = (c.sum(sums, g, i), c.projected(projection, g, i));
+            let sum = c.e.add(sum, projected);
+            c.activate(0, sum)
+        };
+        let join = |c: &mut CellExprs<'_>, z, new, old| {
+            // `(1 - z) new + z old`
+            let change = c.e.sub(old, new);
+            let change = c.e.mul(z, change);
+            c.e.add(new, change)
+        };
+        if self.linear_before_reset {
+            return self.common().lower(cx, 2, |cell| {
+                let has_bias = cell.has_bias;
+                cell.part(State, 0..3, |l| {
+                    let (sums, projection, state) = (l.x(Sums), l.x(Projection), l.x(State));
+                    let bias = has_bias.then(|| l.x(Bias));
+                    let next = l.compute(|c, i| {
+                        let (z, r) = (gate(c, sums, projection, 0, i), gate(c, sums, projection, 1, i));
+                        let mut sum = c.sum(sums, 2, i);
+                        if let Some(bias) = bias {
+                            let b = c.entry(bias, 5, i);
+                            sum = c.e.add(sum, b);
+                        }
+                        let (kept, projected) = (c.e.mul(r, sum), c.projected(projection, 2, i));
+                        let sum = c.e.add(projected, kept);
+                        let (new, old) = (c.activate(1, sum), c.e.load(state, i));
+                        join(c, z, new, old)
+                    });
+                    vec![(next, NextState)]
+                })
+            });
+        }
+        self.common().lower(cx, 3, |cell| {
+            cell.part(State, 0..2, |l| {
+                let (sums, projection, state) = (l.x(Sums), l.x(Projection), l.x(State));
+                let z = l.compute(|c, i| gate(c, sums, projection, 0, i));
+                let kept = l.compute(|c, i| {
+                    let (r, old) = (gate(c, sums, projection, 1, i), c.e.load(state, i));
+                    c.e.mul(r, old)
+                });
+                vec![(z, Carried(0)), (kept, Carried(1))]
+            })?;
+            cell.part(Carried(1), 2..3, |l| {
+                let (sums, projection) = (l.x(Sums), l.x(Projection));
+                let (state, z) = (l.x(State), l.x(Carried(0)));
+                let next = l.compute(|c, i| {
+                    let (sum, projected) = (c.sum(sums, 2, i), c.projected(projection, 2, i));
+                    let sum = c.e.add(sum, projected);
+                    let (new, z, old) = (c.activate(1, sum), c.e.load(z, i), c.e.load(state, i));
+                    join(c, z, new, old)
+                });
+                vec![(next, NextState)]
+            })
         })
     }
 }

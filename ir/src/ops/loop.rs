@@ -129,9 +129,7 @@ pub(super) fn stack(cx: &EvalCx<'_>, items: &[Value], axis: i64, k: usize, body:
             return Err(Error::invalid(format!("iteration {i} gives {item:?}, the first one {:?}", first.shape())));
         }
         for o in 0..outer {
-            for j in 0..inner {
-                write.copy((o * items.len() + i) * inner + j, item, o * inner + j)?;
-            }
+            write.copy_run((o * items.len() + i) * inner, item, o * inner, inner)?;
         }
     }
     Ok(y)

@@ -4,9 +4,12 @@
 //! Shapes and constraints C1 to C5: see [`recurrent`](super::recurrent). ONNX `LSTM`: opset 1, 7, 14, 22.
 
 use super::common::*;
-use super::recurrent::{Common, upgrade};
+use super::lowering::ExprId;
+use super::recurrent::{CellExprs, Common, upgrade};
+use crate::dtype::DType;
 use crate::error::Result;
 use crate::eval::EvalCx;
+use crate::lower::CellTensor;
 use crate::rule::{RuleCx, RuleResult};
 
 attributes! {
@@ -71,6 +74,53 @@ impl Op for Lstm {
             }
         })
     }
+
+    fn lower(&self, cx: &LowerCx<'_>) -> Result<Lowering> {
+        use CellTensor::{Cell, NextCell, NextState, Peepholes, Projection, State, Sums};
+        self.common().lower(cx, 4, |cell| {
+            let has_peepholes = cell.has_peepholes;
+            cell.part(State, 0..4, |l| {
+                let (sums, projection, old) = (l.x(Sums), l.x(Projection), l.x(Cell));
+                let peepholes = has_peepholes.then(|| l.x(Peepholes));
+                // The argument of gate `g`, which looks at `cell` through its peephole.
+                let argument = |c: &mut CellExprs<'_>, g: usize, cell: Option<ExprId>, i: &[ExprId]| {
+                    let (sum, projected) = (c.sum(sums, g, i), c.projected(projection, g, i));
+                    let sum = c.e.add(sum, projected);
+                    match peepholes.zip(cell) {
+                        None => sum,
+                        Some((p, cell)) => {
+                            let weight = c.entry(p, g, i);
+                            let seen = c.e.mul(weight, cell);
+                            c.e.add(sum, seen)
+                        }
+                    }
+                };
+                let next_cell = l.compute(|c, i| {
+                    let old = c.e.load(old, i);
+                    let input = argument(c, 0, Some(old), i);
+                    let input = c.activate(0, input);
+                    let forget = if self.input_forget {
+                        let one = c.e.one(DType::F32);
+                        c.e.sub(one, input)
+                    } else {
+                        let forget = argument(c, 2, Some(old), i);
+                        c.activate(0, forget)
+                    };
+                    let new = argument(c, 3, None, i);
+                    let new = c.activate(1, new);
+                    let (kept, added) = (c.e.mul(forget, old), c.e.mul(input, new));
+                    c.e.add(kept, added)
+                });
+                let next = l.compute(|c, i| {
+                    let cell = c.e.load(next_cell, i);
+                    let output = argument(c, 1, Some(cell), i);
+                    let (output, seen) = (c.activate(0, output), c.activate_unclipped(2, cell));
+                    c.e.mul(output, seen)
+                });
+                vec![(next_cell, NextCell), (next, NextState)]
+            })
+        })
+    }
 }
 
 op! {
@@ -93,7 +143,7 @@ graph @lstm(%a: f32[2, 1, 1], %b: f32[1, 4, 1], %c: f32[1, 4, 1]) -> (f32[2, 1, 
 mod tests {
     use super::super::common::testing::*;
     use super::*;
-    use crate::{DType, Tensor};
+    use crate::Tensor;
 
     #[test]
     fn lstm_stops_at_the_sequence_length() {

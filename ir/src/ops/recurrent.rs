@@ -13,11 +13,15 @@
 //! Sources: ONNX `RNN`, `GRU`, `LSTM`; activation parameters are consumed in order by the functions that take them.
 
 use super::common::*;
+use super::lowering::{ComputeBuilder, ExprId, Loops, TensorId};
 use crate::dtype::DType;
 use crate::error::{Error, Result};
 use crate::eval::EvalCx;
+use crate::loops::LoopError;
+use crate::lower::{CellPart, CellTensor, Direction, Recurrent};
 use crate::rule::{RuleCx, RuleResult};
 use crate::tensor::Tensor;
+use std::ops::Range;
 
 /// The attributes that all three have.
 pub struct Common<'a> {
@@ -56,7 +60,7 @@ impl Activation {
     pub fn of(&self, x: f64) -> f64 {
         let (a, b) = (self.alpha, self.beta);
         match self.name.as_str() {
-            "relu" => x.max(0.0),
+            "relu" if x <= 0.0 => 0.0,
             "tanh" => x.tanh(),
             "sigmoid" => 1.0 / (1.0 + (-x).exp()),
             "affine" => a * x + b,
@@ -67,6 +71,58 @@ impl Activation {
             "elu" if x < 0.0 => a * x.exp_m1(),
             "softsign" => x / (1.0 + x.abs()),
             "softplus" => x.max(0.0) + (-x.abs()).exp().ln_1p(),
+            _ => x,
+        }
+    }
+
+    /// Its value in a loop nest.
+    fn lower(&self, e: &mut ComputeBuilder, x: ExprId) -> ExprId {
+        let dtype = e.dtype(x);
+        let (alpha, beta) = (e.float(dtype, self.alpha), e.float(dtype, self.beta));
+        let (zero, one) = (e.zero(dtype), e.one(dtype));
+        match self.name.as_str() {
+            "relu" => e.relu(x),
+            "tanh" => e.tanh(x),
+            "sigmoid" => e.sigmoid(x),
+            "affine" => {
+                let scaled = e.mul(alpha, x);
+                e.add(scaled, beta)
+            }
+            "leakyrelu" => {
+                let (negative, scaled) = (e.lt(x, zero), e.mul(alpha, x));
+                e.select(negative, scaled, x)
+            }
+            "thresholdedrelu" => {
+                let below = e.le(x, alpha);
+                e.select(below, zero, x)
+            }
+            "scaledtanh" => {
+                let scaled = e.mul(beta, x);
+                let t = e.tanh(scaled);
+                e.mul(alpha, t)
+            }
+            "hardsigmoid" => {
+                let scaled = e.mul(alpha, x);
+                let line = e.add(scaled, beta);
+                e.clamp(line, 0.0, 1.0)
+            }
+            "elu" => {
+                let (negative, exp) = (e.lt(x, zero), e.expm1(x));
+                let scaled = e.mul(alpha, exp);
+                e.select(negative, scaled, x)
+            }
+            "softsign" => {
+                let size = e.abs(x);
+                let size = e.add(one, size);
+                e.div(x, size)
+            }
+            "softplus" => {
+                let size = e.abs(x);
+                let size = e.neg(size);
+                let exp = e.exp(size);
+                let (log, line) = (e.log1p(exp), e.relu(x));
+                e.add(line, log)
+            }
             _ => x,
         }
     }
@@ -220,7 +276,7 @@ impl Common<'_> {
                 rb: &b[d * 2 * gh + gh..(d + 1) * 2 * gh],
                 p: p.get(d * 3 * h..(d + 1) * 3 * h).unwrap_or(&[]),
                 f: &functions[d * self.defaults.len()..(d + 1) * self.defaults.len()],
-                clip: self.clip.map_or(f64::INFINITY, f64::from),
+                clip: self.bound(),
                 input,
                 h,
             };
@@ -251,6 +307,195 @@ impl Common<'_> {
             cx.push(Tensor::from_floats(dtype, &state_shape, last_c));
         }
         Ok(())
+    }
+}
+
+impl Common<'_> {
+    /// Bound on the activations' arguments.
+    fn bound(&self) -> f64 {
+        self.clip.filter(|c| !c.is_nan()).map_or(f64::INFINITY, |c| f64::from(c).abs())
+    }
+
+    /// The lowering; `cell` states the parts of a step. The recurrent biases of the first `biased` gates are added to
+    /// the projection beside the input's. What is not `f32`, and empty extents, run on the host.
+    ///
+    /// # Errors
+    /// A violation of C3 or C5.
+    pub fn lower(
+        &self,
+        cx: &LowerCx<'_>,
+        biased: usize,
+        cell: impl Fn(&mut CellParts<'_>) -> std::result::Result<(), LoopError>,
+    ) -> Result<Lowering> {
+        if [0, 1, 2, 3, 5, 6, 7].into_iter().any(|i| cx.has(i) && cx.dtype(i) != DType::F32) {
+            return Ok(Lowering::Host);
+        }
+        let (x, hidden) = (cx.shape(0), cx.shape(2)[2]);
+        let batch_first = self.batch_first == 1;
+        let (seq, batch) = if batch_first { (x[1], x[0]) } else { (x[0], x[1]) };
+        if [seq, batch, x[2], hidden].contains(&0) {
+            return Ok(Lowering::Host);
+        }
+        let n_dirs = self.directions()?;
+        let rows = self.gates * hidden;
+        let bias = if cx.has(3) {
+            let mut l = Loops::new(cx);
+            let b = l.x(3);
+            let sum = l.c.compute(DType::F32, &[n_dirs, rows], |e, i| {
+                let (from_input, row) = (e.load(b, i), e.affine(i[1], 1, rows as i64));
+                let from_state = e.load(b, &[i[0], row]);
+                let end = e.idx((biased * hidden) as i64);
+                let (added, zero) = (e.lt(i[1], end), e.zero(DType::F32));
+                let from_state = e.select(added, from_state, zero);
+                e.add(from_input, from_state)
+            });
+            match l.done(&[sum])? {
+                Lowering::Compute(c) => Some(c),
+                _ => return Ok(Lowering::Host),
+            }
+        } else {
+            None
+        };
+        let functions = self.functions()?;
+        let mut lowered = Recurrent {
+            seq,
+            batch,
+            input: x[2],
+            hidden,
+            gates: self.gates,
+            batch_first,
+            bias,
+            directions: vec![Direction { backward: false, parts: Vec::new() }; n_dirs],
+            cell_state: self.cell_state,
+        };
+        for d in 0..n_dirs {
+            let mut parts = CellParts {
+                shape: [batch, hidden],
+                gates: self.gates,
+                projection_stride: lowered.projection_stride(),
+                f: &functions[d * self.defaults.len()..(d + 1) * self.defaults.len()],
+                clip: self.bound(),
+                has_bias: cx.has(3),
+                has_peepholes: self.cell_state && cx.has(7),
+                parts: Vec::new(),
+            };
+            match cell(&mut parts) {
+                Ok(()) => {}
+                Err(LoopError::Unsupported(_)) => return Ok(Lowering::Host),
+                Err(e) => return Err(Error::bug(e.to_string())),
+            }
+            let backward = d == 1 || self.direction == "reverse";
+            lowered.directions[d] = Direction { backward, parts: parts.parts };
+        }
+        Ok(Lowering::Recurrent(lowered))
+    }
+}
+
+/// The parts of a step of one direction, in the making.
+pub struct CellParts<'a> {
+    /// Batch and extent of the state.
+    pub shape: [usize; 2],
+    gates: usize,
+    projection_stride: usize,
+    f: &'a [Activation],
+    clip: f64,
+    /// Whether there are biases.
+    pub has_bias: bool,
+    /// Whether there are peepholes.
+    pub has_peepholes: bool,
+    parts: Vec<CellPart>,
+}
+
+impl CellParts<'_> {
+    /// A part that begins with the product of `of` and the rows of `gates`: `made` states its results.
+    ///
+    /// # Errors
+    /// When the expressions are not well formed.
+    pub fn part(
+        &mut self,
+        of: CellTensor,
+        gates: Range<usize>,
+        made: impl FnOnce(&mut CellLoops<'_>) -> Vec<(TensorId, CellTensor)>,
+    ) -> std::result::Result<(), LoopError> {
+        let mut l = CellLoops { c: ComputeBuilder::new(), inputs: Vec::new(), parts: self, gates: gates.clone() };
+        let made = made(&mut l);
+        let CellLoops { mut c, inputs, .. } = l;
+        made.iter().for_each(|m| c.output(m.0));
+        let outputs = made.iter().map(|m| m.1).collect();
+        self.parts.push(CellPart { of, gates, compute: c.finish()?, inputs, outputs });
+        Ok(())
+    }
+}
+
+/// The expressions of one part, in the making.
+pub struct CellLoops<'a> {
+    /// The expressions.
+    pub c: ComputeBuilder,
+    inputs: Vec<CellTensor>,
+    parts: &'a CellParts<'a>,
+    gates: Range<usize>,
+}
+
+impl CellLoops<'_> {
+    /// A tensor of the step.
+    pub fn x(&mut self, tensor: CellTensor) -> TensorId {
+        let [batch, h] = self.parts.shape;
+        let rows = self.parts.gates * h;
+        let shape = match tensor {
+            CellTensor::Sums => vec![batch, self.gates.len() * h],
+            CellTensor::Projection => vec![batch, self.parts.projection_stride],
+            CellTensor::Bias => vec![2 * rows],
+            CellTensor::Peepholes => vec![3 * h],
+            _ => vec![batch, h],
+        };
+        self.inputs.push(tensor);
+        self.c.input(DType::F32, &shape)
+    }
+
+    /// A tensor `[batch, hidden]`, element by element.
+    pub fn compute(&mut self, f: impl FnOnce(&mut CellExprs<'_>, &[ExprId]) -> ExprId) -> TensorId {
+        let (parts, first) = (self.parts, self.gates.start);
+        self.c.compute(DType::F32, &parts.shape, |e, i| f(&mut CellExprs { e, parts, first }, i))
+    }
+}
+
+/// The expressions of one element.
+pub struct CellExprs<'a> {
+    /// The expressions.
+    pub e: &'a mut ComputeBuilder,
+    parts: &'a CellParts<'a>,
+    first: usize,
+}
+
+impl CellExprs<'_> {
+    /// Gate `g` of the part's product.
+    pub fn sum(&mut self, sums: TensorId, g: usize, i: &[ExprId]) -> ExprId {
+        let column = self.e.affine(i[1], 1, ((g - self.first) * self.parts.shape[1]) as i64);
+        self.e.load(sums, &[i[0], column])
+    }
+
+    /// Gate `g` of the projection.
+    pub fn projected(&mut self, projection: TensorId, g: usize, i: &[ExprId]) -> ExprId {
+        let column = self.e.affine(i[1], 1, (g * self.parts.shape[1]) as i64);
+        self.e.load(projection, &[i[0], column])
+    }
+
+    /// Entry of gate `g` of a vector with `hidden` entries a gate.
+    pub fn entry(&mut self, vector: TensorId, g: usize, i: &[ExprId]) -> ExprId {
+        let at = self.e.affine(i[1], 1, (g * self.parts.shape[1]) as i64);
+        self.e.load(vector, &[at])
+    }
+
+    /// Activation `k` of the clipped argument.
+    pub fn activate(&mut self, k: usize, x: ExprId) -> ExprId {
+        let clip = self.parts.clip;
+        let x = if clip.is_finite() { self.e.clamp(x, -clip, clip) } else { x };
+        self.parts.f[k].lower(self.e, x)
+    }
+
+    /// Activation `k` of the argument as it is.
+    pub fn activate_unclipped(&mut self, k: usize, x: ExprId) -> ExprId {
+        self.parts.f[k].lower(self.e, x)
     }
 }
 
@@ -288,9 +533,9 @@ impl Cell<'_> {
         self.p.get(g * self.h + j).copied().unwrap_or(0.0)
     }
 
-    /// Activation `k` of the clipped argument.
+    /// Activation `k` of the clipped argument; NaN stays.
     pub fn activate(&self, k: usize, x: f64) -> f64 {
-        self.f[k].of(x.max(-self.clip).min(self.clip))
+        self.f[k].of(x.clamp(-self.clip, self.clip))
     }
 }
 

@@ -6,6 +6,7 @@ use super::common::*;
 use super::recurrent::{Common, upgrade};
 use crate::error::Result;
 use crate::eval::EvalCx;
+use crate::lower::CellTensor;
 use crate::rule::{RuleCx, RuleResult};
 
 attributes! {
@@ -58,6 +59,20 @@ impl Op for Rnn {
             for (j, s) in state.iter_mut().enumerate() {
                 *s = w.activate(0, w.of_input(0, j, x) + w.of_state(0, j, &old));
             }
+        })
+    }
+
+    fn lower(&self, cx: &LowerCx<'_>) -> Result<Lowering> {
+        self.common().lower(cx, 1, |cell| {
+            cell.part(CellTensor::State, 0..1, |l| {
+                let (sums, projection) = (l.x(CellTensor::Sums), l.x(CellTensor::Projection));
+                let next = l.compute(|c, i| {
+                    let (sum, projected) = (c.sum(sums, 0, i), c.projected(projection, 0, i));
+                    let sum = c.e.add(sum, projected);
+                    c.activate(0, sum)
+                });
+                vec![(next, CellTensor::NextState)]
+            })
         })
     }
 }
