@@ -129,6 +129,11 @@ graph @max_pool(%a: f32[1, 1, 4]) -> (f32[1, 1, 3], i64[1, 1, 3]) {
   %y, %z = max_pool %a {kernel_shape = [2]} : f32[1, 1, 3], i64[1, 1, 3]
   return %y, %z
 }
+// run: @values([[[3.0, 1.0, 4.0, 1.0]]]) == [[[3.0, 4.0, 4.0]]]
+graph @values(%a: f32[1, 1, 4]) -> f32[1, 1, 3] {
+  %y = max_pool %a {kernel_shape = [2]} : f32[1, 1, 3]
+  return %y
+}
 "#;
 
 #[cfg(test)]
