@@ -133,7 +133,7 @@ fn a_wrong_lowering_in_a_body_is_found_there() {
     body.captures = captures;
     let body = Arc::new(body);
     let mut b = GraphBuilder::new("outer");
-    let chosen = b.constant(Tensor::from_bools(&[], [true]));
+    let chosen = b.input("c", Type::tensor(DType::Bool, &[]));
     let x = b.input("a", Type::tensor(DType::F32, &[2, 3]));
     let w = b.input("b", Type::tensor(DType::F32, &[2, 3]));
     let mut graph = b.finish(&[]);
@@ -148,7 +148,8 @@ fn a_wrong_lowering_in_a_body_is_found_there() {
         outputs: vec![Some(y)],
     });
     graph.outputs = vec![y];
-    let stages = check(&graph, &inputs(), &Settings::default()).unwrap();
+    let args = [vec![Tensor::from_bools(&[], [true]).into()], inputs()].concat();
+    let stages = check(&graph, &args, &Settings::default()).unwrap();
     let first = stages.iter().find(|s| s.finding.is_some()).unwrap();
     let finding = first.finding.as_ref().unwrap();
     assert_eq!((first.name.as_str(), finding.operator.as_str()), ("unfused", "If"));
