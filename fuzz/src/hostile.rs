@@ -92,7 +92,8 @@ fn cause(text: &str) -> String {
         if c == '"' || c == '`' {
             quoted = !quoted;
         }
-        if !quoted && !(c.is_ascii_digit() && out.ends_with(|l: char| l == '#')) {
+        let repeated = c.is_ascii_digit() && out.ends_with('#');
+        if !quoted && !repeated {
             out.push(if c.is_ascii_digit() { '#' } else { c });
         }
         if out.len() > 300 {

@@ -317,12 +317,17 @@ fn normalisations_agree() {
         check(
             "LRN",
             attrs! { size: 1 + r.below(6) as i64, alpha: 0.1f32, beta: pick(r, &[0.5f32, 0.75, 1.0, 0.6]) },
-            &[x.clone()],
+            std::slice::from_ref(&x),
             1,
         );
-        check("LpNormalization", attrs! { axis: r.below(4) as i64, p: 1 + r.below(2) as i64 }, &[x.clone()], 1);
+        check(
+            "LpNormalization",
+            attrs! { axis: r.below(4) as i64, p: 1 + r.below(2) as i64 },
+            std::slice::from_ref(&x),
+            1,
+        );
         if s[0] * s[2] * s[3] > 4 {
-            check("MeanVarianceNormalization", attrs! {}, &[x.clone()], 1);
+            check("MeanVarianceNormalization", attrs! {}, std::slice::from_ref(&x), 1);
         }
         check("Hardmax", attrs! { axis: r.below(4) as i64 }, &[x], 1);
     }

@@ -108,7 +108,7 @@ impl Op for Attention {
         if cx.has(6) {
             cx.require_dtype("C6", 6, &[DType::I64])?;
             cx.require("C6", !cx.has(4), || "nonpad_kv_seqlen and a past are given".into())?;
-            require_shape(cx, "C6", 6, &[n.clone()])?;
+            require_shape(cx, "C6", 6, std::slice::from_ref(&n))?;
         }
         let scores = vec![n.clone(), heads.clone(), q_len.clone(), total.clone()];
         if cx.has(3) {

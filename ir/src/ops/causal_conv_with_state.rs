@@ -46,7 +46,7 @@ impl Op for CausalConvWithState {
         cx.require_that("C2", Cond::le(&Dim::int(1), k))?;
         let state = vec![n.clone(), c.clone(), k - &Dim::int(1)];
         if cx.has(2) {
-            require_shape(cx, "C3", 2, &[c.clone()])?;
+            require_shape(cx, "C3", 2, std::slice::from_ref(c))?;
         }
         if cx.has(3) {
             require_shape(cx, "C3", 3, &state)?;

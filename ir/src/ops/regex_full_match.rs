@@ -71,7 +71,8 @@ mod tests {
     #[test]
     fn regex_full_match_wants_the_whole_string() {
         let x = Tensor::from_strings(&[4], ["ab", "xab", "b\n", ""].map(Arc::from).to_vec());
-        let hits = |p: &str| run1("RegexFullMatch", attrs! { pattern: p }, &[x.clone()]).unwrap().bools().unwrap();
+        let hits =
+            |p: &str| run1("RegexFullMatch", attrs! { pattern: p }, std::slice::from_ref(&x)).unwrap().bools().unwrap();
         assert_eq!(hits("a|ab"), [true, false, false, false]);
         assert_eq!(hits(".*b"), [true, true, false, false]);
         assert_eq!(hits("(?x) a b # both"), [true, false, false, false]);

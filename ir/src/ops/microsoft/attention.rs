@@ -68,7 +68,7 @@ impl Op for Attention {
         };
         require_shape(cx, "C2", 1, &[inner.clone(), all.clone()])?;
         if cx.has(2) {
-            require_shape(cx, "C2", 2, &[all.clone()])?;
+            require_shape(cx, "C2", 2, std::slice::from_ref(all))?;
         }
         let listed = self.qkv_hidden_sizes.as_ref().is_none_or(|s| s.len() == 3 && s.iter().all(|&w| w > 0));
         cx.require("C3", listed, || "`qkv_hidden_sizes` must be three widths".into())?;

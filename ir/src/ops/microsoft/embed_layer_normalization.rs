@@ -60,8 +60,8 @@ impl Op for EmbedLayerNormalization {
             let rows = cx.shape(i)?.first().cloned().unwrap_or_default();
             require_shape(cx, "C4", i, &[rows, hidden.clone()])?;
         }
-        require_shape(cx, "C4", 5, &[hidden.clone()])?;
-        require_shape(cx, "C4", 6, &[hidden.clone()])?;
+        require_shape(cx, "C4", 5, std::slice::from_ref(&hidden))?;
+        require_shape(cx, "C4", 6, std::slice::from_ref(&hidden))?;
         cx.require("C5", cx.has(1) == cx.has(4), || "one of segment_ids and segment_embedding is missing".into())?;
         let y = vec![ids[0].clone(), ids[1].clone(), hidden];
         cx.output(t, y.clone())?;

@@ -138,7 +138,7 @@ impl Op for GroupQueryAttention {
             require_bias(cx, "C6", 10, &scores)?;
         }
         if cx.has(11) {
-            require_shape(cx, "C6", 11, &[heads.clone()])?;
+            require_shape(cx, "C6", 11, std::slice::from_ref(&heads))?;
         }
         if cx.has(9) {
             require_shape(cx, "C7", 9, &[n.clone(), len.clone()])?;

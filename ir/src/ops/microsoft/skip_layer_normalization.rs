@@ -37,7 +37,7 @@ pub(super) fn rule_of_skip(cx: &mut RuleCx<'_>, weights: &[usize]) -> RuleResult
     require_broadcasts_to(cx, "C2", 1, &x)?;
     let (hidden, lead) = x.split_last().expect("a rank of 2 or 3");
     for &i in weights.iter().filter(|&&i| i == 2 || cx.has(i)).collect::<Vec<_>>() {
-        require_shape(cx, "C3", i, &[hidden.clone()])?;
+        require_shape(cx, "C3", i, std::slice::from_ref(hidden))?;
     }
     let stats = [lead, &[Dim::ONE]].concat();
     cx.output(t, x.clone())?;
