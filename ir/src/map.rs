@@ -2,7 +2,7 @@
 //!
 //! Everything cut out of the result (`Bytes::slice`, protobuf `bytes` fields) shares the map and keeps it alive, so the
 //! weights of a model are never copied and reach memory only where they are touched. What was copied into another form
-//! can leave memory again ([`release`]); it is read from the file when it is touched the next time.
+//! can leave memory again (`release`); it is read from the file when it is touched the next time.
 //!
 //! The only module of this crate with `unsafe`. A file that another program shortens while it is mapped ends the
 //! process (SIGBUS on Unix); this is the price of every memory map and the reason why small files are read.

@@ -1,8 +1,8 @@
 //! Discrete Fourier transforms of many lines at once, in `f64`.
 //!
-//! Lengths without a prime factor above [`LARGEST_FACTOR`] go through Stockham's self-sorting algorithm with butterflies
+//! Lengths without a prime factor above `LARGEST_FACTOR` go through Stockham's self-sorting algorithm with butterflies
 //! of 2, 3, 4, 5, 7, 11 and 13; others through Bluestein's, a convolution of a length that is a power of two. So the cost
-//! is `n log n` for every length. [`LANES`] lines are transformed together, number by number beside each other, so that
+//! is `n log n` for every length. `LANES` lines are transformed together, number by number beside each other, so that
 //! every butterfly is plain vector arithmetic. Two real lines travel as the real and imaginary part of one.
 //!
 //! Sources: C. Van Loan, Computational Frameworks for the Fast Fourier Transform, 1992, 1.7; L. Bluestein, A linear
