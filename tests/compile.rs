@@ -47,7 +47,8 @@ int main(int argc, char **argv) {{
     for (i = 0; i < {upper}_N_OUTPUTS; i++) outputs[i] = malloc(output_bytes[i] + 1);
     /* Twice, with rubbish in the arena: nothing is carried over. */
     for (turn = 0; turn < 2; turn++) {{
-        memset(model.arena, 0xA5, {upper}_ARENA_BYTES);
+        size_t arena_bytes = {upper}_ARENA_BYTES;
+        memset(model.arena, 0xA5, arena_bytes);
         end = {name}_run(model.weights, model.arena, inputs, outputs);
         if (end != 0) return end;
     }}
