@@ -368,3 +368,104 @@ fn moves_agree() {
         check("EyeLike", attrs! { k: r.below(5) as i64 - 2 }, &[flat], 1);
     }
 }
+
+#[test]
+fn sums_of_products_agree() {
+    let r = &mut Random::new(10);
+    let equations: [(&str, &[&str]); 12] = [
+        ("bixy,ioxy->boxy", &["bixy", "ioxy"]),
+        ("td,edi->eti", &["td", "edi"]),
+        ("eti,eid,te->td", &["eti", "eid", "te"]),
+        ("bc,hcd->hbd", &["bc", "hcd"]),
+        ("ij,jk", &["ij", "jk"]),
+        ("ij,kj->ik", &["ij", "kj"]),
+        ("abij,abjk->abik", &["abij", "abjk"]),
+        ("ij,j->i", &["ij", "j"]),
+        ("ii->i", &["ii"]),
+        ("ij->ji", &["ij"]),
+        ("i,j->ij", &["i", "j"]),
+        ("bij,k->b", &["bij", "k"]),
+    ];
+    for turn in 0..60 {
+        let (equation, terms) = equations[turn % equations.len()];
+        let dtype = pick(r, &[DType::F32, DType::F32, DType::F64, DType::I32]);
+        let mut extents = std::collections::BTreeMap::new();
+        let x: Vec<X> = terms
+            .iter()
+            .map(|t| {
+                let s: Vec<usize> =
+                    t.chars().map(|l| *extents.entry(l).or_insert_with(|| pick(r, &[1, 2, 3, 5, 9]))).collect();
+                X::Run(tensor(r, dtype, &s))
+            })
+            .collect();
+        check("Einsum", attrs! { equation: equation }, &x, 1);
+    }
+}
+
+#[test]
+fn resampling_agrees() {
+    let r = &mut Random::new(11);
+    for _ in 0..80 {
+        let s = [1 + r.below(2), 1 + r.below(3), 1 + r.below(7), 1 + r.below(9)];
+        let mode = pick(r, &["nearest", "linear", "cubic"]);
+        let dtype = if mode == "nearest" { pick(r, &NUMBERS) } else { pick(r, &REALS) };
+        let x = X::Run(tensor(r, dtype, &s));
+        let a = attrs! {
+            mode: mode,
+            coordinate_transformation_mode: pick(r, &["half_pixel", "align_corners", "asymmetric", "pytorch_half_pixel"]),
+            nearest_mode: pick(r, &["round_prefer_floor", "floor", "ceil", "round_prefer_ceil"]),
+            antialias: (mode != "nearest" && r.below(3) == 0) as i64,
+        };
+        let how = if r.below(2) == 0 {
+            let scales = [1.0f32, 1.0, pick(r, &[0.5, 1.0, 2.0, 1.7]), pick(r, &[0.4, 2.0, 3.0])];
+            [X::None, X::Known(Tensor::from_slice(&[4], &scales)), X::None]
+        } else {
+            let sizes = [s[0] as i64, s[1] as i64, 1 + r.below(12) as i64, 1 + r.below(12) as i64];
+            [X::None, X::None, X::Known(ints(&[4], &sizes))]
+        };
+        let [roi, scales, sizes] = how;
+        check("Resize", a, &[x, roi, scales, sizes], 1);
+    }
+}
+
+#[test]
+fn grids_agree() {
+    let r = &mut Random::new(12);
+    for _ in 0..80 {
+        let d = 1 + r.below(3);
+        let mode = pick(r, if d == 3 { &["nearest", "linear"] } else { &["nearest", "linear", "cubic"] });
+        let dtype = if mode == "nearest" { pick(r, &NUMBERS) } else { pick(r, &[DType::F32, DType::F64]) };
+        let spatial: Vec<usize> = (0..d).map(|_| 1 + r.below(6)).collect();
+        let x = X::Run(tensor(r, dtype, &[&[2, 3], &spatial[..]].concat()));
+        let out: Vec<usize> = [vec![2], (0..d).map(|_| extent(r)).collect(), vec![d]].concat();
+        let n = out.iter().product();
+        let grid = Tensor::from_floats(DType::F32, &out, (0..n).map(|_| r.below(3001) as f64 / 1000.0 - 1.5003));
+        let a = attrs! {
+            mode: mode, padding_mode: pick(r, &["zeros", "border", "reflection"]), align_corners: r.below(2) as i64,
+        };
+        check("GridSample", a, &[x, X::Run(grid)], 1);
+        let d = 2 + r.below(2);
+        let size: Vec<i64> = [vec![2, 3], (0..d).map(|_| 1 + r.below(5) as i64).collect()].concat();
+        let dtype = pick(r, &[DType::F32, DType::F64]);
+        let theta = X::Run(tensor(r, dtype, &[2, d, d + 1]));
+        check("AffineGrid", attrs! { align_corners: r.below(2) as i64 }, &[theta, X::Known(ints(&[d + 2], &size))], 1);
+    }
+}
+
+#[test]
+fn losses_agree_and_refuse_wrong_classes() {
+    let r = &mut Random::new(13);
+    for turn in 0..40 {
+        let (n, c, d) = (1 + r.below(4), 1 + r.below(5), 1 + r.below(4));
+        let dtype = pick(r, &[DType::F32, DType::F64]);
+        let x = X::Run(tensor(r, dtype, &[n, c, d]));
+        let mut t: Vec<i64> = (0..n * d).map(|_| r.below(c) as i64).collect();
+        if turn % 4 == 0 {
+            t[0] = if turn % 8 == 0 { -7 } else { -1 };
+        }
+        let target = X::Run(ints(&[n, d], &t));
+        let a = attrs! { reduction: pick(r, &["none", "sum", "mean"]), ignore_index: -7i64 };
+        check("NegativeLogLikelihoodLoss", a.clone(), &[x.clone(), target.clone()], 1);
+        check("SoftmaxCrossEntropyLoss", a, &[x, target], 2);
+    }
+}

@@ -10,6 +10,7 @@
 //! `AffineGrid`: opset 20.
 
 use super::common::*;
+use super::lowering::{Loops, TensorId};
 use crate::dtype::DType;
 use crate::error::Result;
 use crate::eval::EvalCx;
@@ -21,6 +22,17 @@ attributes! {
     pub struct AffineGrid {
         /// Whether -1 and 1 are centres of the outer cells instead of their edges.
         align_corners: bool = false,
+    }
+}
+
+impl AffineGrid {
+    /// Coordinate of cell `i` of `n`.
+    fn place(&self, i: usize, n: usize) -> f64 {
+        match self.align_corners {
+            true if n == 1 => -1.0,
+            true => 2.0 * i as f64 / (n as f64 - 1.0) - 1.0,
+            false => (2.0 * i as f64 + 1.0) / n as f64 - 1.0,
+        }
     }
 }
 
@@ -53,16 +65,11 @@ impl Op for AffineGrid {
         let (dtype, shape) = cx.out(0)?;
         let d = shape.len() - 2;
         let dims = &shape[1..=d];
-        let place = |i: usize, n: usize| match self.align_corners {
-            true if n == 1 => -1.0,
-            true => 2.0 * i as f64 / (n as f64 - 1.0) - 1.0,
-            false => (2.0 * i as f64 + 1.0) / n as f64 - 1.0,
-        };
         let mut y = Vec::with_capacity(shape.iter().product());
         for n in 0..shape[0] {
             for index in indices(dims) {
                 // Coordinates stand innermost axis first.
-                let at: Vec<f64> = (0..d).rev().map(|a| place(index[a], dims[a])).collect();
+                let at: Vec<f64> = (0..d).rev().map(|a| self.place(index[a], dims[a])).collect();
                 for row in theta[n * d * (d + 1)..].chunks(d + 1).take(d) {
                     y.push(row.iter().zip(&at).map(|(t, x)| t * x).sum::<f64>() + row[d]);
                 }
@@ -70,6 +77,36 @@ impl Op for AffineGrid {
         }
         cx.push(Tensor::from_floats(dtype, &shape, y));
         Ok(())
+    }
+
+    fn lower(&self, cx: &LowerCx<'_>) -> Result<Lowering> {
+        let (dtype, shape) = cx.outputs[0].clone();
+        let d = shape.len() - 2;
+        let mut l = Loops::new(cx);
+        let theta = l.x(0);
+        // Places along each axis, in f64 as evaluation has them.
+        let places: Vec<TensorId> = shape[1..=d]
+            .iter()
+            .map(|&n| {
+                let v: Vec<f64> = (0..n).map(|i| self.place(i, n)).collect();
+                l.table(Tensor::from_slice(&[n], &v))
+            })
+            .collect();
+        l.result(|c, i| {
+            let (n, row) = (i[0], i[d + 1]);
+            let at = c.idx(d as i64);
+            let offset = c.load(theta, &[n, row, at]);
+            let mut sum = c.cast(offset, DType::F64);
+            // Coordinates stand innermost axis first.
+            for (k, a) in (0..d).rev().enumerate() {
+                let col = c.idx(k as i64);
+                let (t, x) = (c.load(theta, &[n, row, col]), c.load(places[a], &[i[1 + a]]));
+                let t = c.cast(t, DType::F64);
+                let product = c.mul(t, x);
+                sum = c.add(sum, product);
+            }
+            c.cast(sum, dtype)
+        })
     }
 }
 

@@ -13,8 +13,11 @@
 
 use super::common::*;
 use super::contraction::Ring;
+use super::lowering::{self, ComputeBuilder, ExprId, Loops, ReduceOp, TensorId};
+use crate::dtype::DType;
 use crate::error::{Error, Result};
 use crate::eval::EvalCx;
+use crate::lower::MatMul;
 use crate::rule::{RuleCx, RuleResult};
 use crate::tensor::{Tensor, len_elems, strides};
 
@@ -37,6 +40,87 @@ enum Label {
 struct Plan {
     terms: Vec<Vec<Label>>,
     out: Vec<Label>,
+}
+
+impl Plan {
+    /// Extent of a label: the largest of any operand's axis.
+    fn extent(&self, shapes: &[&[usize]], label: &Label) -> usize {
+        let axes = self.terms.iter().flatten().zip(shapes.iter().copied().flatten());
+        let mut extents = axes.filter(|a| a.0 == label).map(|a| *a.1);
+        // An extent of 1 broadcasts, to 0 as well.
+        let first = extents.next().unwrap_or(1);
+        extents.fold(first, |n, e| if n == 1 { e } else { n })
+    }
+
+    /// Labels that are summed over, in order of first occurrence.
+    fn summed(&self) -> Vec<Label> {
+        let mut out: Vec<Label> = Vec::new();
+        for l in self.terms.iter().flatten() {
+            if !self.out.contains(l) && !out.contains(l) {
+                out.push(*l);
+            }
+        }
+        out
+    }
+
+    /// The matrix product that it is, if it is one of two operands: the result's labels are batch, rows of the first
+    /// operand and columns of the second, each group lying in its operand with one stride.
+    fn product(&self, shapes: &[&[usize]]) -> Option<MatMul> {
+        let ([a, b], [x, y]) = (self.terms.as_slice(), shapes) else { return None };
+        let distinct = |t: &[Label]| t.iter().enumerate().all(|(i, l)| !t[..i].contains(l));
+        let full = |t: &[Label], s: &[usize]| t.iter().zip(s).all(|(l, &n)| n == self.extent(shapes, l) && n > 0);
+        if !distinct(a) || !distinct(b) || !full(a, x) || !full(b, y) {
+            return None;
+        }
+        let step =
+            |term: &[Label], shape: &[usize], l: &Label| term.iter().position(|t| t == l).map(|at| strides(shape)[at]);
+        let (in_a, in_b) = (|l: &Label| step(a, x, l), |l: &Label| step(b, y, l));
+        let k: Vec<Label> = self.summed();
+        if k.is_empty() || !k.iter().all(|l| a.contains(l) && b.contains(l)) {
+            return None;
+        }
+        let trailing = |end: usize, own: &dyn Fn(&Label) -> bool| {
+            (0..end).rev().take_while(|&i| own(&self.out[i])).last().unwrap_or(end)
+        };
+        let cols = trailing(self.out.len(), &|l| b.contains(l) && !a.contains(l));
+        let rows = trailing(cols, &|l| a.contains(l) && !b.contains(l));
+        // Extent and stride of labels that lie as one axis.
+        let joined = |labels: &[Label], step: &dyn Fn(&Label) -> Option<usize>| {
+            let (mut extent, mut stride) = (1, None);
+            for l in labels.iter().rev() {
+                let (n, s) = (self.extent(shapes, l), step(l)?);
+                match stride {
+                    _ if n == 1 => {}
+                    None => stride = Some(s),
+                    Some(inner) if s == inner * extent => {}
+                    Some(_) => return None,
+                }
+                extent *= n;
+            }
+            Some((extent, stride.unwrap_or(1)))
+        };
+        let (m, a_m) = joined(&self.out[rows..cols], &in_a)?;
+        let (n, b_n) = joined(&self.out[cols..], &in_b)?;
+        let ((extent, a_k), (_, b_k)) = (joined(&k, &in_a)?, joined(&k, &in_b)?);
+        // The kernels read rows or columns of the second operand.
+        let b_strides = if n == 1 { (b_k, 1) } else { (b_k, b_n) };
+        if b_strides.0 != 1 && b_strides.1 != 1 {
+            return None;
+        }
+        let batch =
+            self.out[..rows].iter().map(|l| (self.extent(shapes, l), in_a(l).unwrap_or(0), in_b(l).unwrap_or(0)));
+        Some(MatMul {
+            batch: batch.collect(),
+            m,
+            n,
+            k: extent,
+            a_strides: (if m == 1 { extent * a_k } else { a_m }, a_k),
+            b_strides,
+            bias: None,
+            alpha: 1.0,
+            beta: 1.0,
+        })
+    }
 }
 
 impl Einsum {
@@ -144,6 +228,44 @@ impl Op for Einsum {
         };
         cx.push(y);
         Ok(())
+    }
+
+    fn lower(&self, cx: &LowerCx<'_>) -> Result<Lowering> {
+        let n = cx.inputs.len();
+        let shapes: Vec<&[usize]> = (0..n).map(|i| cx.shape(i)).collect();
+        let plan = self.plan(&shapes.iter().map(|s| s.len()).collect::<Vec<_>>())?;
+        if let Some(product) = plan.product(&shapes).filter(|_| cx.dtype(0) == DType::F32) {
+            return Ok(Lowering::MatMul(product));
+        }
+        let dtype = cx.dtype(0);
+        let wide = if dtype.is_float() { lowering::wide(dtype) } else { dtype };
+        let extent = |l: &Label| plan.extent(&shapes, l);
+        let labels = plan.summed();
+        let extents: Vec<usize> = labels.iter().map(extent).collect();
+        let mut l = Loops::new(cx);
+        let x: Vec<TensorId> = (0..n).map(|i| l.x(i)).collect();
+        l.result(|c, i| {
+            let term = |c: &mut ComputeBuilder, r: &[ExprId]| {
+                let mut product: Option<ExprId> = None;
+                for ((&x, term), shape) in x.iter().zip(&plan.terms).zip(&shapes) {
+                    let at: Vec<ExprId> = term
+                        .iter()
+                        .zip(*shape)
+                        .map(|(label, &n)| match plan.out.iter().position(|l| l == label) {
+                            _ if n == 1 => c.idx(0),
+                            Some(a) => i[a],
+                            None => r[labels.iter().position(|l| l == label).expect("summed where it is no result's")],
+                        })
+                        .collect();
+                    let v = c.load(x, &at);
+                    let v = c.cast(v, wide);
+                    product = Some(product.map_or(v, |p| c.mul(p, v)));
+                }
+                product.unwrap_or_else(|| c.zero(wide))
+            };
+            let y = if labels.is_empty() { term(c, &[]) } else { c.reduce(ReduceOp::Sum, &extents, term) };
+            c.cast(y, dtype)
+        })
     }
 }
 

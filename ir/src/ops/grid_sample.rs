@@ -10,6 +10,7 @@
 //! reference does. ONNX `GridSample`: opset 16 (`bilinear`, `bicubic`; two spatial axes), 20, 22.
 
 use super::common::*;
+use super::lowering::{BinOp, ComputeBuilder, ExprId, Loops, TensorId};
 use crate::dtype::DType;
 use crate::error::Result;
 use crate::eval::EvalCx;
@@ -81,6 +82,118 @@ impl GridSample {
         };
         taps.into_iter().filter_map(|(i, w)| Some((self.cell(i, n)?, w))).collect()
     }
+}
+
+impl GridSample {
+    /// [`GridSample::place`] as an expression of type `wide`.
+    fn place_expr(&self, c: &mut ComputeBuilder, t: ExprId, n: usize, (exact, wide): (bool, DType)) -> ExprId {
+        let m = n as f64;
+        let t = c.cast(t, DType::F64);
+        let t = c.bin_const(BinOp::Add, t, 1.0);
+        let x = if self.align_corners {
+            let half = c.bin_const(BinOp::Mul, t, 0.5);
+            c.bin_const(BinOp::Mul, half, m - 1.0)
+        } else {
+            let cells = c.bin_const(BinOp::Mul, t, m);
+            let cells = c.bin_const(BinOp::Sub, cells, 1.0);
+            c.bin_const(BinOp::Mul, cells, 0.5)
+        };
+        let x = if exact { x } else { c.cast(x, DType::F32) };
+        let x = c.cast(x, wide);
+        let x = if self.mode == "nearest" { c.round(x) } else { x };
+        let (lo, hi) = self.borders(n);
+        match self.padding_mode.as_str() {
+            "border" => {
+                let (low, high) = (c.float(wide, lo), c.float(wide, hi));
+                let (below, above) = (c.lt(x, low), c.gt(x, high));
+                let outside = c.or(below, above);
+                let edge = c.clamp(x, 0.0, m - 1.0);
+                c.select(outside, edge, x)
+            }
+            "reflection" => reflect_expr(c, x, lo, hi, wide),
+            _ => x,
+        }
+    }
+
+    /// For each tap at the place `x` of an axis of `n` cells: the cell, whether there is one, its weight.
+    fn tap_exprs(&self, c: &mut ComputeBuilder, x: ExprId, n: usize, wide: DType) -> Vec<(ExprId, ExprId, ExprId)> {
+        let left = if self.mode == "nearest" { x } else { c.floor(x) };
+        // Far outside all cells, so that numbers next to it do not wrap.
+        let bounded = c.clamp(left, -(2f64.powi(30)), 2f64.powi(30));
+        let i = c.cast(bounded, DType::I64);
+        let r = c.sub(x, left);
+        let one = c.one(wide);
+        let weights: Vec<(i64, ExprId)> = match self.mode.as_str() {
+            "nearest" => vec![(0, one)],
+            "linear" => {
+                let rest = c.sub(one, r);
+                vec![(0, rest), (1, r)]
+            }
+            _ => {
+                let outer = |c: &mut ComputeBuilder, t: ExprId| {
+                    let v = c.bin_const(BinOp::Mul, t, -0.75);
+                    let v = c.bin_const(BinOp::Add, v, 3.75);
+                    let v = c.mul(v, t);
+                    let v = c.bin_const(BinOp::Sub, v, 6.0);
+                    let v = c.mul(v, t);
+                    c.bin_const(BinOp::Add, v, 3.0)
+                };
+                let inner = |c: &mut ComputeBuilder, t: ExprId| {
+                    let v = c.bin_const(BinOp::Mul, t, 1.25);
+                    let v = c.bin_const(BinOp::Sub, v, 2.25);
+                    let v = c.mul(v, t);
+                    let v = c.mul(v, t);
+                    c.bin_const(BinOp::Add, v, 1.0)
+                };
+                let (near, rest) = (c.bin_const(BinOp::Add, r, 1.0), c.sub(one, r));
+                let far = c.bin_const(BinOp::Add, rest, 1.0);
+                vec![(-1, outer(c, near)), (0, inner(c, r)), (1, inner(c, rest)), (2, outer(c, far))]
+            }
+        };
+        let (lo, hi) = self.borders(n);
+        let mut taps = Vec::new();
+        for (k, w) in weights {
+            let at = c.affine(i, 1, k);
+            let inside = c.in_range(at, 0, n as i64);
+            let at = if self.padding_mode == "reflection" {
+                let place = c.cast(at, wide);
+                let place = reflect_expr(c, place, lo, hi, wide);
+                c.cast(place, DType::I64)
+            } else {
+                at
+            };
+            let (zero, last) = (c.idx(0), c.idx(n as i64 - 1));
+            let cell = c.max(at, zero);
+            taps.push((c.min(cell, last), inside, w));
+        }
+        taps
+    }
+}
+
+/// [`reflect`] as an expression.
+fn reflect_expr(c: &mut ComputeBuilder, x: ExprId, lo: f64, hi: f64, wide: DType) -> ExprId {
+    let range = hi - lo;
+    let (low, high) = (c.float(wide, lo), c.float(wide, hi));
+    if range <= 0.0 {
+        return low;
+    }
+    let (below, above) = (c.lt(x, low), c.gt(x, high));
+    let (under, over) = (c.sub(low, x), c.sub(x, high));
+    let over = c.select(below, under, over);
+    let turns = c.bin_const(BinOp::Div, over, range);
+    let turns = c.floor(turns);
+    let whole = c.bin_const(BinOp::Mul, turns, range);
+    let rest = c.sub(over, whole);
+    let pairs = c.bin_const(BinOp::Mul, turns, 0.5);
+    let pairs = c.floor(pairs);
+    let pairs = c.bin_const(BinOp::Mul, pairs, 2.0);
+    let even = c.eq(turns, pairs);
+    // An even number of turns from below, or an odd one from above, is counted from the lower border.
+    let from_high = c.xor(even, below);
+    let (up, down) = (c.add(low, rest), c.sub(high, rest));
+    let folded = c.select(from_high, down, up);
+    let outside = c.or(below, above);
+    c.select(outside, folded, x)
 }
 
 /// Mirrors `x` at the borders until it lies between them.
@@ -163,6 +276,75 @@ impl Op for GridSample {
         }
         cx.push(Tensor::from_floats(dtype, &shape, y));
         Ok(())
+    }
+
+    fn lower(&self, cx: &LowerCx<'_>) -> Result<Lowering> {
+        let (dtype, shape) = cx.outputs[0].clone();
+        let dims = cx.shape(0)[2..].to_vec();
+        let (d, nearest, zeros) = (dims.len(), self.mode == "nearest", self.padding_mode == "zeros");
+        let n_taps = match self.mode.as_str() {
+            "nearest" => 1,
+            "linear" => 2usize,
+            _ => 4,
+        };
+        // Interpolated integers are truncated, and many taps in many axes make long code: evaluation does both.
+        let real = crate::library::is_real(dtype);
+        if cx.shape(0).contains(&0) || !(nearest || real) || n_taps.pow(d as u32) > 16 {
+            return Ok(Lowering::Host);
+        }
+        let wide = if cx.dtype(1) == DType::F64 || dtype == DType::F64 { DType::F64 } else { DType::F32 };
+        let points: Vec<usize> = [&shape[..1], &shape[2..]].concat();
+        let mut l = Loops::new(cx);
+        let (x, grid) = (l.x(0), l.x(1));
+        // By axis: where a point lies, cells.
+        let places: Vec<TensorId> = (0..d)
+            .map(|a| {
+                l.c.compute(wide, &points, |c, i| {
+                    let mut at = i.to_vec();
+                    at.push(c.idx((d - 1 - a) as i64));
+                    let t = c.load(grid, &at);
+                    self.place_expr(c, t, dims[a], (cx.dtype(1) == DType::F64, wide))
+                })
+            })
+            .collect();
+        l.result(|c, i| {
+            let point: Vec<ExprId> = [&i[..1], &i[2..]].concat();
+            // By axis and tap: the cell, whether it is there, its weight.
+            let taps: Vec<Vec<(ExprId, ExprId, ExprId)>> = (0..d)
+                .map(|a| {
+                    let p = c.load(places[a], &point);
+                    self.tap_exprs(c, p, dims[a], wide)
+                })
+                .collect();
+            let mut sum: Option<ExprId> = None;
+            for t in 0..n_taps.pow(d as u32) {
+                let mut at = i[..2].to_vec();
+                let (mut there, mut weight) = (c.bool(true), None);
+                let mut rest = t;
+                for axis in &taps {
+                    let (cell, inside, w) = axis[rest % n_taps];
+                    rest /= n_taps;
+                    at.push(cell);
+                    there = c.and(there, inside);
+                    weight = Some(weight.map_or(w, |v| c.mul(v, w)));
+                }
+                let v = c.load(x, &at);
+                let v = match (nearest, weight) {
+                    (false, Some(w)) => {
+                        let v = c.cast(v, wide);
+                        c.mul(v, w)
+                    }
+                    _ => v,
+                };
+                let nothing = c.zero(if nearest { dtype } else { wide });
+                let v = if zeros { c.select(there, v, nothing) } else { v };
+                sum = Some(sum.map_or(v, |s| c.add(s, v)));
+            }
+            match sum {
+                Some(y) => c.cast(y, dtype),
+                None => c.zero(dtype),
+            }
+        })
     }
 }
 

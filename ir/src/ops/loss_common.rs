@@ -9,9 +9,11 @@
 
 use super::common::*;
 use super::lanes::sum;
+use super::lowering::{self, ComputeBuilder, ExprId, Loops, ReduceOp};
 use crate::dtype::DType;
 use crate::error::{Error, Result};
 use crate::eval::EvalCx;
+use crate::lower::IndexRange;
 use crate::rule::{RuleCx, RuleResult};
 use crate::tensor::Tensor;
 
@@ -34,6 +36,113 @@ pub fn loss_rule(cx: &mut RuleCx<'_>, reduction: &str) -> RuleResult<DType> {
     cx.require("C4", matches!(reduction, "none" | "sum" | "mean"), || format!("`reduction` is \"{reduction}\""))?;
     cx.output(dtype, if reduction == "none" { t } else { vec![] })?;
     Ok(dtype)
+}
+
+/// Lowers a loss: of the operand's logarithms of probabilities, or with `softmax` of scores, whose logarithms are then
+/// a second result where the call has one.
+///
+/// # Errors
+/// When the expressions do not fit together.
+pub fn loss_lowering(cx: &LowerCx<'_>, reduction: &str, ignore: Option<i64>, softmax: bool) -> Result<Lowering> {
+    let (dtype, x_shape) = (cx.dtype(0), cx.shape(0).to_vec());
+    let (wide, classes) = (lowering::wide(dtype), x_shape[1]);
+    let rows = lowering::without(&x_shape, 1);
+    if x_shape.contains(&0) {
+        return Ok(Lowering::Host);
+    }
+    let mut l = Loops::new(cx);
+    let (x, target) = (l.x(0), l.x(1));
+    let weight = cx.has(2).then(|| l.x(2));
+    l.check_index(1, IndexRange { extents: vec![classes], from_end: false, except: ignore });
+    let read = |c: &mut ComputeBuilder, i: &[ExprId]| {
+        let v = c.load(x, i);
+        c.cast(v, wide)
+    };
+    // Logarithm of the sum of exponentials, the greatest score taken out.
+    let log_sum = softmax.then(|| {
+        let max = l.c.compute(wide, &rows, |c, i| {
+            c.reduce(ReduceOp::Max, &[classes], |c, r| read(c, &lowering::with(i, 1, r[0])))
+        });
+        let sum = l.c.compute(wide, &rows, |c, i| {
+            let sum = c.reduce(ReduceOp::Sum, &[classes], |c, r| {
+                let (v, m) = (read(c, &lowering::with(i, 1, r[0])), c.load(max, i));
+                let d = c.sub(v, m);
+                c.exp(d)
+            });
+            c.log(sum)
+        });
+        (max, sum)
+    });
+    let log_prob = |c: &mut ComputeBuilder, i: &[ExprId]| {
+        let v = read(c, i);
+        match log_sum {
+            None => v,
+            Some((max, sum)) => {
+                let row = lowering::without(i, 1);
+                let (m, s) = (c.load(max, &row), c.load(sum, &row));
+                let v = c.sub(v, m);
+                c.sub(v, s)
+            }
+        }
+    };
+    let class_of = |c: &mut ComputeBuilder, i: &[ExprId]| {
+        let t = c.load(target, i);
+        let t = c.cast(t, DType::I64);
+        let ignored = match ignore {
+            Some(at) => {
+                let at = c.idx(at);
+                c.eq(t, at)
+            }
+            None => c.bool(false),
+        };
+        let (zero, last) = (c.idx(0), c.idx(classes as i64 - 1));
+        let class = c.max(t, zero);
+        (c.min(class, last), ignored)
+    };
+    let share = |c: &mut ComputeBuilder, i: &[ExprId]| {
+        let (class, ignored) = class_of(c, i);
+        let w = match weight {
+            Some(w) => {
+                let w = c.load(w, &[class]);
+                c.cast(w, wide)
+            }
+            None => c.one(wide),
+        };
+        let none = c.zero(wide);
+        c.select(ignored, none, w)
+    };
+    let of_row = |c: &mut ComputeBuilder, i: &[ExprId]| {
+        let (class, ignored) = class_of(c, i);
+        let (w, v) = (share(c, i), log_prob(c, &lowering::with(i, 1, class)));
+        let product = c.mul(w, v);
+        let (loss, none) = (c.neg(product), c.zero(wide));
+        c.select(ignored, none, loss)
+    };
+    let loss = if reduction == "none" {
+        l.c.compute(dtype, &rows, |c, i| {
+            let v = of_row(c, i);
+            c.cast(v, dtype)
+        })
+    } else {
+        let each = l.c.compute(wide, &rows, of_row);
+        let shares = l.c.compute(wide, &rows, share);
+        l.c.compute(dtype, &[], |c, _| {
+            let mut y = c.reduce(ReduceOp::Sum, &rows, |c, r| c.load(each, r));
+            if reduction == "mean" {
+                let total = c.reduce(ReduceOp::Sum, &rows, |c, r| c.load(shares, r));
+                y = c.div(y, total);
+            }
+            c.cast(y, dtype)
+        })
+    };
+    let mut results = vec![loss];
+    if softmax && cx.outputs.len() > 1 {
+        results.push(l.c.compute(dtype, &x_shape, |c, i| {
+            let v = log_prob(c, i);
+            c.cast(v, dtype)
+        }));
+    }
+    l.done(&results)
 }
 
 /// The loss of `scores` (logarithms of probabilities), laid out as operand 0.

@@ -4,7 +4,7 @@
 //! nothing, in the mean's weight too. ONNX `NegativeLogLikelihoodLoss`: opset 12, 13, 22.
 
 use super::common::*;
-use super::loss_common::{loss, loss_rule};
+use super::loss_common::{loss, loss_lowering, loss_rule};
 use crate::error::Result;
 use crate::eval::EvalCx;
 use crate::rule::{RuleCx, RuleResult};
@@ -31,6 +31,10 @@ impl Op for NegativeLogLikelihoodLoss {
         let y = loss(cx, &cx.tensor(0)?.floats()?, &self.reduction, self.ignore_index)?;
         cx.push(y);
         Ok(())
+    }
+
+    fn lower(&self, cx: &LowerCx<'_>) -> Result<Lowering> {
+        loss_lowering(cx, &self.reduction, self.ignore_index, false)
     }
 }
 

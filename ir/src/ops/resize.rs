@@ -14,6 +14,7 @@
 //! (`tf_half_pixel_for_nn`, gone later), 13, 18 (`antialias`, `axes`, aspect ratio), 19 (`half_pixel_symmetric`).
 
 use super::common::*;
+use super::lowering::{self, ComputeBuilder, ExprId, Loops, ReduceOp, TensorId};
 use crate::dtype::DType;
 use crate::error::{Error, Result};
 use crate::eval::EvalCx;
@@ -70,6 +71,16 @@ fn given(cx: &RuleCx<'_>, i: usize) -> RuleResult<bool> {
     let s = cx.shape(i)?;
     cx.require("C1", s.len() == 1, || format!("operand {i} has rank {}", s.len()))?;
     Ok(s[0] != 0)
+}
+
+/// Taps of each output coordinate of an axis, and whether it lies outside the region.
+type Sampled = Vec<(Vec<(usize, f64)>, bool)>;
+
+/// The operands that say how extents change.
+struct Lists<'a> {
+    roi: Option<&'a Tensor>,
+    scales: Option<&'a Tensor>,
+    sizes: Option<&'a Tensor>,
 }
 
 /// One axis: extent, output extent, scale, region.
@@ -157,6 +168,58 @@ impl Resize {
     }
 }
 
+impl Resize {
+    /// For each axis the taps of its output coordinates; `None` where it stays as it is.
+    fn lines(
+        &self,
+        from: &[usize],
+        to: &[usize],
+        lists: &Lists<'_>,
+        limit_bytes: usize,
+    ) -> Result<Vec<Option<Sampled>>> {
+        let axes: Vec<usize> = match &self.axes {
+            Some(axes) => axes.iter().map(|&a| normal_axis(a, from.len())).collect(),
+            None => (0..from.len()).collect(),
+        };
+        let crop = self.coordinate_transformation_mode == "tf_crop_and_resize";
+        let scales = lists.scales.filter(|s| !s.is_empty()).map(Tensor::floats).transpose()?;
+        let sizes = lists.sizes.filter(|s| !s.is_empty()).map(Tensor::to_i64s).transpose()?;
+        let extents: Vec<usize> = axes.iter().map(|&a| from[a]).collect();
+        let ratio = sizes.as_ref().and_then(|s| self.ratio(&extents, s));
+        let roi = match lists.roi {
+            Some(roi) if crop => roi.floats()?,
+            _ => vec![],
+        };
+        let mut lines = vec![None; from.len()];
+        for (k, &a) in axes.iter().enumerate() {
+            let (n, out) = (from[a], to[a]);
+            let scale = match (&scales, ratio) {
+                (Some(s), _) => s[k],
+                (None, Some(r)) => r,
+                (None, None) => out as f64 / n as f64,
+            };
+            if scale == 1.0 && n == out && !crop {
+                continue;
+            }
+            let roi = if crop { (roi[k], roi[axes.len() + k]) } else { (0.0, 1.0) };
+            let line = Line { n, out, scale, roi };
+            let reach = if self.antialias { (4.0 / scale.min(1.0)) * out as f64 * 16.0 } else { 0.0 };
+            if reach > limit_bytes as f64 {
+                return Err(Error::limit(format!("a filter of scale {scale}")));
+            }
+            let sampled = (0..out).map(|i| {
+                let at = self.source(&line, i);
+                (self.taps(&line, at), crop && !(0.0..=n as f64 - 1.0).contains(&at))
+            });
+            lines[a] = Some(sampled.collect());
+        }
+        Ok(lines)
+    }
+}
+
+/// Table of taps that the compiler makes at most, in bytes.
+const MAX_TABLE_BYTES: usize = 1 << 26;
+
 impl Op for Resize {
     op_basics!();
 
@@ -228,45 +291,16 @@ impl Op for Resize {
     fn eval(&self, cx: &mut EvalCx<'_>) -> Result<()> {
         let x = cx.tensor(0)?;
         let (dtype, shape) = cx.out(0)?;
-        let axes: Vec<usize> = match &self.axes {
-            Some(axes) => axes.iter().map(|&a| normal_axis(a, x.rank())).collect(),
-            None => (0..x.rank()).collect(),
-        };
-        let crop = self.coordinate_transformation_mode == "tf_crop_and_resize";
-        let scales = cx.tensor_opt(2)?.filter(|s| !s.is_empty()).map(Tensor::floats).transpose()?;
-        let sizes = cx.tensor_opt(3)?.filter(|s| !s.is_empty()).map(Tensor::to_i64s).transpose()?;
-        let extents: Vec<usize> = axes.iter().map(|&a| x.shape()[a]).collect();
-        let ratio = sizes.as_ref().and_then(|s| self.ratio(&extents, s));
-        let roi = if crop { cx.tensor(1)?.floats()? } else { vec![] };
+        let lists = Lists { roi: cx.tensor_opt(1)?, scales: cx.tensor_opt(2)?, sizes: cx.tensor_opt(3)? };
         if x.is_empty() && !shape.contains(&0) {
             return Err(Error::invalid("an empty tensor has nothing to resample"));
         }
-        // For each axis, for each output coordinate: its taps, and whether it lies outside.
-        let mut lines: Vec<Vec<(Vec<(usize, f64)>, bool)>> =
-            shape.iter().map(|&n| (0..n).map(|i| (vec![(i, 1.0)], false)).collect()).collect();
-        for (k, &a) in axes.iter().enumerate() {
-            let (n, out) = (x.shape()[a], shape[a]);
-            let scale = match (&scales, ratio) {
-                (Some(s), _) => s[k],
-                (None, Some(r)) => r,
-                (None, None) => out as f64 / n as f64,
-            };
-            if scale == 1.0 && n == out && !crop {
-                continue;
-            }
-            let roi = if crop { (roi[k], roi[axes.len() + k]) } else { (0.0, 1.0) };
-            let line = Line { n, out, scale, roi };
-            let reach = if self.antialias { (4.0 / scale.min(1.0)) * out as f64 * 16.0 } else { 0.0 };
-            if reach > cx.env.limits.value_bytes as f64 {
-                return Err(Error::limit(format!("a filter of scale {scale}")));
-            }
-            lines[a] = (0..out)
-                .map(|i| {
-                    let at = self.source(&line, i);
-                    (self.taps(&line, at), crop && !(0.0..=n as f64 - 1.0).contains(&at))
-                })
-                .collect();
-        }
+        let lines = self.lines(x.shape(), &shape, &lists, cx.env.limits.value_bytes)?;
+        let lines: Vec<Vec<(Vec<(usize, f64)>, bool)>> = lines
+            .into_iter()
+            .zip(&shape)
+            .map(|(l, &n)| l.unwrap_or_else(|| (0..n).map(|i| (vec![(i, 1.0)], false)).collect()))
+            .collect();
         let outside = lines.iter().flatten().any(|l| l.1);
         if self.mode == "nearest" && !(outside && dtype.is_number()) {
             let steps = strides(x.shape());
@@ -291,6 +325,111 @@ impl Op for Resize {
         cx.push(Tensor::from_floats(dtype, &shape, v));
         Ok(())
     }
+
+    fn lower(&self, cx: &LowerCx<'_>) -> Result<Lowering> {
+        let (dtype, shape) = cx.outputs[0].clone();
+        let from = cx.shape(0).to_vec();
+        let crop = self.coordinate_transformation_mode == "tf_crop_and_resize";
+        let unknown = |i: usize| cx.has(i) && cx.constant(i).is_none();
+        // Sizes that are not constant are the result's extents, unless an aspect ratio is kept.
+        let by_sizes = self.keep_aspect_ratio_policy == "stretch";
+        let nearest = self.mode == "nearest";
+        // Interpolated integers are truncated: their sums must be evaluation's own.
+        if (crop && unknown(1))
+            || unknown(2)
+            || (unknown(3) && !by_sizes)
+            || from.contains(&0)
+            || !(nearest || crate::library::is_real(dtype))
+        {
+            return Ok(Lowering::Host);
+        }
+        let lists = Lists { roi: cx.constant(1), scales: cx.constant(2), sizes: cx.constant(3) };
+        let lines = self.lines(&from, &shape, &lists, MAX_TABLE_BYTES)?;
+        if lines.iter().flatten().flatten().any(|l| l.1) {
+            return Ok(Lowering::Host);
+        }
+        let wide = if nearest { dtype } else { lowering::wide(dtype) };
+        let mut l = Loops::new(cx);
+        let mut x = l.x(0);
+        let mut now = from.clone();
+        let mut changed: Vec<(usize, Sampled)> =
+            lines.into_iter().enumerate().filter_map(|(a, l)| Some((a, l?))).collect();
+        if changed.is_empty() {
+            return l.result(|c, i| c.load(x, i));
+        }
+        // Axes that shrink first, so that the others have less to do.
+        changed.sort_by_key(|(a, _)| shape[*a] > from[*a]);
+        let last = changed.len() - 1;
+        for (k, (a, line)) in changed.into_iter().enumerate() {
+            now[a] = shape[a];
+            let of = if k == last { dtype } else { wide };
+            x = if nearest {
+                picked(&mut l, x, &now, a, &line)
+            } else {
+                weighted(&mut l, x, &now, a, &line, (wide, of))
+            };
+        }
+        l.done(&[x])
+    }
+}
+
+/// `y[…, i, …] = x[…, p_i, …]` along an axis.
+fn picked(l: &mut Loops<'_, '_>, x: TensorId, shape: &[usize], axis: usize, line: &Sampled) -> TensorId {
+    let places: Vec<i64> = line.iter().map(|t| t.0[0].0 as i64).collect();
+    // A whole factor is a division, which the indices of views know how to simplify.
+    let repeat = places.iter().take_while(|&&p| p == 0).count().max(1);
+    let whole = places.iter().enumerate().all(|(i, &p)| p == (i / repeat) as i64);
+    let table = (!whole).then(|| l.table(Tensor::from_slice(&[places.len()], &places)));
+    let dtype = l.c.desc(x).dtype;
+    l.c.compute(dtype, shape, |c, i| {
+        let mut at = i.to_vec();
+        at[axis] = match table {
+            Some(table) => c.load(table, &[i[axis]]),
+            None => {
+                let by = c.idx(repeat as i64);
+                c.floor_div(i[axis], by)
+            }
+        };
+        c.load(x, &at)
+    })
+}
+
+/// `y[…, i, …] = sum_t w_it x[…, p_it, …]` along an axis.
+fn weighted(
+    l: &mut Loops<'_, '_>,
+    x: TensorId,
+    shape: &[usize],
+    axis: usize,
+    line: &Sampled,
+    (wide, dtype): (DType, DType),
+) -> TensorId {
+    let n_taps = line.iter().map(|t| t.0.len()).max().unwrap_or(0);
+    let tap = |t: usize| line.iter().map(move |l| l.0.get(t).copied().unwrap_or((0, 0.0)));
+    let places: Vec<i64> = (0..n_taps).flat_map(|t| tap(t).map(|p| p.0 as i64)).collect();
+    let weights: Vec<f64> = (0..n_taps).flat_map(|t| tap(t).map(|p| p.1)).collect();
+    let places = l.table(Tensor::from_slice(&[n_taps, line.len()], &places));
+    let weights = l.table(Tensor::from_floats(wide, &[n_taps, line.len()], weights));
+    l.c.compute(dtype, shape, |c, i| {
+        let term = |c: &mut ComputeBuilder, t: ExprId| {
+            let mut at = i.to_vec();
+            at[axis] = c.load(places, &[t, i[axis]]);
+            let (v, w) = (c.load(x, &at), c.load(weights, &[t, i[axis]]));
+            let v = c.cast(v, wide);
+            c.mul(v, w)
+        };
+        let sum = if n_taps <= 4 {
+            let mut sum: Option<ExprId> = None;
+            for t in 0..n_taps {
+                let t = c.idx(t as i64);
+                let v = term(c, t);
+                sum = Some(sum.map_or(v, |s| c.add(s, v)));
+            }
+            sum.unwrap_or_else(|| c.zero(wide))
+        } else {
+            c.reduce(ReduceOp::Sum, &[n_taps], |c, r| term(c, r[0]))
+        };
+        c.cast(sum, dtype)
+    })
 }
 
 /// Applies the taps along one axis.

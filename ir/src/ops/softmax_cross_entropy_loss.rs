@@ -7,7 +7,7 @@
 use super::common::*;
 use super::lanes::map_lanes;
 use super::log_softmax::log_softmax;
-use super::loss_common::{loss, loss_rule};
+use super::loss_common::{loss, loss_lowering, loss_rule};
 use crate::dtype::DType;
 use crate::error::Result;
 use crate::eval::EvalCx;
@@ -41,6 +41,10 @@ impl Op for SoftmaxCrossEntropyLoss {
         cx.push(y);
         cx.push(Tensor::from_floats(x.dtype(), x.shape(), log_prob));
         Ok(())
+    }
+
+    fn lower(&self, cx: &LowerCx<'_>) -> Result<Lowering> {
+        loss_lowering(cx, &self.reduction, self.ignore_index, true)
     }
 }
 
