@@ -246,6 +246,15 @@ impl<'a> Run<'a> {
         // the kernel runs: results lie apart from operands that live with them (checked in Plan::place).
         let slice = |(at, len): (*mut u8, usize)| unsafe { std::slice::from_raw_parts(at.cast_const(), len) };
         let x: Vec<Option<&[u8]>> = operands.into_iter().map(|o| o.map(slice)).collect();
+        // Tensors of a file may lie at any address; kernels read aligned elements.
+        let mut copies = Vec::with_capacity(x.len());
+        for (v, bytes) in node.inputs.iter().zip(&x) {
+            let size = v.map_or(Ok(1), |v| Ok::<_, Error>(self.concrete(v)?.0.size_bytes()))?;
+            let moved = bytes.filter(|b| b.as_ptr().align_offset(size.max(1)) != 0);
+            copies.push(moved.map(AlignedBytes::copy_of));
+        }
+        let x: Vec<Option<&[u8]>> =
+            x.iter().zip(&copies).map(|(x, copy)| copy.as_ref().map(AlignedBytes::as_slice).or(*x)).collect();
         let at = |e: Error| e.of_op(node.op.def().name).at(plan.graph.describe_with_types(l.node));
         if l.found {
             let found = l.kernel.find(&x, env.limits.value_bytes).map_err(at)?;

@@ -469,3 +469,18 @@ fn losses_agree_and_refuse_wrong_classes() {
         check("SoftmaxCrossEntropyLoss", a, &[x, target], 2);
     }
 }
+
+#[test]
+fn operands_of_any_alignment_are_read() {
+    let r = &mut Random::new(14);
+    let (n, x) = (3000, tensor(r, DType::F32, &[3000]));
+    let mut shifted = vec![0u8; 1 + x.bytes().len()];
+    shifted[1..].copy_from_slice(x.bytes());
+    let bytes = bytes::Bytes::from(shifted);
+    // One of the two lies at an odd address.
+    for start in [0, 1] {
+        let part = bytes.slice(start..start + 4 * n);
+        let x = Tensor::from_bytes(DType::F32, &[n], part).unwrap();
+        check("TopK", attrs! {}, &[X::Run(x), X::Known(ints(&[1], &[5]))], 2);
+    }
+}
