@@ -279,7 +279,7 @@ mod tests {
             assert!(error.contains("cancelled"), "{error}");
             let limits = Limits { memory_bytes: 20_000, ..Limits::default() };
             let error = exe.run_within(&[image()], &limits).unwrap_err().to_string();
-            assert!(error.contains("the limit is 20000"), "{error}");
+            assert!(error.contains("20000 are allowed"), "{error}");
             let limits = Limits { deadline: Some(Instant::now()), ..Limits::default() };
             assert!(exe.run_within(&[image()], &limits).unwrap_err().to_string().contains("deadline"));
             exe.run(&[image()]).unwrap();

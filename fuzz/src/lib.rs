@@ -3,7 +3,7 @@
 //! | module | what |
 //! |---|---|
 //! | [`form`] | argument structures of operators: element types, ranks, attributes, with open extents |
-//! | [`smt`], [`solve`] | conditions of a call for z3; numbers for its symbols |
+//! | `smt` (feature `z3`), [`solve`] | conditions of a call for z3; numbers for its symbols |
 //! | [`mod@generate`], [`values`], [`choices`] | graphs grown call by call; elements by class; a seed or libFuzzer's bytes decides |
 //! | [`bounds`] | how far a correct compiler's results may lie from the reference's |
 //! | [`check`], [`runtime`] | Egret stage by stage; other runtimes in processes of their own |
@@ -31,6 +31,7 @@ pub mod random;
 pub mod reduce;
 pub mod runtime;
 pub mod seeds;
+#[cfg(feature = "z3")]
 pub mod smt;
 pub mod solve;
 pub mod surface;

@@ -3,6 +3,7 @@
 //! Symbols are sizes (at least zero), division rounds down for every sign of the divisor, as [`Dim`] says. A term that
 //! z3's integers cannot say (a real scaling by a factor that is no small fraction) has no translation.
 
+use crate::solve::Assignment;
 use egret_ir::{Cond, CondKind, Dim, DimKind};
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -11,9 +12,6 @@ use z3::{Params, SatResult, Solver};
 
 /// How long z3 may think about one question.
 const TIMEOUT_MS: u32 = 200;
-
-/// Values of symbols.
-pub type Assignment = BTreeMap<Arc<str>, i64>;
 
 /// A term.
 pub fn dim(d: &Dim) -> Option<Int> {

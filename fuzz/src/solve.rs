@@ -1,10 +1,9 @@
 //! Numbers for the symbols of a call, such that its conditions hold.
 //!
 //! Most calls ask for equalities between extents and for bounds, which substitution and a few draws settle in
-//! microseconds. What they leave open goes to z3 ([`crate::smt`]).
+//! microseconds. What they leave open goes to z3 (`crate::smt`), where the feature `z3` is on.
 
 use crate::choices::{Choices, pick};
-use crate::smt::{self, Assignment};
 use egret_ir::{Cond, CondKind, Dim};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -13,6 +12,9 @@ use std::sync::Arc;
 const DRAWS: usize = 4;
 /// Orders before z3 is asked.
 const ORDERS: usize = 3;
+
+/// Values of symbols.
+pub type Assignment = BTreeMap<Arc<str>, i64>;
 
 /// What a symbol may be.
 #[derive(Clone, Debug)]
@@ -53,9 +55,19 @@ pub fn solve(conds: &[Cond], wishes: &BTreeMap<Arc<str>, Wish>, choices: &mut dy
             Drawn::Stuck => {}
         }
     }
+    by_solver(conds, wishes, choices).map(|found| (found, By::Solver))
+}
+
+#[cfg(feature = "z3")]
+fn by_solver(conds: &[Cond], wishes: &BTreeMap<Arc<str>, Wish>, choices: &mut dyn Choices) -> Option<Assignment> {
     let wish = wishes.iter().map(|(n, w)| (Arc::clone(n), w.draw(choices))).collect();
     let bounds = wishes.iter().map(|(n, w)| (Arc::clone(n), (w.lo, w.hi))).collect();
-    smt::solve(conds, &bounds, &wish).map(|found| (found, By::Solver))
+    crate::smt::solve(conds, &bounds, &wish)
+}
+
+#[cfg(not(feature = "z3"))]
+fn by_solver(_: &[Cond], _: &BTreeMap<Arc<str>, Wish>, _: &mut dyn Choices) -> Option<Assignment> {
+    None
 }
 
 enum Drawn {
@@ -154,6 +166,7 @@ mod tests {
         }
     }
 
+    #[cfg(feature = "z3")]
     #[test]
     fn what_draws_do_not_find_the_solver_does() {
         let (a, b) = (Dim::sym("a"), Dim::sym("b"));

@@ -4,7 +4,7 @@ use super::groups::{self, Item};
 use super::kernels::{self, BufferRef, KernelStep, Pending};
 use super::table::{State, Tables};
 use super::{GraphExec, Shared, tails};
-use egret_ir::eval::Env;
+use egret_ir::eval::{Env, Limits};
 use egret_ir::lower::{LowerCx, Lowering};
 use egret_ir::plan::Buffer;
 use egret_ir::rule::Fact;
@@ -123,6 +123,7 @@ impl Plan {
         let mut maker = vec![None; graph.values.len()];
         for &n in &cut.now {
             env.check()?;
+            check_sizes(&graph, n, &facts, &env.limits)?;
             let node = &graph.nodes[n];
             match kernels::lower_node(&graph, n, &facts, &places, None, shared)? {
                 Some(kernels::Lowered::View) => {
@@ -376,6 +377,26 @@ fn give_back_heap() {
     unsafe {
         libc::malloc_trim(0);
     }
+}
+
+/// Whether the results of a call are within the limit of a value, before anything is made for it.
+fn check_sizes(graph: &Graph, n: usize, facts: &[Fact], limits: &Limits) -> Result<()> {
+    for v in graph.nodes[n].defs() {
+        let ty = &facts[v.index()].ty;
+        let Some((dtype, shape)) = ty.concrete() else { continue };
+        let bytes = egret_ir::tensor::len_elems(&shape)
+            .map_err(|e| e.at(graph.describe_with_types(n)))?
+            .saturating_mul(dtype.size_bytes().max(1));
+        if bytes > limits.value_bytes {
+            let text = format!(
+                "a result of type {ty} takes {bytes} bytes, {} are allowed (raise --max-value-mib, `value_bytes` of the \
+                 limits)",
+                limits.value_bytes
+            );
+            return Err(Error::limit(text).at(graph.describe_with_types(n)));
+        }
+    }
+    Ok(())
 }
 
 /// Checks a placement without knowing how it was found.

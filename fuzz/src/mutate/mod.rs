@@ -15,7 +15,6 @@ mod structure;
 
 use crate::random::Random;
 use egret_ir::onnx::proto::{GraphProto, ModelProto, NodeProto};
-use prost::Message;
 
 /// A valid model to start from.
 #[derive(Clone, Debug)]
@@ -50,7 +49,7 @@ pub fn mutant_by(seeds: &[Seed], random: &mut Random) -> Mutant {
     let mut bytes = seed.bytes.clone();
     // Most mutants change structure; one in eight only bytes.
     if !random.one_in(8)
-        && let Ok(mut model) = ModelProto::decode(bytes.as_slice())
+        && let Ok(mut model) = egret_ir::onnx::decode(&bytes)
     {
         // Few at a time: what is wrong in one place gets furthest.
         let wanted = [1, 1, 1, 1, 2, 3][random.below(6)];
@@ -66,7 +65,7 @@ pub fn mutant_by(seeds: &[Seed], random: &mut Random) -> Mutant {
                 break;
             }
         }
-        bytes = model.encode_to_vec();
+        bytes = egret_ir::onnx::encode(&model);
         if !random.one_in(16) {
             return Mutant { story, bytes };
         }
@@ -224,7 +223,7 @@ mod tests {
             let changed = (0..400).any(|n| {
                 let mut random = Random::new(n);
                 let seed = random.pick(&seeds).unwrap();
-                let mut model = ModelProto::decode(seed.bytes.as_slice()).unwrap();
+                let mut model = egret_ir::onnx::decode(&seed.bytes).unwrap();
                 let before = model.clone();
                 change(&mut model, &mut random) && model != before
             });

@@ -16,9 +16,15 @@ pub struct TensorDesc {
 }
 
 impl TensorDesc {
-    /// Number of elements.
+    /// Number of elements; the largest number where it is larger.
     pub fn len_elems(&self) -> usize {
-        self.shape.iter().product()
+        if self.shape.contains(&0) { 0 } else { self.shape.iter().fold(1, |n: usize, &d| n.saturating_mul(d)) }
+    }
+
+    /// Bytes that the tensor takes, where that is a size of memory at all.
+    pub fn size_bytes(&self) -> Option<usize> {
+        let bytes = self.len_elems().checked_mul(self.dtype.size_bytes())?;
+        isize::try_from(bytes).is_ok().then_some(bytes)
     }
 
     /// Row-major strides, in elements.

@@ -42,6 +42,19 @@ pub use import::{Model, import_bytes, import_file};
 use crate::error::{Error, Result};
 use std::time::Instant;
 
+/// The messages of a model file as they are, for tools that change files and not graphs.
+///
+/// # Errors
+/// When the bytes are no such message.
+pub fn decode(bytes: &[u8]) -> crate::Result<proto::ModelProto> {
+    prost::Message::decode(bytes).map_err(|e| crate::Error::invalid(format!("this is no ONNX model: {e}")))
+}
+
+/// The bytes of a model file.
+pub fn encode(model: &proto::ModelProto) -> Vec<u8> {
+    prost::Message::encode_to_vec(model)
+}
+
 /// The newest version of the standard operators that is known here (onnx 1.23).
 pub const LATEST_OPSET: i64 = 28;
 
