@@ -249,6 +249,10 @@ fn macs(graph: &Graph, n: usize, sizes: &BTreeMap<String, i64>) -> Option<u64> {
             let at = if c.transposed { &c.input } else { &c.output };
             Some(product(&[c.n, c.groups, c.c, c.m]) * product(&c.kernel) * product(at))
         }
+        Lowering::Recurrent(r) => {
+            let each = product(&[r.seq, r.batch, r.directions.len(), r.gates, r.hidden]);
+            Some(each * (r.input + r.hidden) as u64)
+        }
         _ => None,
     }
 }

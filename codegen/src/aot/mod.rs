@@ -10,7 +10,7 @@
 //! One call runs on one thread; callers that want more run several arenas.
 //!
 //! Left out on purpose: host calls and segments whose extents depend on data. A graph that needs one is refused, with the
-//! node, since it would need Egret at run time.
+//! node, since it would need Egret at run time. So are recurrent networks, whose walk over time is the executor's.
 
 mod driver;
 pub mod header;
@@ -149,6 +149,13 @@ fn refuse(plan: &Plan) -> Result<()> {
             None => format!("{} nodes are specialised at run time, since extents depend on data", graph.nodes.len()),
         };
         return Err(Error::unsupported(text).at(graph.describe_with_types(0)));
+    }
+    if let Some(n) = plan.steps.iter().find_map(|s| if let Step::Recurrent(r) = s { Some(r.node) } else { None }) {
+        let text = format!(
+            "{} walks over time in the executor: ahead of time that needs a driver that loops over its steps",
+            plan.graph.nodes[n].op.def().name
+        );
+        return Err(Error::unsupported(text).at(plan.graph.describe_with_types(n)));
     }
     let host: Vec<usize> = plan
         .steps

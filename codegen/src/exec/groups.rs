@@ -34,6 +34,7 @@ pub(crate) enum Item {
     Library(LibraryStep),
     Kernel(Pending),
     Loops(Vec<Call>),
+    Recurrent(usize, Box<egret_ir::lower::Recurrent>),
     /// Went into a later group.
     Moved,
 }
@@ -216,7 +217,7 @@ pub(crate) fn kernels(
 }
 
 /// What a computation becomes.
-fn template(whole: &Compute, name: &str, shared: &Shared) -> Option<LoopTemplate> {
+pub(crate) fn template(whole: &Compute, name: &str, shared: &Shared) -> Option<LoopTemplate> {
     let program = schedule(whole).ok()?;
     let lowered = lower_program(&program, name, shared.isa.target).ok()?;
     let kernel = |l: LoweredKernel| {

@@ -1,23 +1,29 @@
 //! Steps without machine code: loop nests in the interpreter of the loop IR, other kernels in that of recorded kernels.
 
-use super::kernels::KernelStep;
 use crate::builder::KernelFn;
 use crate::interp::{self, Region};
 use egret_ir::loops::interp::run_kernel;
 use egret_ir::loops::{Program, Role};
 use egret_ir::{Error, Result};
+use std::sync::Arc;
 
-/// Runs a step over its whole range on the calling thread.
+/// Runs a kernel over its whole range on the calling thread; `nest` is the loop nest that it was made from.
 ///
 /// # Safety
-/// `regions` is the step's pointer table with the length of each buffer, under the conditions of [`interp::run`].
-pub(super) unsafe fn step(k: &KernelStep, kernel: &KernelFn, regions: &[Region], fused: bool) -> Result<()> {
-    match &k.nest {
+/// `regions` is the kernel's pointer table with the length of each buffer, under the conditions of [`interp::run`].
+pub(super) unsafe fn step(
+    kernel: &KernelFn,
+    nest: Option<&(Arc<Program>, usize)>,
+    extent: usize,
+    regions: &[Region],
+    fused: bool,
+) -> Result<()> {
+    match nest {
         // SAFETY: passed on.
-        Some((program, number)) => unsafe { nest(program, *number, regions) },
+        Some((program, number)) => unsafe { run_nest(program, *number, regions) },
         None => {
             // SAFETY: passed on.
-            let done = unsafe { interp::run(kernel, regions, 0, k.extent as i64, fused) };
+            let done = unsafe { interp::run(kernel, regions, 0, extent as i64, fused) };
             done.map_err(|e| Error::bug(e.to_string()))
         }
     }
@@ -27,7 +33,7 @@ pub(super) unsafe fn step(k: &KernelStep, kernel: &KernelFn, regions: &[Region],
 ///
 /// # Safety
 /// As [`step`]: the first regions are the program's outer buffers.
-unsafe fn nest(program: &Program, number: usize, regions: &[Region]) -> Result<()> {
+unsafe fn run_nest(program: &Program, number: usize, regions: &[Region]) -> Result<()> {
     let mut memory: Vec<Vec<u8>> = Vec::with_capacity(program.buffers.len());
     for (i, buffer) in program.buffers.iter().enumerate() {
         let len = buffer.len_elems * buffer.dtype.size_bytes();

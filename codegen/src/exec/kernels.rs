@@ -17,7 +17,7 @@ use crate::runtime;
 
 use crate::kernels::{BUF_OUT, Epilogue, EpilogueOperand, KernelPlan, conv_transpose};
 use egret_ir::loops::{Program, Role};
-use egret_ir::lower::{Computation, Conv, IndexRange, Lowering, MatMul};
+use egret_ir::lower::{Computation, Conv, IndexRange, Lowering, MatMul, Recurrent};
 use egret_ir::rule::Fact;
 use egret_ir::tensor::AlignedBytes;
 use egret_ir::{DType, Error, Graph, Result, Tensor, ValueId};
@@ -107,6 +107,7 @@ pub(crate) enum Lowered {
     Kernel(Pending),
     Loops(Computation),
     Library(Arc<dyn runtime::Kernel>),
+    Recurrent(Box<Recurrent>),
 }
 
 /// A recorded kernel: its fingerprint, and the record until it is compiled.
@@ -137,13 +138,13 @@ pub(crate) struct LoopTemplate {
 }
 
 /// What a product becomes, without its buffers.
-struct ProductTemplate {
-    record: Arc<Record>,
-    name: String,
-    flops: u64,
-    extent: usize,
-    scratch_bytes: usize,
-    layout: Option<Layout>,
+pub(crate) struct ProductTemplate {
+    pub(crate) record: Arc<Record>,
+    pub(crate) name: String,
+    pub(crate) flops: u64,
+    pub(crate) extent: usize,
+    pub(crate) scratch_bytes: usize,
+    pub(crate) layout: Option<Layout>,
 }
 
 /// Compiled kernels and packed weights of an executable.
@@ -206,9 +207,11 @@ fn look_up<T>(
 
 /// Another layout of a weight.
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
-enum Layout {
+pub(crate) enum Layout {
     /// Right operand of a product, with the strides of its rows and columns.
     Rhs(PackedRhs, usize, usize),
+    /// Rows of a matrix from the given one on, as the columns of a right operand.
+    Rows(PackedRhs, usize),
     /// Weights of a convolution.
     Conv(PackedWeights),
 }
@@ -233,6 +236,7 @@ pub(crate) fn lower_node(
         Lowering::Conv(c) if cx.dtype(0) == DType::F32 => {
             conv(graph, n, &c, cx.constant(1), tail, shared)?.map(Lowered::Kernel)
         }
+        Lowering::Recurrent(r) => Some(Lowered::Recurrent(Box::new(r))),
         _ => None,
     })
 }
@@ -246,10 +250,10 @@ fn found(graph: &Graph, n: usize, facts: &[Fact], places: &[Place]) -> Result<Op
     }
 }
 
-/// Code for each pending kernel, new ones compiled in parallel, their records dropped unless the engine wants them; and
-/// whether any were compiled.
-pub(crate) fn compile<'a>(pending: impl Iterator<Item = &'a Pending>, shared: &Shared) -> Result<(Vec<Code>, bool)> {
-    let wanted: Vec<&Record> = pending.map(|p| &*p.record).collect();
+/// Code for each record, new ones compiled in parallel, the records dropped unless the engine wants them; and whether any
+/// were compiled.
+pub(crate) fn compile<'a>(wanted: impl Iterator<Item = &'a Arc<Record>>, shared: &Shared) -> Result<(Vec<Code>, bool)> {
+    let wanted: Vec<&Record> = wanted.map(|r| &**r).collect();
     let mut entries = shared.kernels.entries.lock().unwrap_or_else(PoisonError::into_inner);
     let mut new: Vec<(Fingerprint, KernelFn)> = Vec::new();
     let mut numbered: HashSet<Fingerprint> = HashSet::new();
@@ -298,14 +302,23 @@ fn matmul(
         (None, (1, row_stride)) => Rhs::Transposed { row_stride },
         _ => return Ok(None),
     };
-    let key = shared.kernels.fingerprint(&format!("{:?}", (m, b_layout, tail.map(|t| t.key))));
-    let template = look_up(&shared.kernels.products, key, || matmul_template(m, b_layout, tail, shared));
-    let Some(template) = template else { return Ok(None) };
+    let Some(template) = product_template(m, b_layout, tail, shared) else { return Ok(None) };
     let b = match (rhs, template.layout) {
         (Some(t), Some(layout)) => BufferRef::Packed(pack(t, layout, shared)?),
         _ => operand(graph, n, 1)?,
     };
     product(graph, n, b, m.bias.is_some(), tail, &template)
+}
+
+/// What a product becomes; [`Rhs::Packed`] says that its right operand is a constant.
+pub(crate) fn product_template(
+    m: &MatMul,
+    b_layout: Rhs,
+    tail: Option<&Tail>,
+    shared: &Shared,
+) -> Option<Arc<ProductTemplate>> {
+    let key = shared.kernels.fingerprint(&format!("{:?}", (m, b_layout, tail.map(|t| t.key))));
+    look_up(&shared.kernels.products, key, || matmul_template(m, b_layout, tail, shared))
 }
 
 fn matmul_template(m: &MatMul, b_layout: Rhs, tail: Option<&Tail>, shared: &Shared) -> Option<ProductTemplate> {
@@ -483,7 +496,7 @@ fn winograd_tile(c: &Conv) -> usize {
 
 /// Weights in the kernel's layout, made once for all plans. What was read in a mapped file leaves memory as it is packed,
 /// and elements that were made for this alone are gone afterwards.
-fn pack(t: &Tensor, layout: Layout, shared: &Shared) -> Result<Arc<AlignedBytes>> {
+pub(crate) fn pack(t: &Tensor, layout: Layout, shared: &Shared) -> Result<Arc<AlignedBytes>> {
     /// Bytes of a file that are read before they are given back.
     const RELEASE_BYTES: usize = 4 << 20;
     let key = (t.identity(), layout);
@@ -505,12 +518,17 @@ fn pack(t: &Tensor, layout: Layout, shared: &Shared) -> Result<Arc<AlignedBytes>
         }
     };
     let len_elems = match &layout {
-        Layout::Rhs(layout, ..) => layout.len_elems(),
+        Layout::Rhs(layout, ..) | Layout::Rows(layout, _) => layout.len_elems(),
         Layout::Conv(layout) => layout.len_elems(),
     };
     let mut bytes = AlignedBytes::pages(len_elems * size_of::<f32>());
     let dst = bytes.as_mut_slice().as_chunks_mut::<4>().0;
     match layout {
+        Layout::Rows(layout, first) => {
+            let skipped = first * layout.k;
+            let rows = src.get(skipped..).unwrap_or_default();
+            layout.pack_reporting(rows, 1, layout.k, dst, &mut |n| done(skipped + n))
+        }
         Layout::Rhs(layout, k_stride, n_stride) => layout.pack_reporting(src, k_stride, n_stride, dst, &mut done),
         Layout::Conv(layout) => layout.pack_reporting(src, dst, &mut done),
     }

@@ -4,6 +4,7 @@
 //!   a graph of its own (`plan::Rest`), specialised when the cut values are known.
 //! - `groups`: which calls share a loop nest;
 //! - [`run`]: the steps on one arena; `table`: the kernels' pointers, resolved before the run.
+//! - [`recurrent`]: a walk over time for recurrent networks;
 //! - `interpret`: steps without machine code;
 //! - [`kernels`]: lowerings to kernels, compiled once by content.
 //!
@@ -13,6 +14,9 @@ mod groups;
 mod interpret;
 pub mod kernels;
 pub mod plan;
+pub mod recurrent;
+#[cfg(test)]
+mod recurrent_tests;
 pub mod run;
 mod table;
 mod tails;

@@ -2,6 +2,7 @@
 
 use super::groups::{self, Item};
 use super::kernels::{self, BufferRef, KernelStep, Pending};
+use super::recurrent::{self, PendingRecurrent, RecurrentStep};
 use super::table::{State, Tables};
 use super::{GraphExec, Shared, tails};
 use egret_ir::eval::{Env, Limits};
@@ -36,6 +37,8 @@ pub(crate) enum Place {
 pub enum Step {
     /// Machine code.
     Kernel(KernelStep),
+    /// Machine code, for each step of a sequence in turn.
+    Recurrent(Box<RecurrentStep>),
     /// A compiled kernel of the runtime.
     Library(LibraryStep),
     /// The operator's reference evaluation.
@@ -59,6 +62,7 @@ impl Step {
     pub fn nodes(&self) -> &[usize] {
         match self {
             Step::Kernel(k) => &k.nodes,
+            Step::Recurrent(r) => std::slice::from_ref(&r.node),
             Step::Library(LibraryStep { node: n, .. }) | Step::Host(n) | Step::View(n) => std::slice::from_ref(n),
         }
     }
@@ -66,10 +70,19 @@ impl Step {
     /// `native`, `library`, `host` or `view`.
     pub fn kind(&self) -> &'static str {
         match self {
-            Step::Kernel(_) => "native",
+            Step::Kernel(_) | Step::Recurrent(_) => "native",
             Step::Library(_) => "library",
             Step::Host(_) => "host",
             Step::View(_) => "view",
+        }
+    }
+
+    /// What the step's kernels point to; for entries that move from call to call, nothing.
+    pub(crate) fn buffers(&self) -> Vec<Option<&BufferRef>> {
+        match self {
+            Step::Kernel(k) => k.buffers.iter().map(Some).collect(),
+            Step::Recurrent(r) => r.buffers(),
+            Step::Library(_) | Step::Host(_) | Step::View(_) => Vec::new(),
         }
     }
 }
@@ -147,6 +160,13 @@ impl Plan {
                     node.defs().for_each(|v| places[v.index()] = place());
                     items.push(Item::Library(LibraryStep { node: n, kernel, found }));
                 }
+                Some(kernels::Lowered::Recurrent(r)) => {
+                    for v in node.defs() {
+                        let wanted = readers[v.index()] > 0 || shared.options.keep_values;
+                        places[v.index()] = if wanted { Place::Arena(usize::MAX) } else { Place::Nowhere };
+                    }
+                    items.push(Item::Recurrent(n, r));
+                }
                 None => {
                     node.defs().for_each(|v| places[v.index()] = Place::Host);
                     items.push(Item::Host(n));
@@ -156,16 +176,22 @@ impl Plan {
         if shared.options.fuse {
             tails::absorb(&mut items, &graph, &facts, &readers, &mut places, shared)?;
         }
-        let mut build = Build { steps: Vec::new(), pending: Vec::new(), temps: Vec::new() };
+        let mut build = Build { steps: Vec::new(), pending: Vec::new(), recurrent: Vec::new(), temps: Vec::new() };
         for item in items {
-            build.item(item, &graph, &mut places, shared);
+            build.item(item, &graph, &mut places, shared)?;
         }
-        let Build { mut steps, pending, temps } = build;
+        let Build { mut steps, pending, recurrent, temps } = build;
         let mut scratch_bytes = 0;
-        let (compiled, compiled_any) = kernels::compile(pending.iter().map(|(_, k)| k), shared)?;
-        for ((at, k), code) in pending.into_iter().zip(compiled) {
+        let records = pending.iter().map(|(_, k)| &k.record).chain(recurrent.iter().flat_map(|(_, r)| r.records()));
+        let (compiled, compiled_any) = kernels::compile(records, shared)?;
+        let mut compiled = compiled.into_iter();
+        for ((at, k), code) in pending.into_iter().zip(compiled.by_ref()) {
             scratch_bytes = scratch_bytes.max(k.scratch_bytes);
             steps[at] = Step::Kernel(k.with_code(code));
+        }
+        for (at, r) in recurrent {
+            scratch_bytes = scratch_bytes.max(r.scratch_bytes());
+            steps[at] = Step::Recurrent(Box::new(r.with_code(&mut compiled)?));
         }
         let mut plan = Plan {
             graph,
@@ -195,7 +221,12 @@ impl Plan {
 
     /// Floating-point operations of the plan's kernels.
     pub fn flops(&self) -> u64 {
-        self.steps.iter().map(|s| if let Step::Kernel(k) = s { k.flops } else { 0 }).sum()
+        let of = |step: &Step| match step {
+            Step::Kernel(k) => k.flops,
+            Step::Recurrent(r) => r.flops,
+            _ => 0,
+        };
+        self.steps.iter().map(of).sum()
     }
 
     /// The value whose bytes `v` is.
@@ -209,15 +240,16 @@ impl Plan {
     /// Constants that runs read get elements in memory; what was only packed is left to its packed form.
     fn keep_constants(&mut self) {
         let mut read = vec![false; self.places.len()];
-        let used = |step: &Step| match step {
-            Step::Kernel(k) => k
-                .buffers
-                .iter()
-                .filter_map(|b| if let BufferRef::Value(v) = b { Some(*v) } else { None })
-                .chain(k.checks.iter().map(|c| c.0))
-                .collect::<Vec<_>>(),
-            Step::Library(LibraryStep { node: n, .. }) | Step::Host(n) => self.graph.nodes[*n].uses().collect(),
-            Step::View(_) => Vec::new(),
+        let used = |step: &Step| {
+            let buffers = step.buffers().into_iter().flatten();
+            let pointed = buffers.filter_map(|b| if let BufferRef::Value(v) = b { Some(*v) } else { None });
+            let besides: Vec<ValueId> = match step {
+                Step::Kernel(k) => k.checks.iter().map(|c| c.0).collect(),
+                Step::Recurrent(r) => r.lens.into_iter().collect(),
+                Step::Library(LibraryStep { node: n, .. }) | Step::Host(n) => self.graph.nodes[*n].uses().collect(),
+                Step::View(_) => Vec::new(),
+            };
+            pointed.chain(besides).collect::<Vec<_>>()
         };
         let live_in = self.rest.iter().flat_map(|r| r.live_in.iter().copied());
         let all = self.steps.iter().flat_map(used).chain(self.graph.outputs.iter().copied()).chain(live_in);
@@ -233,8 +265,7 @@ impl Plan {
 
     fn packed_bytes(&self) -> usize {
         let mut seen = HashSet::new();
-        let kernels = self.steps.iter().filter_map(|s| if let Step::Kernel(k) = s { Some(k) } else { None });
-        let packed = kernels.flat_map(|k| &k.buffers).filter_map(|b| match b {
+        let packed = self.steps.iter().flat_map(Step::buffers).flatten().filter_map(|b| match b {
             BufferRef::Packed(bytes) if seen.insert(bytes.as_slice().as_ptr()) => Some(bytes.len()),
             _ => None,
         });
@@ -316,7 +347,7 @@ impl Plan {
     }
 }
 
-/// A temporary between the kernels of one group: length, first and last step.
+/// A temporary between the kernels of one group or recurrent network: length, first and last step.
 struct Temp {
     size_bytes: usize,
     first: usize,
@@ -327,11 +358,12 @@ struct Temp {
 struct Build {
     steps: Vec<Step>,
     pending: Vec<(usize, Pending)>,
+    recurrent: Vec<(usize, PendingRecurrent)>,
     temps: Vec<Temp>,
 }
 
 impl Build {
-    fn item(&mut self, item: Item, graph: &Graph, places: &mut [Place], shared: &Shared) {
+    fn item(&mut self, item: Item, graph: &Graph, places: &mut [Place], shared: &Shared) -> Result<()> {
         match item {
             Item::Moved => {}
             Item::View(n) => self.steps.push(Step::View(n)),
@@ -349,7 +381,7 @@ impl Build {
                     }
                     None if calls.len() > 1 => {
                         for call in calls.drain(..) {
-                            self.item(Item::Loops(vec![call]), graph, places, shared);
+                            self.item(Item::Loops(vec![call]), graph, places, shared)?;
                         }
                     }
                     None => {
@@ -359,7 +391,22 @@ impl Build {
                     }
                 }
             }
+            Item::Recurrent(n, r) => match recurrent::pending(graph, n, &r, places, self.temps.len(), shared)? {
+                None => {
+                    graph.nodes[n].defs().for_each(|v| places[v.index()] = Place::Host);
+                    self.steps.push(Step::Host(n));
+                }
+                Some((before, walk, temps)) => {
+                    let (first, last) = (self.steps.len(), self.steps.len() + before.len());
+                    self.temps.extend(temps.into_iter().map(|size_bytes| Temp { size_bytes, first, last }));
+                    before.into_iter().for_each(|k| self.kernel(k));
+                    self.recurrent.push((self.steps.len(), walk));
+                    // Stands in until the code is there.
+                    self.steps.push(Step::View(usize::MAX));
+                }
+            },
         }
+        Ok(())
     }
 
     fn kernel(&mut self, k: Pending) {
@@ -522,8 +569,17 @@ pub(crate) fn lower_cx<'a>(
             _ => None,
         }));
     }
-    for v in node.outputs.iter().filter(|_| results) {
-        cx.outputs.push(facts[(*v)?.index()].ty.concrete()?);
+    if results {
+        // A result that nobody named has a type all the same.
+        let operands = || node.inputs.iter().map(|v| v.map(|v| facts[v.index()].clone())).collect::<Vec<_>>();
+        let inferred = match node.outputs.iter().any(Option::is_none) {
+            true => egret_ir::infer::infer_call(&*node.op, &operands(), &[], node.outputs.len(), &mut 0).ok()?.outputs,
+            false => Vec::new(),
+        };
+        for (k, v) in node.outputs.iter().enumerate() {
+            let fact = v.map(|v| &facts[v.index()]).or(inferred.get(k))?;
+            cx.outputs.push(fact.ty.concrete()?);
+        }
     }
     let numeric = |t: &(egret_ir::DType, Vec<usize>)| t.0 != egret_ir::DType::String;
     (cx.inputs.iter().flatten().all(numeric) && cx.outputs.iter().all(numeric)).then_some(cx)

@@ -56,16 +56,16 @@ pub(crate) fn run_graph(
     done
 }
 
-struct Run<'a> {
-    plan: &'a Plan,
-    shared: &'a Shared,
+pub(super) struct Run<'a> {
+    pub(super) plan: &'a Plan,
+    pub(super) shared: &'a Shared,
     args: Vec<Value>,
     /// Results of host calls, by the number that the plan's tables give them.
     host: Vec<Option<Value>>,
     results: Vec<Option<AlignedBytes>>,
     /// Bytes of the values of host calls.
     host_bytes: usize,
-    state: State,
+    pub(super) state: State,
 }
 
 impl<'a> Run<'a> {
@@ -106,6 +106,9 @@ impl<'a> Run<'a> {
             let start = active.then(Instant::now);
             match step {
                 Step::Kernel(k) => self.kernel(at, k)?,
+                Step::Recurrent(r) => {
+                    self.recurrent(at, r, &env.limits).map_err(|e| e.at(plan.graph.describe_with_types(r.node)))?
+                }
                 Step::Library(l) => self.library(l, env)?,
                 Step::Host(n) => self.host_call(*n, env)?,
                 Step::View(_) => {}
@@ -164,7 +167,7 @@ impl<'a> Run<'a> {
     }
 
     /// A value as a tensor of its own.
-    fn value(&self, v: ValueId) -> Result<Value> {
+    pub(super) fn value(&self, v: ValueId) -> Result<Value> {
         let root = self.plan.root(v);
         let reshape = |value: &Value| -> Result<Value> {
             if root == v {
@@ -309,17 +312,11 @@ impl<'a> Run<'a> {
         if let Code::Recorded(kernel) = &k.code {
             let mut regions = Vec::with_capacity(k.buffers.len());
             for (b, &start) in k.buffers.iter().zip(self.state.table(call)) {
-                let len_bytes = match b {
-                    BufferRef::Packed(bytes) => bytes.len(),
-                    BufferRef::Value(v) => self.plan.size_bytes(*v)?,
-                    BufferRef::Temp(t) => self.plan.temps[*t].1,
-                    BufferRef::HostTable => size_of_val(crate::lower::host_table()),
-                    BufferRef::Scratch => self.state.scratch_bytes(),
-                };
-                regions.push(Region { start, len_bytes });
+                regions.push(Region { start, len_bytes: self.buffer_bytes(b)? });
             }
+            let (nest, fused) = (k.nest.as_ref(), self.shared.isa.has_fma);
             // SAFETY: the regions are the kernel's buffers, each of its own length, bound as below.
-            return unsafe { super::interpret::step(k, kernel, &regions, self.shared.isa.has_fma) };
+            return unsafe { super::interpret::step(kernel, nest, k.extent, &regions, fused) };
         }
         // SAFETY: the table holds a pointer for each buffer of the kernel's description, made from the types for which the
         // kernel was recorded (Plan::new), each buffer as long as its type says (Plan::place, pack, run_graph's look-up by
@@ -327,6 +324,17 @@ impl<'a> Run<'a> {
         // step that reads them; buffers that live together do not overlap (checked in Plan::place).
         unsafe { self.state.call(&self.plan.tables, call, self.shared) };
         Ok(())
+    }
+
+    /// Length of a buffer.
+    pub(super) fn buffer_bytes(&self, b: &BufferRef) -> Result<usize> {
+        Ok(match b {
+            BufferRef::Packed(bytes) => bytes.len(),
+            BufferRef::Value(v) => self.plan.size_bytes(*v)?,
+            BufferRef::Temp(t) => self.plan.temps[*t].1,
+            BufferRef::HostTable => size_of_val(crate::lower::host_table()),
+            BufferRef::Scratch => self.state.scratch_bytes(),
+        })
     }
 
     /// Elements of `v` lie in `range`.

@@ -13,7 +13,7 @@ use egret_ir::{Error, Result, ValueId};
 
 /// What an entry points to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Slot {
+pub(super) enum Slot {
     /// Memory that lives as long as the plan, by address.
     Fixed(usize),
     /// Bytes of the arena from this offset.
@@ -65,23 +65,25 @@ impl Tables {
             }
         }
         for step in &plan.steps {
-            let Step::Kernel(k) = step else {
-                tables.calls.push(None);
-                continue;
-            };
-            let start = tables.slots.len();
-            for buffer in &k.buffers {
-                let slot = tables.slot(plan, buffer)?;
+            let buffers = step.buffers();
+            let (start, len) = (tables.slots.len(), buffers.len());
+            for buffer in buffers {
+                let slot = buffer.map_or(Ok(Slot::Late), |b| tables.slot(plan, b))?;
                 tables.slots.push(slot);
             }
-            tables.calls.push(Some(Call {
-                entry: if let Code::Machine(entry) = &k.code { Some(entry.raw()) } else { None },
-                start,
-                len: k.buffers.len(),
-                extent: k.extent,
-                grain: k.grain,
-                alone: shared.pool.n_parts(k.extent, k.grain) <= 1,
-            }));
+            tables.calls.push(match step {
+                Step::Kernel(k) => Some(Call {
+                    entry: if let Code::Machine(entry) = &k.code { Some(entry.raw()) } else { None },
+                    start,
+                    len,
+                    extent: k.extent,
+                    grain: k.grain,
+                    alone: shared.pool.n_parts(k.extent, k.grain) <= 1,
+                }),
+                // Its own walk calls its kernels.
+                Step::Recurrent(_) => Some(Call { entry: None, start, len, extent: 0, grain: 1, alone: true }),
+                Step::Library(_) | Step::Host(_) | Step::View(_) => None,
+            });
         }
         Ok(tables)
     }
@@ -129,6 +131,11 @@ impl Tables {
     /// Which host value `v` is.
     pub(crate) fn host(&self, v: ValueId) -> Option<usize> {
         self.host_of[v.index()].map(|h| h as usize)
+    }
+
+    /// What the entries of a table point to.
+    pub(super) fn slots(&self, call: &Call) -> &[Slot] {
+        &self.slots[call.start..][..call.len]
     }
 
     /// The kernel of a step.
@@ -214,6 +221,11 @@ impl State {
         &self.pointers[call.start..call.start + call.len]
     }
 
+    /// Scratch of the threads.
+    pub(super) fn scratch(&self) -> Scratch {
+        Scratch { first: self.scratch_base, stride: self.scratch_stride }
+    }
+
     /// Bytes of a thread's scratch.
     pub(crate) fn scratch_bytes(&self) -> usize {
         self.scratch_stride
@@ -231,22 +243,39 @@ impl State {
             unsafe { entry(mine.as_ptr(), 0, call.extent as i64) };
             return;
         }
-        let table = Pointers { mine, scratch_base: self.scratch_base, slots: &tables.slots[call.start..][..call.len] };
+        let table = Pointers { mine, scratch: self.scratch(), slots: tables.slots(call) };
         shared.pool.parallel_for(call.extent, call.grain, &|thread, begin, end| {
             let run = |bufs: &[*mut u8]| {
                 // SAFETY: as above; each thread has scratch of its own, and the ranges of a kernel write disjoint parts.
                 unsafe { entry(bufs.as_ptr(), begin as i64, end as i64) }
             };
-            table.with_scratch(thread * self.scratch_stride, run);
+            table.with_scratch(thread, run);
         });
     }
 }
 
+/// Scratch of each thread.
+#[derive(Clone, Copy)]
+pub(super) struct Scratch {
+    first: *mut u8,
+    stride: usize,
+}
+
+impl Scratch {
+    /// First byte of a thread's.
+    pub(super) fn of(&self, thread: usize) -> *mut u8 {
+        self.first.wrapping_add(thread * self.stride)
+    }
+}
+
+// SAFETY: the pointer is only read as a value; each thread uses the block of its own number.
+unsafe impl Sync for Scratch {}
+
 /// A table that threads of one job share.
-struct Pointers<'a> {
-    mine: &'a [*mut u8],
-    scratch_base: *mut u8,
-    slots: &'a [Slot],
+pub(super) struct Pointers<'a> {
+    pub(super) mine: &'a [*mut u8],
+    pub(super) scratch: Scratch,
+    pub(super) slots: &'a [Slot],
 }
 
 // SAFETY: the pointers are only read as values; what they point to is divided among the threads by the kernel's
@@ -254,11 +283,11 @@ struct Pointers<'a> {
 unsafe impl Sync for Pointers<'_> {}
 
 impl Pointers<'_> {
-    /// The table with another thread's scratch.
-    fn with_scratch(&self, offset: usize, run: impl FnOnce(&[*mut u8])) {
+    /// The table with the scratch of a thread; `mine` has that of the first.
+    pub(super) fn with_scratch<R>(&self, thread: usize, run: impl FnOnce(&[*mut u8]) -> R) -> R {
         /// Tables up to this length are copied to the stack.
         const SHORT: usize = 32;
-        if offset == 0 {
+        if thread == 0 {
             return run(self.mine);
         }
         let mut short = [std::ptr::null_mut::<u8>(); SHORT];
@@ -271,8 +300,8 @@ impl Pointers<'_> {
             }
         };
         for ((to, &from), slot) in bufs.iter_mut().zip(self.mine).zip(self.slots) {
-            *to = if *slot == Slot::Scratch { self.scratch_base.wrapping_add(offset) } else { from };
+            *to = if *slot == Slot::Scratch { self.scratch.of(thread) } else { from };
         }
-        run(bufs);
+        run(bufs)
     }
 }
