@@ -124,7 +124,8 @@ fn cut_into_groups(compute: &Compute) -> Vec<Group> {
         if let Some(group) = groups.last_mut() {
             let mut stages = group.stages.clone();
             stages.push(s);
-            let rows = common_rows(compute, &stages);
+            let mut rows = common_rows(compute, &stages);
+            leave_an_axis(compute, &stages, &mut rows);
             if fits(compute, &stages, &rows) {
                 *group = Group { stages, rows };
                 continue;
@@ -212,6 +213,21 @@ fn common_rows(compute: &Compute, stages: &[usize]) -> Vec<Vec<usize>> {
         }
     }
     rows
+}
+
+/// Takes the innermost axis out of the rows where nothing would be left to loop over within a row, so that it can become
+/// a vector loop.
+fn leave_an_axis(compute: &Compute, stages: &[usize], rows: &mut Vec<Vec<usize>>) {
+    let loops_within = |(k, &s): (usize, &usize)| {
+        let Stage { desc, value, .. } = &compute.stages[s];
+        let inner = |axis: usize| desc.shape[axis] > 1 && rows.iter().all(|row| row[k] != axis);
+        let reduces = |e: &ExprId| matches!(compute.arena.node(*e), Node::Reduce { .. });
+        (0..desc.shape.len()).any(inner) || compute.arena.reachable(&[*value]).iter().any(reduces)
+    };
+    if !stages.iter().enumerate().any(loops_within) {
+        // Rows are in the order of the last stage's axes.
+        rows.pop();
+    }
 }
 
 /// Operations and bytes of one stage.

@@ -209,3 +209,24 @@ fn padded_windows_have_no_condition_in_the_middle() {
     assert!(!text.contains("select"), "{text}");
     check(&compute, &mut Random::new(4), "window");
 }
+
+#[test]
+fn stages_that_share_all_axes_keep_a_vector_loop() {
+    let mut c = ComputeBuilder::new();
+    let x = c.input(DType::F32, &[5, 37]);
+    let y = c.compute(DType::F32, &[5, 37], |e, i| {
+        let v = e.load(x, i);
+        e.tanh(v)
+    });
+    let z = c.compute(DType::F32, &[5, 37], |e, i| {
+        let (v, w) = (e.load(y, i), e.load(x, i));
+        e.mul(v, w)
+    });
+    c.output(y);
+    c.output(z);
+    let compute = c.finish().unwrap();
+    let program = schedule(&compute).unwrap();
+    assert_eq!((program.kernels.len(), program.kernels[0].extent), (1, 5));
+    assert!(program.to_string().contains("vector"), "{program}");
+    check(&compute, &mut Random::new(5), "two results");
+}
