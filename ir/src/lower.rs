@@ -1,10 +1,13 @@
 //! What an operator's `lower` says: how a call with concrete types becomes machine code.
 
 mod eval;
+mod pairs;
 
 use crate::dtype::DType;
 use crate::library::Library;
 use crate::tensor::Tensor;
+
+pub use pairs::{PairForm, PairProduct, Pairs, ZeroPoint};
 
 /// The call to lower: element types and extents of operands and results, contents of constants.
 #[derive(Clone, Debug, Default)]
@@ -116,6 +119,8 @@ pub enum Lowering {
     MatMul(MatMul),
     /// A convolution through the packed micro-kernels.
     Conv(Conv),
+    /// A product or convolution of 8-bit integers through the packed micro-kernels.
+    Pairs(Box<PairProduct>),
     /// A recurrent network: micro-kernels and loop nests, step by step.
     Recurrent(Recurrent),
 }

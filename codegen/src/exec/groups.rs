@@ -211,6 +211,8 @@ pub(crate) fn kernels(
             last: k + 1 == n_kernels,
             checks: if k == 0 { checks.clone() } else { Vec::new() },
             nest: template.program.as_ref().map(|program| (Arc::clone(program), k)),
+            before: Vec::new(),
+            temps: Vec::new(),
         })
         .collect();
     Some((pending, template.temps.clone()))

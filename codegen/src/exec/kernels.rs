@@ -7,7 +7,7 @@
 
 use super::plan::{Place, lower_cx, lowering, operand};
 use super::tails::Tail;
-use super::{Engine, Shared};
+use super::{Engine, Shared, groups};
 use crate::builder::{Elem, KernelFn};
 use crate::jit::{CompiledKernels, Entry};
 use crate::kernels::conv::{self, ConvAxis, ConvDesc, PackedWeights};
@@ -17,7 +17,9 @@ use crate::runtime;
 
 use crate::kernels::{BUF_OUT, Epilogue, EpilogueOperand, KernelPlan, conv_transpose};
 use egret_ir::loops::{Program, Role};
-use egret_ir::lower::{Computation, Conv, IndexRange, Lowering, MatMul, Recurrent};
+use egret_ir::lower::{
+    Computation, Conv, IndexRange, LowerCx, Lowering, MatMul, Operand, PairForm, PairProduct, Pairs, Recurrent,
+};
 use egret_ir::rule::Fact;
 use egret_ir::tensor::AlignedBytes;
 use egret_ir::{DType, Error, Graph, Result, Tensor, ValueId};
@@ -82,9 +84,23 @@ pub(crate) struct Pending {
     pub(crate) last: bool,
     pub(crate) checks: Vec<(ValueId, IndexRange, usize)>,
     pub(crate) nest: Option<(Arc<Program>, usize)>,
+    /// Kernels that make temporaries for it.
+    pub(crate) before: Vec<Pending>,
+    /// Lengths of the temporaries in bytes; where there are any, the buffers of this and of the kernels before it number
+    /// them from 0.
+    pub(crate) temps: Vec<usize>,
 }
 
 impl Pending {
+    /// Numbers its temporaries, and those of the kernels before it, from `first` on.
+    pub(crate) fn number_temps(&mut self, first: usize) {
+        for buffer in self.before.iter_mut().flat_map(|k| &mut k.buffers).chain(&mut self.buffers) {
+            if let BufferRef::Temp(t) = buffer {
+                *t += first;
+            }
+        }
+    }
+
     pub(crate) fn with_code(self, code: Code) -> KernelStep {
         KernelStep {
             nodes: self.nodes,
@@ -154,7 +170,7 @@ pub(crate) struct KernelCache {
     entries: Mutex<HashMap<Fingerprint, Code>>,
     loops: Mutex<HashMap<Fingerprint, Option<Arc<LoopTemplate>>>>,
     products: Mutex<HashMap<Fingerprint, Option<Arc<ProductTemplate>>>>,
-    packed: Mutex<HashMap<(usize, Layout), (Tensor, Arc<AlignedBytes>)>>,
+    packed: Mutex<HashMap<PackedKey, (Vec<Tensor>, Arc<AlignedBytes>)>>,
 }
 
 impl KernelCache {
@@ -205,6 +221,9 @@ fn look_up<T>(
     made
 }
 
+/// Elements, their layout, and where they are pairs of others: which, and the zero point's elements.
+type PackedKey = (usize, Layout, Option<(Pairs, usize)>);
+
 /// Another layout of a weight.
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
 pub(crate) enum Layout {
@@ -214,6 +233,8 @@ pub(crate) enum Layout {
     Rows(PackedRhs, usize),
     /// Weights of a convolution.
     Conv(PackedWeights),
+    /// Elements in order.
+    Plain,
 }
 
 /// Lowers one call, a product with the `tail` that it takes over; `None` runs it on the host (or leaves the tail alone).
@@ -236,6 +257,7 @@ pub(crate) fn lower_node(
         Lowering::Conv(c) if cx.dtype(0) == DType::F32 => {
             conv(graph, n, &c, cx.constant(1), tail, shared)?.map(Lowered::Kernel)
         }
+        Lowering::Pairs(p) => pairs(graph, n, &p, &cx, tail, shared)?.map(Lowered::Kernel),
         Lowering::Recurrent(r) => Some(Lowered::Recurrent(Box::new(r))),
         _ => None,
     })
@@ -291,37 +313,132 @@ fn matmul(
     tail: Option<&Tail>,
     shared: &Shared,
 ) -> Result<Option<Pending>> {
-    if m.m == 0 || m.n == 0 || m.k == 0 || m.batch.iter().any(|b| b.0 == 0) {
-        return Ok(None);
-    }
-    let shared_rhs = m.batch.iter().all(|b| b.2 == 0 || b.0 == 1);
-    let rhs = rhs.filter(|_| shared_rhs);
-    let b_layout = match (rhs, m.b_strides) {
-        (Some(_), _) => Rhs::Packed,
-        (None, (row_stride, 1)) => Rhs::RowMajor { row_stride },
-        (None, (1, row_stride)) => Rhs::Transposed { row_stride },
-        _ => return Ok(None),
-    };
-    let Some(template) = product_template(m, b_layout, tail, shared) else { return Ok(None) };
+    let Some(b_layout) = rhs_layout(m, rhs.is_some()) else { return Ok(None) };
+    let Some(template) = product_template(m, Elem::F32, b_layout, tail, shared) else { return Ok(None) };
     let b = match (rhs, template.layout) {
         (Some(t), Some(layout)) => BufferRef::Packed(pack(t, layout, shared)?),
         _ => operand(graph, n, 1)?,
     };
-    product(graph, n, b, m.bias.is_some(), tail, &template)
+    product(graph, n, [operand(graph, n, 0)?, b], m.bias.is_some(), tail, &template)
+}
+
+/// How the right operand lies, packed where it is a constant that the batch shares; none for a product of no elements,
+/// or one whose right operand lies otherwise.
+fn rhs_layout(m: &MatMul, constant: bool) -> Option<Rhs> {
+    if m.m == 0 || m.n == 0 || m.k == 0 || m.batch.iter().any(|b| b.0 == 0) {
+        return None;
+    }
+    let shared = m.batch.iter().all(|b| b.2 == 0 || b.0 == 1);
+    match m.b_strides {
+        _ if constant && shared => Some(Rhs::Packed),
+        (row_stride, 1) => Some(Rhs::RowMajor { row_stride }),
+        (1, row_stride) => Some(Rhs::Transposed { row_stride }),
+        _ => None,
+    }
+}
+
+/// A product of pairs, behind the kernels that make them; constants are paired here.
+fn pairs(
+    graph: &Graph,
+    n: usize,
+    p: &PairProduct,
+    cx: &LowerCx<'_>,
+    tail: Option<&Tail>,
+    shared: &Shared,
+) -> Result<Option<Pending>> {
+    let constant = |p: &Pairs| {
+        let zero = p.zero.operand().map(|z| cx.constant(z));
+        Some((cx.constant(p.operand)?, if let Some(z) = zero { Some(z?) } else { None }))
+    };
+    let weights = constant(&p.rhs);
+    let template = match &p.form {
+        PairForm::MatMul(m) => {
+            rhs_layout(m, weights.is_some()).and_then(|layout| product_template(m, Elem::I32, layout, tail, shared))
+        }
+        PairForm::Conv(c) => cached_conv(c, Elem::I32, weights.is_some(), tail, shared),
+    };
+    let Some(template) = template else { return Ok(None) };
+    let (mut before, mut temps) = (Vec::new(), Vec::new());
+    let mut buffer = |p: &Pairs, layout: Layout| {
+        Ok(match constant(p) {
+            Some((x, zero)) => Some(BufferRef::Packed(pack_pairs(x, zero, p, layout, shared)?)),
+            None => make_pairs(graph, n, p, &mut before, &mut temps, shared)?,
+        })
+    };
+    let factors = (buffer(&p.lhs, Layout::Plain)?, buffer(&p.rhs, template.layout.unwrap_or(Layout::Plain))?);
+    let (Some(lhs), Some(rhs)) = factors else { return Ok::<_, Error>(None) };
+    let kernel = product(graph, n, [lhs, rhs], false, tail, &template)?;
+    Ok(kernel.map(|kernel| Pending { before, temps, ..kernel }))
+}
+
+/// Adds the kernels that pair an operand of call `n`, and their temporaries; gives the one that they fill.
+fn make_pairs(
+    graph: &Graph,
+    n: usize,
+    p: &Pairs,
+    before: &mut Vec<Pending>,
+    temps: &mut Vec<usize>,
+    shared: &Shared,
+) -> Result<Option<BufferRef>> {
+    let computation = p.computation()?;
+    let key = shared.kernels.fingerprint(&computation.compute);
+    let template = shared.kernels.loops(key, || groups::template(&computation.compute, "pairs", shared));
+    let Some(template) = template else { return Ok(None) };
+    let pairs = temps.len();
+    temps.push(p.len_elems() * size_of::<i32>());
+    let first_temp = temps.len();
+    temps.extend(&template.temps);
+    let input = |i: usize| match computation.operands.get(i) {
+        Some(Operand::Input(k)) => operand(graph, n, *k),
+        _ => Err(Error::bug("pairs of something that is no operand")),
+    };
+    let buffer = |role: &Role| {
+        Ok(match *role {
+            Role::Input(i) => input(i)?,
+            Role::Output(_) => BufferRef::Temp(pairs),
+            Role::Temp(t) => BufferRef::Temp(first_temp + t),
+            Role::Scratch { .. } => BufferRef::Scratch,
+        })
+    };
+    let mut buffers = template.roles.iter().map(buffer).collect::<Result<Vec<_>>>()?;
+    buffers.extend([BufferRef::Scratch, BufferRef::HostTable]);
+    before.extend(template.kernels.iter().enumerate().map(|(k, l)| Pending {
+        record: Arc::clone(&l.record),
+        name: format!("pairs_{}x{}x{}", p.outer, p.n_pairs(), p.inner),
+        nodes: vec![n],
+        flops: l.flops,
+        buffers: buffers.clone(),
+        extent: l.extent,
+        grain: l.grain,
+        scratch_bytes: l.scratch_bytes,
+        last: false,
+        checks: Vec::new(),
+        nest: template.program.as_ref().map(|program| (Arc::clone(program), k)),
+        before: Vec::new(),
+        temps: Vec::new(),
+    }));
+    Ok(Some(BufferRef::Temp(pairs)))
 }
 
 /// What a product becomes; [`Rhs::Packed`] says that its right operand is a constant.
 pub(crate) fn product_template(
     m: &MatMul,
+    elem: Elem,
     b_layout: Rhs,
     tail: Option<&Tail>,
     shared: &Shared,
 ) -> Option<Arc<ProductTemplate>> {
-    let key = shared.kernels.fingerprint(&format!("{:?}", (m, b_layout, tail.map(|t| t.key))));
-    look_up(&shared.kernels.products, key, || matmul_template(m, b_layout, tail, shared))
+    let key = shared.kernels.fingerprint(&format!("{:?}", (m, elem, b_layout, tail.map(|t| t.key))));
+    look_up(&shared.kernels.products, key, || matmul_template(m, elem, b_layout, tail, shared))
 }
 
-fn matmul_template(m: &MatMul, b_layout: Rhs, tail: Option<&Tail>, shared: &Shared) -> Option<ProductTemplate> {
+fn matmul_template(
+    m: &MatMul,
+    elem: Elem,
+    b_layout: Rhs,
+    tail: Option<&Tail>,
+    shared: &Shared,
+) -> Option<ProductTemplate> {
     let constant = matches!(b_layout, Rhs::Packed);
     let mut c_stride = m.m * m.n;
     let mut batch: Vec<GemmBatch> = Vec::new();
@@ -358,7 +475,7 @@ fn matmul_template(m: &MatMul, b_layout: Rhs, tail: Option<&Tail>, shared: &Shar
         epilogue = tail.append(epilogue, &batch, m.m, &[m.n])?;
     }
     let desc = GemmDesc {
-        elem: Elem::F32,
+        elem,
         batch,
         m: m.m,
         n: m.n,
@@ -387,17 +504,17 @@ impl ProductTemplate {
     }
 }
 
-/// The kernel of product `n` with its buffers; `weights` is its second operand.
+/// The kernel of product `n` with its buffers, those of the factors given.
 fn product(
     graph: &Graph,
     n: usize,
-    weights: BufferRef,
+    [lhs, rhs]: [BufferRef; 2],
     bias: bool,
     tail: Option<&Tail>,
     template: &ProductTemplate,
 ) -> Result<Option<Pending>> {
     let out = result(graph, n, tail)?;
-    let mut buffers = vec![operand(graph, n, 0)?, weights, BufferRef::Value(out), BufferRef::Scratch];
+    let mut buffers = vec![lhs, rhs, BufferRef::Value(out), BufferRef::Scratch];
     debug_assert_eq!(BUF_OUT, 2, "order of the pointer table");
     if bias {
         buffers.push(operand(graph, n, 2)?);
@@ -415,6 +532,8 @@ fn product(
         checks: Vec::new(),
         scratch_bytes: template.scratch_bytes,
         nest: None,
+        before: Vec::new(),
+        temps: Vec::new(),
     }))
 }
 
@@ -434,21 +553,37 @@ fn conv(
     tail: Option<&Tail>,
     shared: &Shared,
 ) -> Result<Option<Pending>> {
-    let empty = |v: &[usize]| v.contains(&0);
-    if c.n == 0 || c.m == 0 || c.c == 0 || empty(&c.output) || empty(&c.input) || empty(&c.kernel) {
-        return Ok(None);
-    }
-    let key = shared.kernels.fingerprint(&format!("{:?}", (c, weights.is_some(), tail.map(|t| t.key))));
-    let template = look_up(&shared.kernels.products, key, || conv_template(c, weights.is_some(), tail, shared));
-    let Some(template) = template else { return Ok(None) };
+    let Some(template) = cached_conv(c, Elem::F32, weights.is_some(), tail, shared) else { return Ok(None) };
     let w = match (weights, template.layout) {
         (Some(t), Some(layout)) => BufferRef::Packed(pack(t, layout, shared)?),
         _ => operand(graph, n, 1)?,
     };
-    product(graph, n, w, c.bias, tail, &template)
+    product(graph, n, [operand(graph, n, 0)?, w], c.bias, tail, &template)
 }
 
-fn conv_template(c: &Conv, constant: bool, tail: Option<&Tail>, shared: &Shared) -> Option<ProductTemplate> {
+/// What a convolution becomes; none for one of no elements.
+fn cached_conv(
+    c: &Conv,
+    elem: Elem,
+    constant: bool,
+    tail: Option<&Tail>,
+    shared: &Shared,
+) -> Option<Arc<ProductTemplate>> {
+    let empty = |v: &[usize]| v.contains(&0);
+    if c.n == 0 || c.m == 0 || c.c == 0 || empty(&c.output) || empty(&c.input) || empty(&c.kernel) {
+        return None;
+    }
+    let key = shared.kernels.fingerprint(&format!("{:?}", (c, elem, constant, tail.map(|t| t.key))));
+    look_up(&shared.kernels.products, key, || conv_template(c, elem, constant, tail, shared))
+}
+
+fn conv_template(
+    c: &Conv,
+    elem: Elem,
+    constant: bool,
+    tail: Option<&Tail>,
+    shared: &Shared,
+) -> Option<ProductTemplate> {
     let axes = (0..c.input.len())
         .map(|i| ConvAxis {
             input: c.input[i],
@@ -469,14 +604,14 @@ fn conv_template(c: &Conv, constant: bool, tail: Option<&Tail>, shared: &Shared)
         epilogue = tail.append(epilogue, &[c.n, c.groups], c.m, &c.output)?;
     }
     let desc = ConvDesc {
-        elem: Elem::F32,
+        elem,
         n: c.n,
         groups: c.groups,
         in_channels: c.c * c.groups,
         out_channels: c.m * c.groups,
         axes,
         constant_weights: constant,
-        winograd: winograd_tile(c),
+        winograd: if elem == Elem::F32 { winograd_tile(c) } else { 0 },
         epilogue,
     };
     let planned = match c.transposed {
@@ -499,7 +634,7 @@ fn winograd_tile(c: &Conv) -> usize {
 pub(crate) fn pack(t: &Tensor, layout: Layout, shared: &Shared) -> Result<Arc<AlignedBytes>> {
     /// Bytes of a file that are read before they are given back.
     const RELEASE_BYTES: usize = 4 << 20;
-    let key = (t.identity(), layout);
+    let key = (t.identity(), layout, None);
     let mut packed = shared.kernels.packed.lock().unwrap_or_else(PoisonError::into_inner);
     if let Some((_, bytes)) = packed.get(&key) {
         return Ok(Arc::clone(bytes));
@@ -517,11 +652,40 @@ pub(crate) fn pack(t: &Tensor, layout: Layout, shared: &Shared) -> Result<Arc<Al
             released = n;
         }
     };
+    let bytes = Arc::new(in_layout(src, layout, &mut done)?);
+    own.release_pages(released..src.len() * 4);
+    // The tensor is kept beside its packed form, so that its identity stays its own.
+    packed.insert(key, (vec![t.clone()], Arc::clone(&bytes)));
+    Ok(bytes)
+}
+
+/// The pairs of constants in a kernel's layout, made once for all plans.
+fn pack_pairs(
+    x: &Tensor,
+    zero: Option<&Tensor>,
+    pairs: &Pairs,
+    layout: Layout,
+    shared: &Shared,
+) -> Result<Arc<AlignedBytes>> {
+    let key = (x.identity(), layout, Some((*pairs, zero.map_or(0, Tensor::identity))));
+    let mut packed = shared.kernels.packed.lock().unwrap_or_else(PoisonError::into_inner);
+    if let Some((_, bytes)) = packed.get(&key) {
+        return Ok(Arc::clone(bytes));
+    }
+    let bytes = Arc::new(in_layout(&pairs.of(x, zero)?, layout, &mut |_| {})?);
+    x.release_pages(0..x.bytes().len());
+    packed.insert(key, (std::iter::once(x).chain(zero).cloned().collect(), Arc::clone(&bytes)));
+    Ok(bytes)
+}
+
+/// Elements of four bytes in another layout; `done` hears how many leading ones will not be read again.
+fn in_layout(src: &[[u8; 4]], layout: Layout, done: &mut dyn FnMut(usize)) -> Result<AlignedBytes> {
     let len_elems = match &layout {
         Layout::Rhs(layout, ..) | Layout::Rows(layout, _) => layout.len_elems(),
         Layout::Conv(layout) => layout.len_elems(),
+        Layout::Plain => src.len(),
     };
-    let mut bytes = AlignedBytes::pages(len_elems * size_of::<f32>());
+    let mut bytes = AlignedBytes::pages(len_elems * 4);
     let dst = bytes.as_mut_slice().as_chunks_mut::<4>().0;
     match layout {
         Layout::Rows(layout, first) => {
@@ -529,13 +693,13 @@ pub(crate) fn pack(t: &Tensor, layout: Layout, shared: &Shared) -> Result<Arc<Al
             let rows = src.get(skipped..).unwrap_or_default();
             layout.pack_reporting(rows, 1, layout.k, dst, &mut |n| done(skipped + n))
         }
-        Layout::Rhs(layout, k_stride, n_stride) => layout.pack_reporting(src, k_stride, n_stride, dst, &mut done),
-        Layout::Conv(layout) => layout.pack_reporting(src, dst, &mut done),
+        Layout::Rhs(layout, k_stride, n_stride) => layout.pack_reporting(src, k_stride, n_stride, dst, done),
+        Layout::Conv(layout) => layout.pack_reporting(src, dst, done),
+        Layout::Plain => {
+            dst.copy_from_slice(src);
+            Ok(())
+        }
     }
     .map_err(|e| Error::bug(format!("packing weights: {e}")))?;
-    own.release_pages(released..src.len() * 4);
-    let bytes = Arc::new(bytes);
-    // The tensor is kept beside its packed form, so that its identity stays its own.
-    packed.insert(key, (t.clone(), Arc::clone(&bytes)));
     Ok(bytes)
 }

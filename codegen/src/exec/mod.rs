@@ -11,6 +11,8 @@
 //! Bodies of If, Loop and Scan are graphs with plan caches of their own; captures are arguments, never copied.
 
 mod groups;
+#[cfg(test)]
+mod integer_tests;
 mod interpret;
 pub mod kernels;
 pub mod plan;

@@ -409,7 +409,13 @@ impl Build {
         Ok(())
     }
 
-    fn kernel(&mut self, k: Pending) {
+    fn kernel(&mut self, mut k: Pending) {
+        if !k.temps.is_empty() {
+            let (first, last) = (self.steps.len(), self.steps.len() + k.before.len());
+            k.number_temps(self.temps.len());
+            self.temps.extend(k.temps.drain(..).map(|size_bytes| Temp { size_bytes, first, last }));
+        }
+        k.before.drain(..).for_each(|before| self.kernel(before));
         self.pending.push((self.steps.len(), k));
         // Stands in until the code is there.
         self.steps.push(Step::View(usize::MAX));

@@ -13,6 +13,7 @@ use super::plan::{Place, operand};
 use super::run::Run;
 use super::table::{Pointers, Slot};
 use super::{Engine, Shared, groups, interpret};
+use crate::builder::Elem;
 use crate::interp::Region;
 use crate::kernels::gemm::{PackedRhs, Rhs};
 use egret_ir::eval::Limits;
@@ -281,6 +282,8 @@ impl<'a> Make<'a> {
                 last: false,
                 checks: Vec::new(),
                 nest: template.program.as_ref().map(|program| (Arc::clone(program), k)),
+                before: Vec::new(),
+                temps: Vec::new(),
             });
         }
         Some(())
@@ -315,7 +318,9 @@ impl<'a> Make<'a> {
             beta: 1.0,
         };
         let b_layout = if weights.is_some() { Rhs::Packed } else { Rhs::Transposed { row_stride: r.input } };
-        let Some(template) = kernels::product_template(&product, b_layout, None, self.shared) else { return Ok(None) };
+        let Some(template) = kernels::product_template(&product, Elem::F32, b_layout, None, self.shared) else {
+            return Ok(None);
+        };
         let b = match (weights, template.layout) {
             (Some(t), Some(layout)) => BufferRef::Packed(kernels::pack(t, layout, self.shared)?),
             _ => self.operand(1)?,
@@ -338,6 +343,8 @@ impl<'a> Make<'a> {
             last: false,
             checks: Vec::new(),
             nest: None,
+            before: Vec::new(),
+            temps: Vec::new(),
         });
         Ok(Some(out))
     }
@@ -374,7 +381,7 @@ impl<'a> Make<'a> {
                 alpha: 1.0,
                 beta: 1.0,
             };
-            let template = kernels::product_template(&product, Rhs::Packed, None, self.shared);
+            let template = kernels::product_template(&product, Elem::F32, Rhs::Packed, None, self.shared);
             let Some(template) = template else { return Ok(None) };
             let Some(Layout::Rhs(layout, ..)) = template.layout else { return Ok(None) };
             let Some(weights) = self.weights(d, &part.gates, layout)? else { return Ok(None) };

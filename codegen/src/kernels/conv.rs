@@ -18,7 +18,7 @@ use super::epilogue::Epilogue;
 use super::gemm::{self, L2_BUDGET_BYTES, MAX_UNITS, MIN_UNIT_FLOPS};
 use super::gemm_block::{BSource, BatchAxis, Blocked, PackRequest};
 use super::gemm_tile::{self, RowSplit, TileShape};
-use super::{KernelPlan, PackedLhs, conv_depthwise};
+use super::{KernelPlan, PackedLhs, conv_depthwise, has_products};
 use crate::builder::{BinOp, Builder, CmpOp, Elem, Target, Ty, Val};
 use crate::error::CodegenError;
 
@@ -79,7 +79,7 @@ impl ConvAxis {
 /// A convolution with concrete sizes.
 #[derive(Clone, Debug)]
 pub struct ConvDesc {
-    /// `F32` or `F64`.
+    /// `F32`, `F64`, or `I32` for pairs of 16-bit numbers: then channels of image and weights count pairs.
     pub elem: Elem,
     /// Images.
     pub n: usize,
@@ -215,7 +215,7 @@ impl Weight for [u8; 4] {
 impl ConvDesc {
     pub(crate) fn check(&self) -> Result<(), CodegenError> {
         let invalid = |text: String| Err(CodegenError::Invalid(text));
-        if !self.elem.is_float() {
+        if !has_products(self.elem) {
             return Err(CodegenError::Unsupported(format!("convolution of {:?}", self.elem)));
         }
         if !(1..=3).contains(&self.axes.len()) {

@@ -6,7 +6,7 @@
 //! stay in the plane.
 
 use super::conv::{ConvDesc, load_strided};
-use super::{BUF_EPILOGUE, BUF_LHS, BUF_OUT, BUF_RHS, BUF_SCRATCH, KernelPlan};
+use super::{BUF_EPILOGUE, BUF_LHS, BUF_OUT, BUF_RHS, BUF_SCRATCH, KernelPlan, multiply_add};
 use crate::builder::{BinOp, Builder, Elem, Target, Ty, Val};
 use crate::error::CodegenError;
 
@@ -188,7 +188,7 @@ fn strip_code(b: &mut Builder, desc: &ConvDesc, plane: &Plane, w: Val, at: &[Val
                         b.fail(format!("a depthwise kernel that spans {off} bytes"));
                     }
                     let v = load_strided(b, elem, at[0], off, x.stride);
-                    *sum = b.fma(v, k, *sum);
+                    *sum = multiply_add(b, v, k, *sum);
                 }
             }
         }

@@ -1,4 +1,5 @@
-//! Matrix multiplication `C[m, n] = epilogue(A[m, k] B[k, n])`, batched, `f32` and `f64`.
+//! Matrix multiplication `C[m, n] = epilogue(A[m, k] B[k, n])`, batched, `f32`, `f64`, and `i32` that are pairs of 16-bit
+//! numbers, with sums in `i32`.
 //!
 //! After Goto and van de Geijn ("Anatomy of High-Performance Matrix Multiplication", 2008), with these simplifications
 //! that the measured numbers allow: A is read in place by broadcast loads; the tile's sums stay in registers over a whole
@@ -6,10 +7,10 @@
 //!
 //! Buffers: A, B (packed by [`PackedRhs`] if constant), C, scratch, then the epilogue's operands.
 
-use super::KernelPlan;
 use super::epilogue::Epilogue;
 use super::gemm_block::{BSource, BatchAxis, Blocked, PackRequest};
 use super::gemm_tile::{self, RowSplit, TileShape};
+use super::{KernelPlan, has_products};
 use crate::builder::{Builder, CmpOp, Elem, Target, Ty, Val};
 use crate::error::CodegenError;
 
@@ -58,7 +59,7 @@ pub enum Rhs {
 /// A matrix multiplication with concrete sizes.
 #[derive(Clone, Debug)]
 pub struct GemmDesc {
-    /// `F32` or `F64`.
+    /// `F32`, `F64`, or `I32` for pairs of 16-bit numbers: then `k` counts pairs.
     pub elem: Elem,
     /// Outermost first.
     pub batch: Vec<GemmBatch>,
@@ -189,7 +190,7 @@ pub struct GemmPlan {
 
 /// Makes the kernel for a multiplication.
 pub fn plan(desc: &GemmDesc, target: Target) -> Result<GemmPlan, CodegenError> {
-    if !desc.elem.is_float() {
+    if !has_products(desc.elem) {
         return Err(CodegenError::Unsupported(format!("GEMM of {:?}", desc.elem)));
     }
     for (i, operand) in desc.epilogue.operands.iter().enumerate() {
@@ -254,11 +255,12 @@ impl Blocked<'_> {
         self.emit(&mut b);
         let lanes = b.lanes_of(self.elem);
         let batch: usize = self.batch.iter().map(|axis| axis.len).product();
+        let products = if self.elem == Elem::I32 { 4 } else { 2 };
         Ok(KernelPlan {
             kernel: b.finish()?,
             scratch_len_bytes: self.scratch_len_bytes(lanes),
             parallel_extent: self.extent(lanes),
-            flops: 2 * (batch * self.m * self.n) as u64 * self.k as u64,
+            flops: products * (batch * self.m * self.n) as u64 * self.k as u64,
             partial_sums_in_output: self.has_partial_sums(),
         })
     }

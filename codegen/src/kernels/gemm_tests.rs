@@ -246,6 +246,53 @@ fn double_precision() {
 }
 
 #[test]
+fn pairs_of_16_bit_numbers_are_exact() {
+    let mut rng = Rng::new(17);
+    let halves = |v: i32| [v as i16, (v >> 16) as i16].map(i32::from);
+    let dot = |x: i32, y: i32| {
+        let ([a, b], [c, d]) = (halves(x), halves(y));
+        (a * c).wrapping_add(b * d)
+    };
+    for (m, n, k) in sizes().into_iter().step_by(7).chain([(40, 50, 1030), (1, 70, 300)]) {
+        let mut numbers = |n: usize| (0..n).map(|_| rng.next() as u32 as i32).collect::<Vec<i32>>();
+        let (mut a, w) = (numbers(m * k), numbers(k * n));
+        let transposed: Vec<i32> = (0..n * k).map(|at| w[at % k * n + at / k]).collect();
+        for rhs in [Rhs::Packed, Rhs::RowMajor { row_stride: n }, Rhs::Transposed { row_stride: k }] {
+            let desc = GemmDesc { elem: Elem::I32, ..GemmDesc::dense(m, n, k, rhs) };
+            let plan = plan(&desc, Target::baseline()).unwrap();
+            let mut b = if let Rhs::Transposed { .. } = rhs { transposed.clone() } else { w.clone() };
+            if let Some(layout) = plan.packed {
+                b = vec![0; layout.len_elems()];
+                layout.pack(&w, n, 1, &mut b).unwrap();
+            }
+            let mut c = vec![-1; m * n];
+            let mut scratch = vec![0u8; plan.plan.scratch_len_bytes];
+            let code = compile(std::slice::from_ref(&plan.plan.kernel));
+            let table = [
+                bytes(&mut a).as_mut_ptr(),
+                bytes(&mut b).as_mut_ptr(),
+                bytes(&mut c).as_mut_ptr(),
+                scratch.as_mut_ptr(),
+            ];
+            // SAFETY: buffers of the sizes that the description states.
+            unsafe { code.entry(0).call(table.as_ptr(), 0, plan.plan.parallel_extent as i64) };
+            for i in 0..m {
+                for j in 0..n {
+                    let want = (0..k).fold(0i32, |sum, q| sum.wrapping_add(dot(a[i * k + q], w[q * n + j])));
+                    assert_eq!(c[i * n + j], want, "{m}x{n}x{k}, {rhs:?}");
+                }
+            }
+            if plan.plan.flops < 40_000 {
+                let (mut again, mut scratch) = (vec![-1; m * n], vec![0u8; plan.plan.scratch_len_bytes]);
+                let mut bufs = [bytes(&mut a), bytes(&mut b), bytes(&mut again), &mut scratch];
+                interpret(&plan.plan.kernel, &mut bufs, plan.plan.parallel_extent as i64);
+                assert_eq!(again, c);
+            }
+        }
+    }
+}
+
+#[test]
 fn packing_checks_lengths() {
     let layout = PackedRhs { width: 8, n: 3, k: 2 };
     assert!(layout.pack(&[0.0f32; 5], 3, 1, &mut [0.0; 16]).is_err());

@@ -5,6 +5,7 @@
 //! displacements from one pointer, so A is read where it lies, in any strides, without packing.
 
 use super::epilogue::Epilogue;
+use super::multiply_add;
 use crate::builder::{Builder, CmpOp, Elem, Target, Ty, Val};
 
 /// Steps of k per turn of the inner loop. Cranelift's x86 multiply-add overwrites a factor instead of the sum, so sums
@@ -178,7 +179,7 @@ impl TileCode {
                 let x = load_a(b, i);
                 for j in 0..self.vecs {
                     let at = i * self.vecs + j;
-                    acc[at] = b.fma(x, cols[j], acc[at]);
+                    acc[at] = multiply_add(b, x, cols[j], acc[at]);
                 }
             }
         } else {
@@ -187,7 +188,7 @@ impl TileCode {
                 let col = load_b(b, j);
                 for i in 0..self.rows {
                     let at = i * self.vecs + j;
-                    acc[at] = b.fma(xs[i], col, acc[at]);
+                    acc[at] = multiply_add(b, xs[i], col, acc[at]);
                 }
             }
         }

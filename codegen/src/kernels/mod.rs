@@ -16,7 +16,7 @@ mod packed_lhs;
 pub use epilogue::{Epilogue, EpilogueOperand};
 pub use packed_lhs::PackedLhs;
 
-use crate::builder::KernelFn;
+use crate::builder::{Builder, Elem, KernelFn, Ty, Val};
 
 /// Entry of the pointer table that holds the first operand (GEMM: A; convolution: the image).
 pub const BUF_LHS: usize = 0;
@@ -42,4 +42,19 @@ pub struct KernelPlan {
     pub flops: u64,
     /// Whether partial sums pass through the output, so that no epilogue operand may alias it.
     pub partial_sums_in_output: bool,
+}
+
+/// Whether products of `elem` are summed by [`multiply_add`].
+pub(crate) fn has_products(elem: Elem) -> bool {
+    elem.is_float() || elem == Elem::I32
+}
+
+/// `acc + x * y`: fused for floats; elements of `I32` are pairs of 16-bit numbers, whose two products are added, wrapping.
+pub(crate) fn multiply_add(b: &mut Builder, x: Val, y: Val, acc: Val) -> Val {
+    if b.ty(acc) != Ty::V(Elem::I32) {
+        return b.fma(x, y, acc);
+    }
+    let halves = Ty::V(Elem::I16);
+    let (x, y) = (b.bits(x, halves), b.bits(y, halves));
+    b.dot_i16(acc, x, y)
 }

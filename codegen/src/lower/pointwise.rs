@@ -1,7 +1,7 @@
 //! A pointwise computation as the end of another kernel: what follows a product while it is still in registers.
 //!
-//! Accepted is one stage over the same elements as the product, in `f32`, of operations that have a vector form without
-//! host calls, whose other inputs are read at the same place or broadcast along some axes.
+//! Accepted is one stage over the same elements as the product, in `f32` and `i32`, of operations that have a vector form
+//! without host calls, whose other inputs are read at the same place or broadcast along some axes.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -10,13 +10,15 @@ use egret_ir::DType;
 use egret_ir::loops::{BinOp, Compute, ExprId, Node, Source, Stage, UnOp};
 
 use super::ops;
-use crate::builder::{Builder, Elem, Ty, Val};
+use crate::builder::{Builder, Cvt, Elem, Ty, Val};
 
 /// Tail of a product.
 #[derive(Clone)]
 pub(crate) struct Pointwise {
     compute: Arc<Compute>,
     root: ExprId,
+    /// Elements of the product.
+    product: DType,
     /// What each load is: the product, or operand `n`.
     loads: HashMap<ExprId, Loaded>,
     /// The operands: input of the computation, and strides in elements along the product's axes.
@@ -36,13 +38,14 @@ impl Pointwise {
     pub(crate) fn new(compute: &Compute, product: usize) -> Option<Pointwise> {
         let &[output] = compute.outputs.as_slice() else { return None };
         let stage = &compute.stages[output];
-        let shape = &compute.inputs.get(product)?.shape;
-        if *shape != stage.desc.shape || stage.desc.dtype != DType::F32 {
+        let desc = compute.inputs.get(product)?;
+        if desc.shape != stage.desc.shape || ![desc.dtype, stage.desc.dtype].into_iter().all(is_lane) {
             return None;
         }
         let mut tail = Pointwise {
             compute: Arc::new(compute.clone()),
             root: stage.value,
+            product: desc.dtype,
             loads: HashMap::new(),
             operands: Vec::new(),
             heavy: false,
@@ -62,8 +65,8 @@ impl Pointwise {
     fn visit(&mut self, compute: &Compute, stage: &Stage, product: usize, e: ExprId) -> Option<Vec<ExprId>> {
         let dtype = compute.arena.dtype(e);
         match compute.arena.node(e) {
-            Node::Const(_) => (dtype == DType::F32).then(Vec::new),
-            Node::Load { src: Source::Input(input), index } if dtype == DType::F32 => {
+            Node::Const(_) => is_lane(dtype).then(Vec::new),
+            Node::Load { src: Source::Input(input), index } if is_lane(dtype) => {
                 let strides = strides(compute, stage, *input, index)?;
                 let same_place = compute.inputs[*input].shape == stage.desc.shape
                     && stage
@@ -100,16 +103,24 @@ impl Pointwise {
                 use BinOp::*;
                 matches!(op, Add | Sub | Mul | Div | Min | Max).then(|| vec![*a, *b])
             }
+            Node::Bin(op, a, b) if dtype == DType::I32 => {
+                use BinOp::*;
+                matches!(op, Add | Sub | Mul | Min | Max).then(|| vec![*a, *b])
+            }
+            Node::Cast { value, .. } if dtype == DType::F32 => {
+                (compute.arena.dtype(*value) == DType::I32).then(|| vec![*value])
+            }
             Node::Bin(op, a, b) if dtype == DType::Bool => {
                 matches!(op, BinOp::And | BinOp::Or | BinOp::Xor).then(|| vec![*a, *b])
             }
-            Node::Cmp(_, a, b) => (compute.arena.dtype(*a) == DType::F32).then(|| vec![*a, *b]),
-            Node::Select(c, a, b) if dtype == DType::F32 => Some(vec![*c, *a, *b]),
+            Node::Cmp(_, a, b) => is_lane(compute.arena.dtype(*a)).then(|| vec![*a, *b]),
+            Node::Select(c, a, b) if is_lane(dtype) => Some(vec![*c, *a, *b]),
             _ => None,
         }
     }
 
-    /// Records the tail: `acc` is a vector of the product, `operands` those of the operands.
+    /// Records the tail: `acc` is a vector of the product, `operands` those of the operands, loaded as elements of the
+    /// product's type.
     pub(crate) fn apply(&self, b: &mut Builder, acc: Val, operands: &[Val]) -> Val {
         self.eval(b, self.root, acc, operands, &mut HashMap::new())
     }
@@ -122,13 +133,19 @@ impl Pointwise {
         // None of the accepted operations calls the host.
         let no_table = acc;
         let v = match *arena.node(e) {
-            Node::Const(bits) => b.const_bits(Ty::V(Elem::F32), bits & 0xffff_ffff),
+            Node::Const(bits) => b.const_bits(lanes_of(arena.dtype(e)), bits & 0xffff_ffff),
+            Node::Cast { value, .. } => {
+                let x = self.eval(b, value, acc, operands, done);
+                b.cvt(Cvt::FromSint, x, Ty::V(Elem::F32))
+            }
             Node::Un(op, x) => {
                 let x = self.eval(b, x, acc, operands, done);
                 ops::un(b, no_table, op, DType::F32, x)
             }
             // `max(x, constant)` and the like, in the form that is one instruction and hands on a NaN of `x`.
-            Node::Bin(op @ (BinOp::Max | BinOp::Min), x, limit) if self.is_number(limit) => {
+            Node::Bin(op @ (BinOp::Max | BinOp::Min), x, limit)
+                if arena.dtype(e) == DType::F32 && self.is_number(limit) =>
+            {
                 let (x, limit) = (self.eval(b, x, acc, operands, done), self.eval(b, limit, acc, operands, done));
                 if op == BinOp::Max { b.max(limit, x) } else { b.min(limit, x) }
             }
@@ -137,8 +154,9 @@ impl Pointwise {
                 ops::bin(b, no_table, op, arena.dtype(e), x, y)
             }
             Node::Cmp(op, x, y) => {
+                let operand_type = arena.dtype(x);
                 let (x, y) = (self.eval(b, x, acc, operands, done), self.eval(b, y, acc, operands, done));
-                ops::cmp(b, op, DType::F32, x, y)
+                ops::cmp(b, op, operand_type, x, y)
             }
             Node::Select(c, x, y) => {
                 let c = self.eval(b, c, acc, operands, done);
@@ -146,6 +164,9 @@ impl Pointwise {
                 b.select(c, x, y)
             }
             _ => match self.loads.get(&e) {
+                Some(Loaded::Operand(n)) if arena.dtype(e) != self.product => {
+                    b.bits(operands[*n], lanes_of(arena.dtype(e)))
+                }
                 Some(Loaded::Operand(n)) => operands[*n],
                 _ => acc,
             },
@@ -158,6 +179,15 @@ impl Pointwise {
     fn is_number(&self, e: ExprId) -> bool {
         matches!(self.compute.arena.node(e), Node::Const(bits) if !f32::from_bits(*bits as u32).is_nan())
     }
+}
+
+/// Whether four bytes of a register lane hold it.
+fn is_lane(dtype: DType) -> bool {
+    matches!(dtype, DType::F32 | DType::I32)
+}
+
+fn lanes_of(dtype: DType) -> Ty {
+    Ty::V(if dtype == DType::F32 { Elem::F32 } else { Elem::I32 })
 }
 
 /// Strides of a load along the axes of `stage`; `None` unless each index is an axis or zero.

@@ -3,7 +3,7 @@
 //! It stands between an operator's `eval` and machine code: where it differs from `eval` the lowering is wrong, where
 //! machine code differs from it the kernel or the emitter is.
 
-use super::{Conv, LowerCx, Lowering, MatMul, Operand};
+use super::{Conv, LowerCx, Lowering, MatMul, Operand, PairForm, PairProduct, Pairs};
 use crate::dtype::DType;
 use crate::error::{Error, Result};
 use crate::loops::interp;
@@ -21,6 +21,13 @@ impl Lowering {
                 [product(&c.kernel), product(at)]
                     .into_iter()
                     .fold(product(&[c.n, c.groups, c.c, c.m]), u64::saturating_mul)
+            }
+            Lowering::Pairs(p) => {
+                let product = match &p.form {
+                    PairForm::MatMul(m) => Lowering::MatMul(m.clone()),
+                    PairForm::Conv(c) => Lowering::Conv(c.clone()),
+                };
+                product.work().saturating_mul(2)
             }
             _ => 0,
         }
@@ -71,8 +78,38 @@ impl Lowering {
                 let bias = c.bias.then(|| operand(2)).transpose()?;
                 Ok(Some(vec![c.evaluate(operand(0)?, operand(1)?, bias, *dtype, shape)?]))
             }
+            Lowering::Pairs(p) => Ok(Some(vec![p.evaluate(&operand, shape)?])),
             _ => Ok(None),
         }
+    }
+}
+
+impl PairProduct {
+    fn evaluate<'a>(&self, operand: &dyn Fn(usize) -> Result<&'a Tensor>, shape: &[usize]) -> Result<Tensor> {
+        // The lower and the upper numbers of the pairs, whose products are summed exactly in `f64`.
+        let halves = |p: &Pairs| -> Result<[Tensor; 2]> {
+            let c = p.computation()?;
+            c.compute.check().map_err(|e| Error::bug(e.to_string()))?;
+            let inputs = std::iter::once(p.operand).chain(p.zero.operand());
+            let inputs = inputs.map(|i| Ok(operand(i)?.bytes())).collect::<Result<Vec<_>>>()?;
+            let bytes = interp::eval(&c.compute, &inputs).map_err(|e| Error::bug(e.to_string()))?;
+            let pairs = bytes.first().map(|b| b.as_chunks::<4>().0).unwrap_or_default();
+            let half = |shift: u32| {
+                let numbers = pairs.iter().map(|&b| f64::from((i32::from_ne_bytes(b) >> shift) as i16));
+                Tensor::from_floats(DType::F64, &[pairs.len()], numbers)
+            };
+            Ok([half(0), half(16)])
+        };
+        let (lhs, rhs) = (halves(&self.lhs)?, halves(&self.rhs)?);
+        let mut sums = vec![0i128; crate::tensor::len_elems(shape)?];
+        for (x, w) in lhs.iter().zip(&rhs) {
+            let y = match &self.form {
+                PairForm::MatMul(m) => m.evaluate(x, w, None, DType::F64, shape)?,
+                PairForm::Conv(c) => c.evaluate(x, w, None, DType::F64, shape)?,
+            };
+            sums.iter_mut().zip(y.floats()?).for_each(|(sum, v)| *sum += v as i128);
+        }
+        Ok(Tensor::from_ints(DType::I32, shape, sums))
     }
 }
 
@@ -165,7 +202,7 @@ fn sized(dtype: DType, shape: &[usize], out: Vec<f64>) -> Result<Tensor> {
 mod tests {
     use crate::eval::{Env, Reference, eval_call};
     use crate::lower::LowerCx;
-    use crate::{Attrs, Tensor, Value, attrs, ops};
+    use crate::{Attrs, DType, Tensor, Value, attrs, ops};
 
     /// The lowering of a call, interpreted, and the call's `eval`.
     fn both(op: &str, attrs: Attrs, operands: &[Tensor]) -> (Tensor, Tensor) {
@@ -187,7 +224,7 @@ mod tests {
 
     fn ramp(shape: &[usize]) -> Tensor {
         let n: usize = shape.iter().product();
-        Tensor::from_floats(crate::DType::F32, shape, (0..n).map(|i| (i * 7 % 11) as f64 - 5.0))
+        Tensor::from_floats(DType::F32, shape, (0..n).map(|i| (i * 7 % 11) as f64 - 5.0))
     }
 
     #[test]
@@ -199,6 +236,30 @@ mod tests {
         let gemm = attrs! { alpha: 0.5f32, beta: 2.0f32, transB: 1i64 };
         let (got, want) = both("Gemm", gemm, &[ramp(&[2, 3]), ramp(&[4, 3]), ramp(&[4])]);
         assert_eq!(got, want);
+    }
+
+    #[test]
+    fn products_of_bytes_are_products_of_pairs() {
+        let bytes = |dtype, shape: &[usize]| {
+            let n: usize = shape.iter().product();
+            Tensor::from_ints(
+                dtype,
+                shape,
+                (0..n).map(|i| (i * 53 % 256) as i128 - if dtype == DType::I8 { 128 } else { 0 }),
+            )
+        };
+        let (u, i) = (DType::U8, DType::I8);
+        let zero = |dtype, n: usize| bytes(dtype, &[n]);
+        for (a, b) in [(&[2, 3][..], &[3, 4][..]), (&[2, 1, 3, 6], &[5, 6, 2]), (&[5], &[5, 2]), (&[3, 5], &[5])] {
+            let mut operands = vec![bytes(u, a), bytes(i, b)];
+            let (got, want) = both("MatMulInteger", attrs! {}, &operands);
+            assert_eq!(got, want);
+            let single = a.len() == 1 || b.len() == 1;
+            let (rows, cols) = if single { (1, 1) } else { (a[a.len() - 2], b[b.len() - 1]) };
+            operands.extend([zero(u, rows), zero(i, cols)]);
+            let (got, want) = both("MatMulInteger", attrs! {}, &operands);
+            assert_eq!(got, want);
+        }
     }
 
     #[test]

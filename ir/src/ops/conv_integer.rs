@@ -10,9 +10,10 @@ use super::common::*;
 use super::lowering::{BinOp, ComputeBuilder, ExprId, Loops, ReduceOp, TensorId};
 use super::pointwise::rule_of_expansion;
 use super::quantized::{BYTES, load_parameter};
-use super::window::{Fixed, number};
+use super::window::{Fixed, Window, number};
 use crate::dtype::DType;
 use crate::error::Result;
+use crate::lower::{PairForm, PairProduct, Pairs, ZeroPoint};
 use crate::rule::{RuleCx, RuleResult};
 
 attributes! {
@@ -33,20 +34,6 @@ attributes! {
     }
 }
 
-/// The window attributes that the convolutions of this family share.
-macro_rules! window {
-    ($op:expr) => {
-        crate::ops::window::Window {
-            auto_pad: &$op.auto_pad,
-            strides: $op.strides.as_deref(),
-            dilations: $op.dilations.as_deref(),
-            pads: $op.pads.as_deref(),
-            ceil: false,
-        }
-    };
-}
-pub(crate) use window;
-
 impl Op for ConvInteger {
     op_basics!();
 
@@ -61,8 +48,12 @@ impl Op for ConvInteger {
     }
 
     fn lower(&self, cx: &LowerCx<'_>) -> Result<Lowering> {
-        let axes = window!(self).fixed(&cx.shape(0)[2..], &cx.shape(1)[2..])?;
+        let (x, w) = (cx.shape(0), cx.shape(1));
+        let axes = self.window().fixed(&x[2..], &w[2..])?;
         let groups = number(&self.group)?;
+        if (1..=3).contains(&axes.len()) && groups > 0 && !x.contains(&0) && !w.contains(&0) {
+            return Ok(self.pairs(cx, &axes, groups));
+        }
         let mut l = Loops::new(cx);
         let (x, w) = (l.x(0), l.x(1));
         let zeros = [2, 3].map(|i| cx.has(i).then(|| l.x(i)));
@@ -78,9 +69,52 @@ impl Op for ConvInteger {
     }
 }
 
+impl ConvInteger {
+    fn window(&self) -> Window<'_> {
+        Window {
+            auto_pad: &self.auto_pad,
+            strides: self.strides.as_deref(),
+            dilations: self.dilations.as_deref(),
+            pads: self.pads.as_deref(),
+            ceil: false,
+        }
+    }
+
+    /// The convolution over pairs of channels.
+    fn pairs(&self, cx: &LowerCx<'_>, axes: &[Fixed], groups: usize) -> Lowering {
+        let (x, w) = (cx.shape(0), cx.shape(1));
+        let (c, m) = (w[1], w[0] / groups);
+        let zero = |i: usize| match cx.shape(i).iter().product() {
+            _ if !cx.has(i) => ZeroPoint::None,
+            1 => ZeroPoint::One(i),
+            period => ZeroPoint::Outer { operand: i, period },
+        };
+        let pairs = |i: usize, outer: usize, inner: &[usize]| {
+            let inner = inner.iter().product();
+            Pairs { operand: i, dtype: cx.dtype(i), outer, len: c, inner, zero: zero(i + 2) }
+        };
+        let (lhs, rhs) = (pairs(0, x[0] * groups, &x[2..]), pairs(1, w[0], &w[2..]));
+        let form = PairForm::Conv(crate::lower::Conv {
+            n: x[0],
+            groups,
+            c: lhs.n_pairs(),
+            m,
+            input: x[2..].to_vec(),
+            kernel: w[2..].to_vec(),
+            output: axes.iter().map(|a| a.out).collect(),
+            strides: axes.iter().map(|a| a.stride).collect(),
+            dilations: axes.iter().map(|a| a.dilation).collect(),
+            pads: axes.iter().map(|a| a.begin).collect(),
+            transposed: false,
+            bias: false,
+        });
+        Lowering::Pairs(Box::new(PairProduct { lhs, rhs, form }))
+    }
+}
+
 /// `sum (x - x_zero) (w - w_zero)` over a window in `i32`, at index `i` of the result `[n, channel, window…]`. Padding
 /// is zero after centring: the zero point is read there.
-pub fn int_conv(
+fn int_conv(
     c: &mut ComputeBuilder,
     (x, x_zero): (TensorId, Option<TensorId>),
     (w, w_zero): (TensorId, Option<TensorId>),

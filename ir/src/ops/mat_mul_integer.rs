@@ -10,7 +10,6 @@
 
 use super::common::*;
 use super::contraction::product_shape;
-use super::lowering::Loops;
 use super::quantized::*;
 use crate::dtype::DType;
 use crate::error::Result;
@@ -37,13 +36,7 @@ impl Op for MatMulInteger {
     }
 
     fn lower(&self, cx: &LowerCx<'_>) -> Result<Lowering> {
-        let p = IntProduct { a: 0, a_zero: 2, b: 1, b_zero: 3 };
-        if !p.fits(cx) {
-            return Ok(Lowering::Host);
-        }
-        let mut l = Loops::new(cx);
-        let tensors = p.tensors(cx, &mut l);
-        l.result(|c, i| int_product(c, tensors, i))
+        Ok(IntProduct { a: 0, a_zero: 2, b: 1, b_zero: 3 }.lower(cx))
     }
 
     fn expand(&self, b: &mut GraphBuilder, x: &[Option<ValueId>]) -> Result<Option<Vec<ValueId>>> {

@@ -5,19 +5,16 @@
 //! - **C2** parameters of `x` and `y` are one number; those of `w` one, or one an output channel
 //! - shapes and windows as for [`conv`](super::conv)
 //!
-//! The sum is exact; the quotient is rounded to the nearest integer, halves to even, before the zero point is added.
-//! The expansion takes the convolution in `f32`, so that it may differ by one step where the quotient is near a half.
+//! The sum is taken in `i32`; the quotient is rounded to the nearest integer, halves to even, before the zero point is
+//! added.
 //! ONNX `QLinearConv`: opset 10.
 
 use super::common::*;
-use super::conv_integer::{along_channels, centred, int_conv, parameter_rule, window};
-use super::lowering::{ComputeBuilder, Loops};
+use super::conv_integer::{along_channels, parameter_rule};
 use super::pointwise::rule_of_expansion;
 use super::quantized::*;
-use super::window::number;
 use crate::dtype::DType;
 use crate::error::{Error, Result};
-use crate::eval::{EvalCx, eval_expansion};
 use crate::rule::{RuleCx, RuleResult};
 
 attributes! {
@@ -59,71 +56,25 @@ impl Op for QLinearConv {
         rule_of_expansion(self, cx)
     }
 
-    fn eval(&self, cx: &mut EvalCx<'_>) -> Result<()> {
-        eval_expansion(&DEF, |b, x| self.exact(b, x), cx)
-    }
-
-    fn lower(&self, cx: &LowerCx<'_>) -> Result<Lowering> {
-        let axes = window!(self).fixed(&cx.shape(0)[2..], &cx.shape(3)[2..])?;
-        let groups = number(&self.group)?;
-        let to = cx.outputs[0].0;
-        let mut l = Loops::new(cx);
-        let (x, zx, w, zw) = (l.x(0), l.x(2), l.x(3), l.x(5));
-        let (sx, sw, sy, zy) = (l.x(1), l.x(4), l.x(6), l.x(7));
-        let bias = cx.has(8).then(|| l.x(8));
-        l.result(|c, i| {
-            let mut sum = int_conv(c, (x, Some(zx)), (w, Some(zw)), &axes, groups, i);
-            if let Some(bias) = bias {
-                let bias = c.load(bias, &[i[1]]);
-                sum = c.add(sum, bias);
-            }
-            let sum = c.cast(sum, DType::F64);
-            let wide = |c: &mut ComputeBuilder, t| {
-                let v = load_parameter(c, t, i[1]).unwrap_or_else(|| c.one(DType::F64));
-                c.cast(v, DType::F64)
-            };
-            let (sx, sw, sy, zy) = (wide(c, sx), wide(c, sw), wide(c, sy), wide(c, zy));
-            let factor = c.mul(sx, sw);
-            let factor = c.div(factor, sy);
-            let q = c.mul(sum, factor);
-            let q = c.round(q);
-            let q = c.add(q, zy);
-            c.cast(q, to)
-        })
+    fn facts(&self) -> Facts {
+        Facts::COMPOSITE
     }
 
     fn expand(&self, b: &mut GraphBuilder, x: &[Option<ValueId>]) -> Result<Option<Vec<ValueId>>> {
-        let at = |i: usize| x.get(i).copied().flatten();
-        let p = dequantize(b, at(0), at(1), at(2), 1)?;
-        let w = dequantize(b, at(3), at(4), at(5), 0)?;
-        let bias = match (at(8), at(1), at(4)) {
-            (Some(bias), Some(sx), Some(sw)) => {
-                let scale = b.op("Mul", attrs! {}, &[sx, sw])?;
-                let bias = b.op("Cast", attrs! { to: DType::F32 }, &[bias])?;
-                Some(b.op("Mul", attrs! {}, &[bias, scale])?)
-            }
-            _ => None,
-        };
-        let y = b.node("ai.onnx", "Conv", self.attrs(), &[Some(p), Some(w), bias], 1)?[0];
-        Ok(Some(vec![quantize(b, y, at(6), at(7), None)?]))
-    }
-}
-
-impl QLinearConv {
-    /// The meaning: sums in `f64`, which holds them exactly.
-    fn exact(&self, b: &mut GraphBuilder, x: &[Option<ValueId>]) -> Result<Option<Vec<ValueId>>> {
         let at =
             |i: usize| x.get(i).copied().flatten().ok_or_else(|| Error::invalid(format!("operand {i} is missing")));
         let wide = |b: &mut GraphBuilder, v: ValueId| b.op("Cast", attrs! { to: DType::F64 }, &[v]);
-        let (Some(p), Some(w)) = (centred(b, at(0)?, Some(at(2)?))?, centred(b, at(3)?, Some(at(5)?))?) else {
-            return Ok(None);
-        };
-        let bias = at(8).ok().map(|v| wide(b, v)).transpose()?;
-        let sums = b.node("ai.onnx", "Conv", self.attrs(), &[Some(p), Some(w), bias], 1)?[0];
+        let operands = [Some(at(0)?), Some(at(3)?), Some(at(2)?), Some(at(5)?)];
+        let mut sums = b.node("ai.onnx", "ConvInteger", self.attrs(), &operands, 1)?[0];
+        if let Ok(bias) = at(8) {
+            let Some(bias) = along_channels(b, bias, sums, 1)? else { return Ok(None) };
+            sums = b.op("Add", attrs! {}, &[sums, bias])?;
+        }
         let (sx, sw, sy) = (wide(b, at(1)?)?, wide(b, at(4)?)?, wide(b, at(6)?)?);
         let factor = b.op("Mul", attrs! {}, &[sx, sw])?;
         let factor = b.op("Div", attrs! {}, &[factor, sy])?;
         let Some(factor) = along_channels(b, factor, sums, 1)? else { return Ok(None) };
+        let sums = wide(b, sums)?;
         let scaled = b.op("Mul", attrs! {}, &[sums, factor])?;
         let rounded = b.op("Round", attrs! {}, &[scaled])?;
         let zero = wide(b, at(7)?)?;

@@ -8,17 +8,15 @@
 //! - **C5** scale and zero point are one number, or one a row of `a` and `y`, one a column of `b`
 //!
 //! The sum is exact; the quotient is rounded to the nearest integer, halves to even, before the zero point is added.
-//! The expansion takes the product in `f32`, so that it may differ by one step where the quotient is near a half.
 //! ONNX `QLinearMatMul`: opset 10, 21 (8-bit floats, more scales).
 
 use super::cast::floats_to;
 use super::common::*;
 use super::contraction::{Product, product_shape};
-use super::lowering::{ComputeBuilder, Loops};
 use super::pointwise::FLOATS8;
 use super::quantized::*;
 use crate::dtype::DType;
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::eval::EvalCx;
 use crate::num::RoundMode;
 use crate::rule::{RuleCx, RuleResult};
@@ -71,50 +69,41 @@ impl Op for QLinearMatMul {
         Ok(())
     }
 
-    fn lower(&self, cx: &LowerCx<'_>) -> Result<Lowering> {
-        let p = IntProduct { a: 0, a_zero: 2, b: 3, b_zero: 5 };
-        let simple = |i: usize| cx.shape(i).len() <= 1;
-        let to = cx.outputs[0].0;
-        let ints = BYTES.contains(&cx.dtype(0)) && BYTES.contains(&cx.dtype(3)) && to.is_int();
-        if !ints || !p.fits(cx) || ![1, 4, 6, 7].into_iter().all(simple) {
-            return Ok(Lowering::Host);
-        }
-        let mut l = Loops::new(cx);
-        let tensors = p.tensors(cx, &mut l);
-        let (sa, sb, sy, zy) = (l.x(1), l.x(4), l.x(6), l.x(7));
-        l.result(|c, i| {
-            let (m, n) = (i[i.len() - 2], i[i.len() - 1]);
-            let sum = int_product(c, tensors, i);
-            let sum = c.cast(sum, DType::F64);
-            let wide = |c: &mut ComputeBuilder, t, at| {
-                let v = load_parameter(c, t, at).unwrap_or_else(|| c.one(DType::F64));
-                c.cast(v, DType::F64)
-            };
-            let (sa, sb, sy, zy) = (wide(c, sa, m), wide(c, sb, n), wide(c, sy, m), wide(c, zy, m));
-            let factor = c.mul(sa, sb);
-            let factor = c.div(factor, sy);
-            let q = c.mul(sum, factor);
-            let q = c.round(q);
-            let q = c.add(q, zy);
-            c.cast(q, to)
-        })
+    fn facts(&self) -> Facts {
+        Facts::COMPOSITE
     }
 
     fn expand(&self, b: &mut GraphBuilder, x: &[Option<ValueId>]) -> Result<Option<Vec<ValueId>>> {
         let at = |i: usize| x.get(i).copied().flatten();
+        let dtype = |b: &GraphBuilder, i: usize| at(i).and_then(|v| Some(b.ty(v).as_tensor()?.dtype));
         let rank = |b: &GraphBuilder, i: usize| at(i).and_then(|v| b.ty(v).as_tensor()?.shape.dims().map(<[Dim]>::len));
-        let (Some(ra), Some(rb), Some(sa), Some(sb)) = (rank(b, 0), rank(b, 3), rank(b, 1), rank(b, 4)) else {
-            return Ok(None);
-        };
-        if ra < 2 || rb < 2 || sa > 1 || sb > 1 || rank(b, 6).is_none_or(|r| r > 1) {
+        let ints = [0, 3, 7].into_iter().all(|i| dtype(b, i).is_some_and(|d| BYTES.contains(&d)));
+        let (Some(ra), Some(rb), true) = (rank(b, 0), rank(b, 3), ints) else { return Ok(None) };
+        let within = |i: usize| rank(b, i).is_some_and(|r| r <= ra.max(rb));
+        if ra < 2 || rb < 2 || ![1, 2, 4, 5, 6, 7].into_iter().all(within) {
             return Ok(None);
         }
-        let p = dequantize(b, at(0), at(1), at(2), ra as i64 - 2)?;
-        let q = dequantize(b, at(3), at(4), at(5), rb as i64 - 1)?;
-        let product = b.op("MatMul", attrs! {}, &[p, q])?;
-        Ok(Some(vec![
-            b.node("ai.onnx", "QuantizeLinear", attrs! { axis: -2i64 }, &[Some(product), at(6), at(7)], 1)?[0],
-        ]))
+        let sums = b.node("ai.onnx", "MatMulInteger", attrs! {}, &[at(0), at(3), at(2), at(5)], 1)?[0];
+        let wide = |b: &mut GraphBuilder, v: ValueId| b.op("Cast", attrs! { to: DType::F64 }, &[v]);
+        let parameter = |b: &mut GraphBuilder, i: usize, rows: bool| -> Result<ValueId> {
+            let v = wide(b, at(i).ok_or_else(|| Error::invalid(format!("operand {i} is missing")))?)?;
+            let vector = b.ty(v).as_tensor().and_then(|t| t.shape.dims()).is_some_and(|d| d.len() == 1 && d[0] != 1);
+            if !(rows && vector) {
+                return Ok(v);
+            }
+            let axes = b.ints(&[1]);
+            b.op("Unsqueeze", attrs! {}, &[v, axes])
+        };
+        let (sa, sb) = (parameter(b, 1, true)?, parameter(b, 4, false)?);
+        let (sy, zy) = (parameter(b, 6, true)?, parameter(b, 7, true)?);
+        let factor = b.op("Mul", attrs! {}, &[sa, sb])?;
+        let factor = b.op("Div", attrs! {}, &[factor, sy])?;
+        let sums = wide(b, sums)?;
+        let q = b.op("Mul", attrs! {}, &[sums, factor])?;
+        let q = b.op("Round", attrs! {}, &[q])?;
+        let q = b.op("Add", attrs! {}, &[q, zy])?;
+        // A cast of floats to integers holds them within the type.
+        Ok(dtype(b, 7).map(|to| b.op("Cast", attrs! { to: to }, &[q])).transpose()?.map(|y| vec![y]))
     }
 }
 

@@ -5,9 +5,11 @@
 //! rank of the tensor). Source: ONNX `QuantizeLinear`, opset 21 and later.
 
 use super::common::*;
-use super::lowering::{BinOp, ComputeBuilder, ExprId, Loops, ReduceOp, TensorId};
+use super::contraction::Product;
+use super::lowering::{BinOp, ComputeBuilder, ExprId, TensorId};
 use crate::dtype::DType;
 use crate::error::{Error, Result};
+use crate::lower::{PairForm, PairProduct, Pairs, ZeroPoint};
 use crate::num;
 use crate::rule::{RuleCx, RuleResult};
 use crate::tensor::Tensor;
@@ -219,49 +221,59 @@ pub struct IntProduct {
 }
 
 impl IntProduct {
-    /// Whether the product can be written as a loop nest: matrices of rank 2 or more, zero points of at most one axis.
-    pub fn fits(&self, cx: &LowerCx<'_>) -> bool {
-        let simple = |i: usize| !cx.has(i) || cx.shape(i).len() <= 1;
-        cx.shape(self.a).len() >= 2 && cx.shape(self.b).len() >= 2 && simple(self.a_zero) && simple(self.b_zero)
-    }
-
-    /// Tensors of the operands, zero points where given.
-    pub fn tensors(&self, cx: &LowerCx<'_>, l: &mut Loops<'_, '_>) -> [Option<TensorId>; 4] {
-        [self.a, self.a_zero, self.b, self.b_zero].map(|i| cx.has(i).then(|| l.x(i)))
-    }
-}
-
-/// `sum_k (a - a_zero) (b - b_zero)` in `i32` at index `i` of the result, of the tensors of [`IntProduct::tensors`].
-pub fn int_product(c: &mut ComputeBuilder, tensors: [Option<TensorId>; 4], i: &[ExprId]) -> ExprId {
-    let [Some(a), a_zero, Some(b), b_zero] = tensors else { return c.int(DType::I32, 0) };
-    let (sa, sb) = (c.shape(a), c.shape(b));
-    let (m, n) = (i[i.len() - 2], i[i.len() - 1]);
-    let batch = &i[..i.len() - 2];
-    let k = sa[sa.len() - 1];
-    c.reduce(ReduceOp::Sum, &[k], |c, r| {
-        let mut value = |t: TensorId, shape: &[usize], row: ExprId, col: ExprId, zero: Option<TensorId>, at: ExprId| {
-            let lead = shape.len() - 2;
-            let mut index: Vec<ExprId> = batch[batch.len() - lead..].to_vec();
-            for (e, &extent) in index.iter_mut().zip(shape) {
-                if extent == 1 {
-                    *e = c.idx(0);
-                }
-            }
-            index.extend([row, col]);
-            let v = c.load(t, &index);
-            let v = c.cast(v, DType::I32);
-            match zero.and_then(|z| load_parameter(c, z, at)) {
-                Some(z) => {
-                    let z = c.cast(z, DType::I32);
-                    c.sub(v, z)
-                }
-                None => v,
-            }
+    /// `sum_k (a - a_zero) (b - b_zero)` in `i32`, over pairs; on the host where a zero point differs along the summed
+    /// axis, or along some axes of the batch.
+    pub fn lower(&self, cx: &LowerCx<'_>) -> Lowering {
+        let (a, b) = (cx.shape(self.a), cx.shape(self.b));
+        let (Some((&k, rows)), Some(b_axis)) = (a.split_last(), b.len().checked_sub(2).or(Some(0))) else {
+            return Lowering::Host;
         };
-        let x = value(a, &sa, m, r[0], a_zero, m);
-        let y = value(b, &sb, r[0], n, b_zero, n);
-        c.mul(x, y)
-    })
+        if b.is_empty() {
+            return Lowering::Host;
+        }
+        let (a_zero, b_zero) = (self.row_zero(cx, rows), self.column_zero(cx, &b[b_axis + 1..]));
+        let (Some(a_zero), Some(b_zero)) = (a_zero, b_zero) else { return Lowering::Host };
+        let outer = rows.iter().product();
+        let lhs = Pairs { operand: self.a, dtype: cx.dtype(self.a), outer, len: k, inner: 1, zero: a_zero };
+        let (outer, inner) = (b[..b_axis].iter().product(), b[b_axis + 1..].iter().product());
+        let rhs = Pairs { operand: self.b, dtype: cx.dtype(self.b), outer, len: k, inner, zero: b_zero };
+        let (mut a, mut b) = (a.to_vec(), b.to_vec());
+        a[rows.len()] = lhs.n_pairs();
+        b[b_axis] = rhs.n_pairs();
+        let form = PairForm::MatMul(Product::of(&a, &b, false, false).lowering());
+        Lowering::Pairs(Box::new(PairProduct { lhs, rhs, form }))
+    }
+
+    /// The zero point of the rows of `a`, whose extents in front of the last are `rows`.
+    fn row_zero(&self, cx: &LowerCx<'_>, rows: &[usize]) -> Option<ZeroPoint> {
+        if !cx.has(self.a_zero) {
+            return Some(ZeroPoint::None);
+        }
+        let shape = matrix_parameter(cx.shape(self.a_zero), true);
+        let period: usize = shape.iter().product();
+        if period == 1 {
+            return Some(ZeroPoint::One(self.a_zero));
+        }
+        // All rows of the innermost axes, in order: extents of 1 in front repeat them.
+        let (&last, own) = shape.split_last()?;
+        let first = own.iter().position(|&n| n != 1)?;
+        let own = &own[first..];
+        (last == 1 && rows.ends_with(own)).then_some(ZeroPoint::Outer { operand: self.a_zero, period })
+    }
+
+    /// The zero point of the columns of `b`, none where it is a vector.
+    fn column_zero(&self, cx: &LowerCx<'_>, columns: &[usize]) -> Option<ZeroPoint> {
+        if !cx.has(self.b_zero) {
+            return Some(ZeroPoint::None);
+        }
+        let shape = cx.shape(self.b_zero);
+        let n: usize = shape.iter().product();
+        match (n, columns) {
+            (1, _) => Some(ZeroPoint::One(self.b_zero)),
+            (n, &[columns]) if n == columns && shape.last() == Some(&n) => Some(ZeroPoint::Inner(self.b_zero)),
+            _ => None,
+        }
+    }
 }
 
 /// Quantises back: `DequantizeLinear` of the triple `(x, scale, zero point)` in the domain of ONNX.
