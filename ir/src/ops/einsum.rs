@@ -123,6 +123,112 @@ impl Plan {
     }
 }
 
+/// Labels of a term and the value that has them.
+type Operand = (Vec<Label>, ValueId);
+
+/// Adds `equation(x)` for terms without `...`.
+fn summation(b: &mut GraphBuilder, x: &[Operand], out: &[Label], names: &[Label]) -> Result<ValueId> {
+    let name = |l: &Label| {
+        let at = names.iter().position(|n| n == l).unwrap_or_default() as u8;
+        char::from(if at < 26 { b'a' + at } else { b'A' + (at - 26) })
+    };
+    let term = |t: &[Label]| t.iter().map(name).collect::<String>();
+    let terms: Vec<String> = x.iter().map(|o| term(&o.0)).collect();
+    let equation = format!("{}->{}", terms.join(","), term(out));
+    b.op("Einsum", attrs! { equation: equation.as_str() }, &x.iter().map(|o| o.1).collect::<Vec<_>>())
+}
+
+/// `x` with its axes in the order `labels`.
+fn reordered(b: &mut GraphBuilder, x: Operand, labels: &[Label]) -> Result<Operand> {
+    if x.0 == labels {
+        return Ok(x);
+    }
+    let perm: Vec<i64> = labels.iter().filter_map(|l| x.0.iter().position(|o| o == l)).map(|i| i as i64).collect();
+    let y = b.op("Transpose", attrs! { perm: perm }, &[x.1])?;
+    Ok((labels.to_vec(), y))
+}
+
+impl Plan {
+    /// All labels, in order of first occurrence.
+    fn labels(&self) -> Vec<Label> {
+        let mut all: Vec<Label> = Vec::new();
+        for l in self.terms.iter().flatten() {
+            if !all.contains(l) {
+                all.push(*l);
+            }
+        }
+        all
+    }
+
+    /// Three or more operands as a chain of pairs. The next pair is the one whose index space is least, then the one
+    /// whose result is least: greedy, as `opt_einsum` names it (Smith and Gray, JOSS 3(26), 2018).
+    fn pairs(&self, b: &mut GraphBuilder, x: &[ValueId], shapes: &[&[usize]]) -> Result<ValueId> {
+        let names = self.labels();
+        let extent = |labels: &[Label]| labels.iter().map(|l| self.extent(shapes, l) as f64).product::<f64>();
+        let mut left: Vec<Operand> = self.terms.iter().cloned().zip(x.iter().copied()).collect();
+        while left.len() > 2 {
+            let mut best: Option<(f64, f64, usize, usize, Vec<Label>)> = None;
+            for i in 0..left.len() {
+                for j in i + 1..left.len() {
+                    let (p, q) = (&left[i].0, &left[j].0);
+                    let needed = |l: &Label| {
+                        let others = left.iter().enumerate().filter(|(k, _)| *k != i && *k != j);
+                        self.out.contains(l) || others.into_iter().any(|(_, o)| o.0.contains(l))
+                    };
+                    let of =
+                        |keep: &dyn Fn(&Label) -> bool| names.iter().filter(|l| keep(l)).copied().collect::<Vec<_>>();
+                    let space = of(&|l| p.contains(l) || q.contains(l));
+                    let mut made = of(&|l| p.contains(l) && q.contains(l) && needed(l));
+                    made.extend(of(&|l| p.contains(l) && !q.contains(l) && needed(l)));
+                    made.extend(of(&|l| q.contains(l) && !p.contains(l) && needed(l)));
+                    let cost = (extent(&space), extent(&made));
+                    if best.as_ref().is_none_or(|b| cost < (b.0, b.1)) {
+                        best = Some((cost.0, cost.1, i, j, made));
+                    }
+                }
+            }
+            let Some((_, _, i, j, made)) = best else { break };
+            let q = left.remove(j);
+            let p = left.remove(i);
+            let y = summation(b, &[p, q], &made, &names)?;
+            left.push((made, y));
+        }
+        summation(b, &left, &self.out, &names)
+    }
+
+    /// Two operands as a matrix product between transpositions, where its arithmetic outweighs them.
+    fn transposed(&self, b: &mut GraphBuilder, x: &[ValueId], shapes: &[&[usize]]) -> Result<Option<ValueId>> {
+        let ([p, q], [xp, xq], [sp, sq]) = (self.terms.as_slice(), x, shapes) else { return Ok(None) };
+        let plain = |t: &[Label], s: &[usize]| {
+            t.iter().zip(s).enumerate().all(|(i, (l, &n))| !t[..i].contains(l) && n > 0 && n == self.extent(shapes, l))
+        };
+        let k = self.summed();
+        if !plain(p, sp) || !plain(q, sq) || k.is_empty() || !k.iter().all(|l| p.contains(l) && q.contains(l)) {
+            return Ok(None);
+        }
+        let of = |keep: &dyn Fn(&Label) -> bool| self.out.iter().filter(|l| keep(l)).copied().collect::<Vec<_>>();
+        let batch = of(&|l| p.contains(l) && q.contains(l));
+        let rows = of(&|l| p.contains(l) && !q.contains(l));
+        let cols = of(&|l| q.contains(l) && !p.contains(l));
+        if rows.is_empty() || cols.is_empty() {
+            return Ok(None);
+        }
+        let count = |labels: &[Label]| labels.iter().map(|l| self.extent(shapes, l) as f64).product::<f64>();
+        let moved = count(p) + count(q) + count(&self.out);
+        if count(&batch) * count(&rows) * count(&cols) * count(&k) < 4.0 * moved {
+            return Ok(None);
+        }
+        let names = self.labels();
+        let p = reordered(b, (p.clone(), *xp), &[batch.as_slice(), &rows, &k].concat())?;
+        // A product reads rows or columns of its second operand.
+        let tail = if q.last().is_some_and(|l| k.contains(l)) { [&cols, &k] } else { [&k, &cols] };
+        let q = reordered(b, (q.clone(), *xq), &[batch.as_slice(), tail[0], tail[1]].concat())?;
+        let out = [batch, rows, cols].concat();
+        let y = summation(b, &[p, q], &out, &names)?;
+        Ok(Some(reordered(b, (out, y), &self.out)?.1))
+    }
+}
+
 impl Einsum {
     fn plan(&self, ranks: &[usize]) -> Result<Plan> {
         let bad = |m: String| Error::violation("C2", format!("equation \"{}\": {m}", self.equation));
@@ -228,6 +334,28 @@ impl Op for Einsum {
         };
         cx.push(y);
         Ok(())
+    }
+
+    /// More than two operands are summed pair by pair, two whose axes do not lie as a product wants are transposed.
+    fn expand(&self, b: &mut GraphBuilder, x: &[Option<ValueId>]) -> Result<Option<Vec<ValueId>>> {
+        let Some(x) = x.iter().copied().collect::<Option<Vec<ValueId>>>() else { return Ok(None) };
+        let Some(types) = x.iter().map(|&v| b.ty(v).concrete()).collect::<Option<Vec<_>>>() else { return Ok(None) };
+        let shapes: Vec<&[usize]> = types.iter().map(|t| t.1.as_slice()).collect();
+        let plan = self.plan(&shapes.iter().map(|s| s.len()).collect::<Vec<_>>())?;
+        // Names of the parts' equations.
+        if plan.labels().len() > 52 || !types[0].0.is_float() {
+            return Ok(None);
+        }
+        Ok(match x.len() {
+            0 | 1 => None,
+            2 if types[0].0 != DType::F32 || plan.product(&shapes).is_some_and(|p| p.m * p.n > 1) => None,
+            2 => plan.transposed(b, &x, &shapes)?.map(|y| vec![y]),
+            _ => Some(vec![plan.pairs(b, &x, &shapes)?]),
+        })
+    }
+
+    fn facts(&self) -> Facts {
+        Facts::COMPOSITE
     }
 
     fn lower(&self, cx: &LowerCx<'_>) -> Result<Lowering> {
@@ -355,6 +483,33 @@ mod tests {
             run("i,j,k->", &[a.reshaped(&[4]).unwrap(), a.reshaped(&[4]).unwrap(), Tensor::from_slice(&[1], &[2i32])]),
             Tensor::scalar(200i32)
         );
+    }
+
+    #[test]
+    fn einsum_expands_into_pairs_and_transpositions() {
+        let parts = |equation: &str, shapes: &[&[usize]]| {
+            let mut b = GraphBuilder::new("parts");
+            let x: Vec<_> = shapes.iter().map(|s| Some(b.input("", Type::tensor(DType::F32, s)))).collect();
+            let op = Einsum { equation: equation.into() };
+            let y = op.expand(&mut b, &x).unwrap()?;
+            let g = b.finish(&y);
+            let numbers = |s: &&[usize]| {
+                let n: usize = s.iter().product();
+                Tensor::from_slice(s, &(0..n).map(|i| (i * 7 % 5) as f32 - 2.0).collect::<Vec<_>>())
+            };
+            let x: Vec<Tensor> = shapes.iter().map(numbers).collect();
+            let args = x.iter().cloned().map(Into::into).collect();
+            let y = crate::eval::evaluate(&g, args, &crate::eval::Env::default()).unwrap();
+            assert_eq!(y[0], run1("Einsum", attrs! { equation: equation }, &x).unwrap().into(), "{equation}");
+            Some(g.nodes.len())
+        };
+        assert_eq!(parts("eti,eid,te->td", &[&[2, 3, 4], &[2, 4, 5], &[3, 2]]), Some(2));
+        assert_eq!(parts("...ij,jk,kl,k->...il", &[&[2, 3, 4], &[4, 5], &[5, 2], &[1]]), Some(3));
+        assert_eq!(parts("ii,i,i->", &[&[3, 3], &[3], &[3]]), Some(2));
+        assert_eq!(parts("ack,bck->abc", &[&[16, 2, 16], &[16, 2, 16]]), Some(4));
+        assert_eq!(parts("bhwc,hkc->bhwk", &[&[2, 3, 4, 16], &[3, 16, 16]]), None);
+        assert_eq!(parts("ij,jk->ik", &[&[2, 3], &[3, 4]]), None);
+        assert_eq!(parts("ij,ij->i", &[&[2, 3], &[2, 3]]), None);
     }
 
     #[test]
