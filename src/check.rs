@@ -19,7 +19,12 @@
 
 use crate::compare::{Difference, Tolerance};
 use crate::options::{Level, Options};
-use egret_codegen::exec::{self, ExecOptions, plan::Plan, plan::Step, run::Observer};
+use egret_codegen::exec::{
+    self, ExecOptions,
+    plan::Plan,
+    plan::Step,
+    run::{Observer, Took},
+};
 use egret_codegen::isa::IsaLevel;
 use egret_ir::eval::{BodyRunner, Env, Reference, evaluate_observed};
 use egret_ir::lower::{LowerCx, Lowering};
@@ -32,7 +37,6 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
-use std::time::Duration;
 
 /// Values by name.
 pub type Values = BTreeMap<String, Value>;
@@ -291,7 +295,7 @@ impl Observer for Collect {
         true
     }
 
-    fn step(&mut self, plan: &Plan, _: &Step, _: Duration, values: &[(ValueId, Value)]) {
+    fn step(&mut self, plan: &Plan, _: &Step, _: Took, values: &[(ValueId, Value)]) {
         self.0.extend(values.iter().map(|(v, value)| (plan.graph.value(*v).name.clone(), value.clone())));
     }
 }

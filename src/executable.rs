@@ -3,6 +3,7 @@
 use crate::options::{Level, Options};
 use egret_codegen::exec;
 use egret_codegen::exec::plan::{Plan, Step};
+pub use egret_codegen::exec::run::Took;
 use egret_ir::eval::{Env, Limits, Reference, evaluate_observed};
 use egret_ir::{Error, Graph, Result, Tensor, Type, Value, ValueId};
 use egret_passes::DefaultPlanner;
@@ -22,14 +23,15 @@ pub struct Port {
 
 /// What [`Executable::run_observed`] shows of one step.
 pub struct StepReport<'a> {
-    /// `native`, `host` (the operator's reference evaluation inside a plan), `view` (nothing runs) or `reference`.
+    /// `native`, `library` (a compiled kernel of the runtime), `host` (the operator's reference evaluation inside a plan),
+    /// `control` (bodies, whose steps are shown before it), `view` (nothing runs) or `reference`.
     pub kind: &'static str,
     /// Operators that the step computes, one for each node, in order.
     pub ops: Vec<&'static str>,
     /// The last of its nodes in words.
     pub node: String,
     /// Wall time.
-    pub took: Duration,
+    pub took: Took,
     /// The values it made, by name, if wanted.
     pub values: &'a [(String, Value)],
 }
@@ -197,6 +199,7 @@ impl Executable {
             if let Some((n, _)) = producers[v.index()] {
                 let values = [(self.graph.value(v).name.clone(), value.clone())];
                 let ops = vec![self.graph.nodes[n].op.def().name];
+                let took = Took { whole: took, inside: Duration::ZERO };
                 observe(&StepReport { kind: "reference", ops, node: self.graph.describe(n), took, values: &values });
             }
             since = Instant::now();
@@ -230,7 +233,11 @@ impl exec::run::Observer for Watch<'_> {
         self.values
     }
 
-    fn step(&mut self, plan: &Plan, step: &Step, took: Duration, values: &[(ValueId, Value)]) {
+    fn wants_bodies(&self) -> bool {
+        !self.values
+    }
+
+    fn step(&mut self, plan: &Plan, step: &Step, took: Took, values: &[(ValueId, Value)]) {
         let named: Vec<(String, Value)> =
             values.iter().map(|(v, value)| (plan.graph.value(*v).name.clone(), value.clone())).collect();
         let ops = step.nodes().iter().map(|&n| plan.graph.nodes[n].op.def().name).collect();

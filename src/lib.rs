@@ -59,6 +59,6 @@ pub use egret_ir as ir;
 pub use egret_ir::eval::Limits;
 pub use egret_ir::{DType, Error, ErrorKind, Graph, GraphBuilder, Result, Tensor, Type, Value};
 pub use egret_passes as passes;
-pub use executable::{Executable, Port, StepReport};
+pub use executable::{Executable, Port, StepReport, Took};
 pub use model::Model;
 pub use options::{Level, Options, available_threads};

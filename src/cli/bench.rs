@@ -5,7 +5,7 @@ use super::show::{bytes, count, table, time};
 use super::{EngineArgs, progress, say, say_json};
 use anyhow::{Context, Result};
 use clap::Args;
-use egret::{Executable, Model, Options, Value};
+use egret::{Executable, Model, Options, Took, Value};
 use serde_json::json;
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -51,7 +51,7 @@ struct Timed {
     ops: String,
     node: String,
     start: Duration,
-    took: Duration,
+    took: Took,
 }
 
 pub(super) fn run(args: &BenchArgs) -> Result<()> {
@@ -84,7 +84,7 @@ pub(super) fn run(args: &BenchArgs) -> Result<()> {
             "p10_ms": ms(at(0.1)), "p90_ms": ms(at(0.9)),
             "arena_bytes": plan.as_ref().map(|p| p.arena_bytes),
             "steps": steps.iter().map(|s| json!({
-                "kind": s.kind, "ops": s.ops, "node": s.node, "ms": ms(s.took) })).collect::<Vec<_>>(),
+                "kind": s.kind, "ops": s.ops, "node": s.node, "ms": ms(s.took.own()) })).collect::<Vec<_>>(),
         }));
     }
     let mut out = format!(
@@ -132,7 +132,7 @@ fn profile(executable: &Executable, inputs: &[Value]) -> Result<(Vec<Timed>, Dur
     for _ in 0..RUNS {
         let (begin, mut steps) = (Instant::now(), Vec::new());
         executable.run_observed(inputs, false, &mut |s| {
-            let start = begin.elapsed().saturating_sub(s.took);
+            let start = begin.elapsed().saturating_sub(s.took.whole);
             steps.push(Timed { kind: s.kind, ops: s.ops.join("+"), node: s.node.clone(), start, took: s.took });
         })?;
         let took = begin.elapsed();
@@ -151,7 +151,7 @@ fn by_operator(steps: &[Timed], total: Duration) -> String {
     let mut groups: BTreeMap<(&str, &str), (usize, Duration)> = BTreeMap::new();
     for s in steps.iter().filter(|s| s.kind != "view") {
         let g = groups.entry((&s.ops, s.kind)).or_default();
-        *g = (g.0 + 1, g.1 + s.took);
+        *g = (g.0 + 1, g.1 + s.took.own());
     }
     let mut groups: Vec<_> = groups.into_iter().collect();
     groups.sort_by_key(|(_, (_, took))| std::cmp::Reverse(*took));
@@ -172,7 +172,7 @@ fn by_operator(steps: &[Timed], total: Duration) -> String {
 fn trace(steps: &[Timed]) -> serde_json::Value {
     let us = |d: Duration| d.as_secs_f64() * 1e6;
     let event = |s: &Timed| {
-        json!({ "name": s.ops, "cat": s.kind, "ph": "X", "pid": 1, "tid": 1, "ts": us(s.start), "dur": us(s.took),
+        json!({ "name": s.ops, "cat": s.kind, "ph": "X", "pid": 1, "tid": 1, "ts": us(s.start), "dur": us(s.took.whole),
                 "args": { "node": s.node } })
     };
     json!({ "displayTimeUnit": "ns", "traceEvents": steps.iter().map(event).collect::<Vec<_>>() })

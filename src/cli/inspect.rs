@@ -157,7 +157,7 @@ impl Planned {
             let mut steps: BTreeMap<(&'static str, String), (Duration, usize)> = BTreeMap::new();
             executable.run_observed(inputs, false, &mut |s| {
                 let at = steps.entry((s.kind, s.ops.join("+"))).or_default();
-                *at = (at.0 + s.took, at.1 + 1);
+                *at = (at.0 + s.took.own(), at.1 + 1);
             })?;
             let total = steps.values().map(|s| s.0).sum();
             if best.as_ref().is_none_or(|b| total < b.0) {

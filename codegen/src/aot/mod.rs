@@ -161,7 +161,7 @@ fn refuse(plan: &Plan) -> Result<()> {
         .steps
         .iter()
         .filter_map(|s| match s {
-            Step::Host(n) => Some(*n),
+            Step::Host(n) | Step::Control(n) => Some(*n),
             Step::Library(l) => Some(l.node),
             _ => None,
         })

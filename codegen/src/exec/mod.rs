@@ -27,9 +27,9 @@ pub(crate) mod tests;
 
 use crate::isa::{Effort, Isa, IsaLevel};
 use crate::pool::ThreadPool;
-use egret_ir::eval::{BodyRunner, Env, Limits};
+use egret_ir::eval::{Env, Limits};
 use egret_ir::plan::Planner;
-use egret_ir::{Error, Graph, Result, Type, Value};
+use egret_ir::{Dim, Error, Graph, Result, Type, Value};
 use plan::Plan;
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -104,29 +104,68 @@ impl Shared {
         let kernels = kernels::KernelCache::default();
         Ok(Shared { planner, options, pool, isa, engine, kernels, bodies: Mutex::new(HashMap::new()) })
     }
+
+    /// The plans of a body.
+    fn body(&self, body: &Arc<Graph>) -> Arc<GraphExec> {
+        let mut bodies = self.bodies.lock().unwrap_or_else(PoisonError::into_inner);
+        // The entry holds the body, so its address stays its own.
+        let made = || Arc::new(GraphExec::body(Arc::clone(body)));
+        Arc::clone(bodies.entry(Arc::as_ptr(body) as usize).or_insert_with(made))
+    }
 }
 
 /// A graph and its plans.
 pub(crate) struct GraphExec {
     pub(crate) graph: Arc<Graph>,
-    /// Whether the passes ran on it.
-    optimised: bool,
-    plans: Mutex<Vec<(Vec<Type>, Arc<Plan>)>>,
+    role: Role,
+    plans: Mutex<Plans>,
+}
+
+/// What a graph is.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Role {
+    /// A model on which the passes ran.
+    Optimised,
+    /// A body of a control-flow operator, which may be run with arguments of other extents each time.
+    Body,
+    /// What follows a value whose extents the plan before it does not know.
+    Rest,
+}
+
+/// Plans by the types of the arguments, least recently used first.
+#[derive(Default)]
+struct Plans {
+    made: Vec<(Vec<Type>, Arc<Plan>)>,
+    /// Types of the last call that found no plan.
+    last: Vec<Type>,
+    /// Arguments whose extents changed from call to call: they stay open in new plans, so that only what reads them is
+    /// planned again.
+    varying: Vec<bool>,
 }
 
 impl GraphExec {
-    pub(crate) fn new(graph: Arc<Graph>) -> GraphExec {
-        GraphExec { graph, optimised: false, plans: Mutex::new(Vec::new()) }
+    fn new(graph: Arc<Graph>, role: Role) -> GraphExec {
+        GraphExec { graph, role, plans: Mutex::new(Plans::default()) }
     }
 
     /// A graph on which the passes ran.
     pub(crate) fn optimised(graph: Arc<Graph>) -> GraphExec {
-        GraphExec { optimised: true, ..GraphExec::new(graph) }
+        GraphExec::new(graph, Role::Optimised)
+    }
+
+    /// A body.
+    fn body(graph: Arc<Graph>) -> GraphExec {
+        GraphExec::new(graph, Role::Body)
+    }
+
+    /// The part of a graph that is planned later.
+    pub(crate) fn rest(graph: Arc<Graph>) -> GraphExec {
+        GraphExec::new(graph, Role::Rest)
     }
 
     /// Whether the graph is as the passes would leave it for arguments of these types.
     pub(crate) fn is_plan_for(&self, types: &[Type]) -> bool {
-        self.optimised
+        self.role == Role::Optimised
             && self.graph.captures.is_empty()
             && self.graph.inputs.len() == types.len()
             && self.graph.inputs.iter().zip(types).all(|(v, ty)| {
@@ -137,22 +176,69 @@ impl GraphExec {
 
     /// The plan for arguments (then captures) of these types.
     pub(crate) fn plan_for(&self, shared: &Shared, types: &[Type], env: &Env) -> Result<Arc<Plan>> {
-        {
+        let types = {
             let mut plans = self.plans.lock().unwrap_or_else(PoisonError::into_inner);
-            if let Some(at) = plans.iter().position(|(t, _)| t == types) {
-                let hit = plans.remove(at);
-                let plan = Arc::clone(&hit.1);
-                plans.push(hit);
+            let types = plans.opened(types);
+            if let Some(plan) = plans.find(&types) {
                 return Ok(plan);
             }
-        }
-        let plan = Arc::new(Plan::new(self, types, shared, env)?);
+            match self.role {
+                Role::Body => plans.watch(types, self.graph.inputs.len()),
+                Role::Optimised | Role::Rest => types,
+            }
+        };
+        let plan = Arc::new(Plan::new(self, &types, shared, env)?);
         let mut plans = self.plans.lock().unwrap_or_else(PoisonError::into_inner);
-        if plans.len() >= shared.options.plans.max(1) {
-            plans.remove(0);
+        // A loop comes back to each of its iterations, so more plans of small parts are kept.
+        let most = shared.options.plans.max(1);
+        let small = |made: &[(Vec<Type>, Arc<Plan>)]| {
+            let bytes = made.iter().map(|(_, p)| p.memory_bytes(shared)).fold(0, usize::saturating_add);
+            made.len() < Plans::MOST_SMALL * most && bytes <= Plans::SMALL_BYTES
+        };
+        while plans.made.len() >= most && !(self.role == Role::Rest && small(&plans.made)) {
+            plans.made.remove(0);
         }
-        plans.push((types.to_vec(), Arc::clone(&plan)));
+        plans.made.push((types, Arc::clone(&plan)));
         Ok(plan)
+    }
+}
+
+impl Plans {
+    /// How many times more plans of a part of a graph are kept while they are small.
+    const MOST_SMALL: usize = 16;
+    /// Memory that small plans may take together.
+    const SMALL_BYTES: usize = 16 << 20;
+
+    fn find(&mut self, types: &[Type]) -> Option<Arc<Plan>> {
+        let at = self.made.iter().rposition(|(t, _)| t == types)?;
+        self.made[at..].rotate_left(1);
+        self.made.last().map(|hit| Arc::clone(&hit.1))
+    }
+
+    /// The types, those of varying arguments open.
+    fn opened(&self, types: &[Type]) -> Vec<Type> {
+        let open = |i: usize, ty: &Type| match ty {
+            Type::Tensor(t) if self.varying.get(i).copied().unwrap_or_default() => {
+                let axes = 0..t.shape.dims().map_or(0, <[Dim]>::len);
+                Type::ranked(t.dtype, axes.map(|axis| Dim::sym(&format!("varies{i}_{axis}"))).collect())
+            }
+            ty => ty.clone(),
+        };
+        types.iter().enumerate().map(|(i, ty)| open(i, ty)).collect()
+    }
+
+    /// Compares types that found no plan with those before: which of the first `n_inputs` arguments vary while the
+    /// others, captures above all, stay. Returns the types to plan for.
+    fn watch(&mut self, types: Vec<Type>, n_inputs: usize) -> Vec<Type> {
+        let last = std::mem::replace(&mut self.last, types.clone());
+        if last.len() != types.len() || last[n_inputs..] != types[n_inputs..] {
+            return types;
+        }
+        self.varying.resize(types.len(), false);
+        for (i, (a, b)) in last.iter().zip(&types).enumerate().take(n_inputs) {
+            self.varying[i] |= a != b && matches!(b, Type::Tensor(_));
+        }
+        self.opened(&types)
     }
 }
 
@@ -228,29 +314,5 @@ impl Executable {
             }
         }
         run::run_graph(&self.main, args, &[], env, &self.shared, observer)
-    }
-}
-
-/// Runs bodies through their own plans.
-pub(crate) struct Compiled<'a>(pub(crate) &'a Shared);
-
-impl BodyRunner for Compiled<'_> {
-    fn run(&self, body: &Arc<Graph>, args: Vec<Value>, captures: &[Value], env: &Env) -> Result<Vec<Value>> {
-        let exec = {
-            let mut bodies = self.0.bodies.lock().unwrap_or_else(PoisonError::into_inner);
-            // The entry holds the body, so its address stays its own.
-            Arc::clone(
-                bodies.entry(Arc::as_ptr(body) as usize).or_insert_with(|| Arc::new(GraphExec::new(Arc::clone(body)))),
-            )
-        };
-        if args.len() != body.inputs.len() {
-            return Err(Error::invalid(format!(
-                "the body \"{}\" takes {} arguments, {} are given",
-                body.name,
-                body.inputs.len(),
-                args.len()
-            )));
-        }
-        run::run_graph(&exec, args, captures, env, self.0, &mut run::Silent)
     }
 }

@@ -43,6 +43,8 @@ pub enum Step {
     Library(LibraryStep),
     /// The operator's reference evaluation.
     Host(usize),
+    /// Bodies, each with plans of its own.
+    Control(usize),
     /// Nothing moves; the node is kept for listings.
     View(usize),
 }
@@ -63,16 +65,19 @@ impl Step {
         match self {
             Step::Kernel(k) => &k.nodes,
             Step::Recurrent(r) => std::slice::from_ref(&r.node),
-            Step::Library(LibraryStep { node: n, .. }) | Step::Host(n) | Step::View(n) => std::slice::from_ref(n),
+            Step::Library(LibraryStep { node: n, .. }) | Step::Host(n) | Step::Control(n) | Step::View(n) => {
+                std::slice::from_ref(n)
+            }
         }
     }
 
-    /// `native`, `library`, `host` or `view`.
+    /// `native`, `library`, `host`, `control` or `view`.
     pub fn kind(&self) -> &'static str {
         match self {
             Step::Kernel(_) | Step::Recurrent(_) => "native",
             Step::Library(_) => "library",
             Step::Host(_) => "host",
+            Step::Control(_) => "control",
             Step::View(_) => "view",
         }
     }
@@ -246,7 +251,9 @@ impl Plan {
             let besides: Vec<ValueId> = match step {
                 Step::Kernel(k) => k.checks.iter().map(|c| c.0).collect(),
                 Step::Recurrent(r) => r.lens.into_iter().collect(),
-                Step::Library(LibraryStep { node: n, .. }) | Step::Host(n) => self.graph.nodes[*n].uses().collect(),
+                Step::Library(LibraryStep { node: n, .. }) | Step::Host(n) | Step::Control(n) => {
+                    self.graph.nodes[*n].uses().collect()
+                }
                 Step::View(_) => Vec::new(),
             };
             pointed.chain(besides).collect::<Vec<_>>()
@@ -367,7 +374,8 @@ impl Build {
         match item {
             Item::Moved => {}
             Item::View(n) => self.steps.push(Step::View(n)),
-            Item::Host(n) => self.steps.push(Step::Host(n)),
+            Item::Host(n) if graph.nodes[n].op.bodies().is_empty() => self.steps.push(Step::Host(n)),
+            Item::Host(n) => self.steps.push(Step::Control(n)),
             Item::Library(l) => self.steps.push(Step::Library(l)),
             Item::Kernel(k) => self.kernel(k),
             Item::Loops(mut calls) => {
@@ -489,6 +497,10 @@ impl Cut {
     fn new(graph: &Graph, facts: &[Fact]) -> Cut {
         let mut waits = vec![false; graph.values.len()];
         let mut cut = Cut { now: Vec::new(), later: Vec::new() };
+        // An argument whose extents are left open.
+        for v in &graph.inputs {
+            waits[v.index()] = matches!(graph.ty(*v), Type::Tensor(_)) && graph.ty(*v).concrete().is_none();
+        }
         for (n, node) in graph.nodes.iter().enumerate() {
             if node.uses().any(|v| waits[v.index()]) {
                 node.defs().for_each(|v| waits[v.index()] = true);
@@ -545,7 +557,7 @@ impl Cut {
             captures: Vec::new(),
             outputs,
         };
-        Some(Rest { exec: GraphExec::new(Arc::new(rest)), live_in })
+        Some(Rest { exec: GraphExec::rest(Arc::new(rest)), live_in })
     }
 }
 

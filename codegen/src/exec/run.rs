@@ -3,13 +3,14 @@
 use super::kernels::{BufferRef, Code, KernelStep};
 use super::plan::{LibraryStep, Place, Plan, Step};
 use super::table::State;
-use super::{Compiled, GraphExec, Shared};
+use super::{GraphExec, Shared};
 use crate::interp::Region;
-use egret_ir::eval::{Env, eval_call};
+use egret_ir::eval::{BodyRunner, Env, eval_call, eval_checked};
 use egret_ir::lower::IndexRange;
 use egret_ir::tensor::AlignedBytes;
-use egret_ir::{DType, Error, Result, Tensor, Type, Value, ValueId};
-use std::sync::PoisonError;
+use egret_ir::{DType, Error, Graph, Result, Tensor, Type, Value, ValueId};
+use std::cell::RefCell;
+use std::sync::{Arc, PoisonError};
 use std::time::{Duration, Instant};
 
 /// Sees a run while it happens.
@@ -18,11 +19,31 @@ pub trait Observer {
     fn wants_values(&self) -> bool {
         false
     }
+    /// Whether steps of bodies are shown as well (before the step that runs the body).
+    fn wants_bodies(&self) -> bool {
+        false
+    }
     /// After a step: how long it took and, if wanted, what it made.
-    fn step(&mut self, plan: &Plan, step: &Step, took: Duration, values: &[(ValueId, Value)]);
+    fn step(&mut self, plan: &Plan, step: &Step, took: Took, values: &[(ValueId, Value)]);
     /// Whether times are wanted at all.
     fn active(&self) -> bool {
         true
+    }
+}
+
+/// Time of a step.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Took {
+    /// From its begin to its end.
+    pub whole: Duration,
+    /// Of that, in steps of bodies that were shown.
+    pub inside: Duration,
+}
+
+impl Took {
+    /// What the step itself took.
+    pub fn own(&self) -> Duration {
+        self.whole.saturating_sub(self.inside)
     }
 }
 
@@ -30,9 +51,49 @@ pub trait Observer {
 pub struct Silent;
 
 impl Observer for Silent {
-    fn step(&mut self, _: &Plan, _: &Step, _: Duration, _: &[(ValueId, Value)]) {}
+    fn step(&mut self, _: &Plan, _: &Step, _: Took, _: &[(ValueId, Value)]) {}
     fn active(&self) -> bool {
         false
+    }
+}
+
+/// Hands the steps of bodies on and adds up their time.
+struct Inside<'a> {
+    observer: &'a mut dyn Observer,
+    took: Duration,
+}
+
+impl Observer for Inside<'_> {
+    fn wants_values(&self) -> bool {
+        self.observer.wants_values()
+    }
+    fn wants_bodies(&self) -> bool {
+        true
+    }
+    fn step(&mut self, plan: &Plan, step: &Step, took: Took, values: &[(ValueId, Value)]) {
+        self.took += took.own();
+        self.observer.step(plan, step, took, values);
+    }
+}
+
+/// Runs bodies through their own plans.
+struct Bodies<'a> {
+    shared: &'a Shared,
+    observer: RefCell<&'a mut dyn Observer>,
+}
+
+impl BodyRunner for Bodies<'_> {
+    fn run(&self, body: &Arc<Graph>, args: Vec<Value>, captures: &[Value], env: &Env) -> Result<Vec<Value>> {
+        let exec = self.shared.body(body);
+        if args.len() != body.inputs.len() {
+            return Err(Error::invalid(format!(
+                "the body \"{}\" takes {} arguments, {} are given",
+                body.name,
+                body.inputs.len(),
+                args.len()
+            )));
+        }
+        run_graph(&exec, args, captures, env, self.shared, &mut **self.observer.borrow_mut())
     }
 }
 
@@ -104,17 +165,24 @@ impl<'a> Run<'a> {
         let active = observer.active();
         for (at, step) in plan.steps.iter().enumerate() {
             let start = active.then(Instant::now);
+            let mut inside = Duration::ZERO;
             match step {
                 Step::Kernel(k) => self.kernel(at, k)?,
                 Step::Recurrent(r) => {
                     self.recurrent(at, r, &env.limits).map_err(|e| e.at(plan.graph.describe_with_types(r.node)))?
                 }
                 Step::Library(l) => self.library(l, env)?,
-                Step::Host(n) => self.host_call(*n, env)?,
+                Step::Host(n) => self.host_call(*n, env, &mut Silent)?,
+                Step::Control(n) if active && observer.wants_bodies() => {
+                    let mut bodies = Inside { observer, took: Duration::ZERO };
+                    self.host_call(*n, env, &mut bodies)?;
+                    inside = bodies.took;
+                }
+                Step::Control(n) => self.host_call(*n, env, &mut Silent)?,
                 Step::View(_) => {}
             }
             if let Some(start) = start {
-                let took = start.elapsed();
+                let took = Took { whole: start.elapsed(), inside };
                 let mut values = Vec::new();
                 let complete = !matches!(step, Step::Kernel(k) if !k.last);
                 if observer.wants_values() && complete {
@@ -203,14 +271,24 @@ impl<'a> Run<'a> {
         self.plan.graph.ty(v).concrete().ok_or_else(|| Error::bug("extents of a planned value are not known"))
     }
 
-    fn host_call(&mut self, n: usize, env: &Env) -> Result<()> {
+    /// A call by its operator's `eval`; `observer` sees the steps of its bodies.
+    fn host_call(&mut self, n: usize, env: &Env, observer: &mut dyn Observer) -> Result<()> {
         let plan = self.plan;
         let node = &plan.graph.nodes[n];
         let inputs = node.inputs.iter().map(|v| v.map(|v| self.value(v)).transpose()).collect::<Result<Vec<_>>>()?;
         let captures = node.captures.iter().map(|&v| self.value(v)).collect::<Result<Vec<_>>>()?;
         let refs: Vec<Option<&Value>> = inputs.iter().map(Option::as_ref).collect();
-        let results = eval_call(&*node.op, &refs, &captures, node.outputs.len(), env, &Compiled(self.shared))
-            .map_err(|e| e.at(plan.graph.describe_with_types(n)))?;
+        let runner = Bodies { shared: self.shared, observer: RefCell::new(observer) };
+        let results = match node.op.bodies().is_empty() {
+            true => eval_call(&*node.op, &refs, &captures, node.outputs.len(), env, &runner),
+            // Rules of operators with bodies speak of types alone, which the plan checked.
+            false => {
+                let ty = |v: &Option<ValueId>| v.map_or(Type::Unknown, |v| plan.graph.ty(v).clone());
+                let types: Vec<Type> = node.outputs.iter().map(ty).collect();
+                eval_checked(&*node.op, &refs, &captures, &types, env, &runner)
+            }
+        }
+        .map_err(|e| e.at(plan.graph.describe_with_types(n)))?;
         for (v, value) in node.outputs.iter().zip(results) {
             if let Some(v) = v {
                 self.made(*v, value)?;
