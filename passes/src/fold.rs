@@ -4,7 +4,8 @@
 use egret_ir::eval::{Env, Limits, Reference, eval_call};
 use egret_ir::infer::{constant_fact, infer_call};
 use egret_ir::rule::{Content, Fact};
-use egret_ir::{Graph, Result, Tensor, Type, Value, ValueId};
+use egret_ir::tensor::AlignedBytes;
+use egret_ir::{Attr, Graph, Node, Result, Tensor, Type, Value, ValueId};
 
 /// Results larger than this and larger than twice their operands are left to run time: weights expanded from a seed
 /// are smaller in the file than in memory.
@@ -32,6 +33,7 @@ pub fn fold(mut graph: Graph) -> Result<Graph> {
         .collect();
     let mut alias: Vec<ValueId> = (0..graph.values.len() as u32).map(ValueId).collect();
     let env = Env::new(Limits { value_bytes: 1 << 31, loop_steps: 1 << 16, ..Limits::default() }, 0);
+    let weights = fills_of_weights(&graph);
     let nodes = std::mem::take(&mut graph.nodes);
     for (n, mut node) in nodes.into_iter().enumerate() {
         for v in node.inputs.iter_mut().flatten().chain(&mut node.captures) {
@@ -65,6 +67,7 @@ pub fn fold(mut graph: Graph) -> Result<Graph> {
         let known: Option<Vec<Tensor>> = got.outputs.iter().map(tensor_of).collect();
         let folded = match known {
             Some(tensors) => Some(tensors),
+            None if weights[n] => filled(&node, &got.outputs),
             None => evaluate(&graph, &is_input, &node, &got.outputs, &env),
         };
         match folded {
@@ -95,6 +98,47 @@ fn tensor_of(fact: &Fact) -> Option<Tensor> {
     };
     (dtype.is_int() && shape.iter().product::<usize>() == values.len())
         .then(|| Tensor::from_ints(dtype, &shape, values))
+}
+
+/// For each node whether it fills a tensor that is read as weights only: packing reads those once, so they need not be
+/// in memory at all.
+fn fills_of_weights(graph: &Graph) -> Vec<bool> {
+    const PACKED: &[&str] = &["Conv", "Gemm", "MatMul"];
+    let mut read = vec![false; graph.values.len()];
+    for v in graph.outputs.iter().copied().chain(graph.nodes.iter().flat_map(|n| n.captures.iter().copied())) {
+        read[v.index()] = true;
+    }
+    for node in &graph.nodes {
+        let packed = node.op.def().domain == "ai.onnx" && PACKED.contains(&node.op.def().name);
+        for (i, v) in node.inputs.iter().enumerate() {
+            if let Some(v) = v
+                && !(packed && i == 1)
+            {
+                read[v.index()] = true;
+            }
+        }
+    }
+    let fill = |n: &Node| {
+        let def = n.op.def();
+        def.domain == "ai.onnx" && def.name == "ConstantOfShape" && n.defs().all(|v| !read[v.index()])
+    };
+    graph.nodes.iter().map(fill).collect()
+}
+
+/// The result of `ConstantOfShape`, made when it is read.
+fn filled(node: &Node, outputs: &[Fact]) -> Option<Vec<Tensor>> {
+    let (dtype, shape) = outputs.first()?.ty.concrete()?;
+    let element = match node.op.attrs().get("value") {
+        Some(Attr::Tensor(t)) => t.bytes().to_vec(),
+        _ => vec![0; dtype.size_bytes()],
+    };
+    let len_bytes = egret_ir::tensor::len_elems(&shape).ok()?.checked_mul(element.len())?;
+    let made = move || {
+        let mut bytes = AlignedBytes::zeroed(len_bytes);
+        bytes.as_mut_slice().chunks_exact_mut(element.len()).for_each(|to| to.copy_from_slice(&element));
+        bytes
+    };
+    Some(vec![Tensor::deferred(dtype, &shape, made).ok()?])
 }
 
 fn evaluate(
@@ -155,6 +199,21 @@ mod tests {
         let g = fold(b.finish(&[y])).unwrap();
         assert_eq!(g.nodes.len(), 1);
         assert_eq!(g.constant(r).unwrap(), &Tensor::from_slice(&[2], &[1.0f32, 0.0]));
+    }
+
+    #[test]
+    fn filled_weights_fold_and_other_fills_stay() {
+        let mut b = GraphBuilder::new("t");
+        let x = b.input("x", Type::tensor(DType::F32, &[1, 1024]));
+        let shape = b.constant(Tensor::from_slice(&[2], &[1024i64, 1024]));
+        let w = b.op("ConstantOfShape", attrs! { value: Tensor::from_slice(&[1], &[0.5f32]) }, &[shape]).unwrap();
+        let y = b.op("MatMul", attrs! {}, &[x, w]).unwrap();
+        let bias = b.op("ConstantOfShape", attrs! { value: Tensor::from_slice(&[1], &[2.0f32]) }, &[shape]).unwrap();
+        let y = b.op("Add", attrs! {}, &[y, bias]).unwrap();
+        let g = fold(b.finish(&[y])).unwrap();
+        assert_eq!(g.nodes.len(), 3);
+        let w = g.constant(w).unwrap();
+        assert_eq!((w.shape(), w.floats().unwrap()[77]), (&[1024, 1024][..], 0.5));
     }
 
     #[test]

@@ -9,6 +9,7 @@
 //! | [`dead`] | nodes and values that nothing reads |
 //! | [`cse`] | equal calls made once |
 //! | [`batch_norm`] | batch normalisation into the convolution before it |
+//! | [`conv_sum`] | sums of convolutions of one operand into one |
 //! | [`memory`] | buffers into one arena |
 //!
 //! Invariant: nothing here knows loop IR, kernels or machine code; nothing knows protobuf.
@@ -16,6 +17,7 @@
 pub mod batch_norm;
 pub mod bodies;
 pub mod branches;
+pub mod conv_sum;
 pub mod cse;
 pub mod dead;
 pub mod expand;
@@ -39,6 +41,7 @@ pub const PASSES: &[Pass] = &[
     ("bodies", bodies::close_bodies),
     ("branches", branches::inline_branches),
     ("batch_norm", batch_norm::fold_batch_norm),
+    ("conv_sum", conv_sum::merge_conv_sums),
     ("cse", cse::merge_equal_calls),
     ("dead", dead::remove_dead),
 ];

@@ -63,6 +63,10 @@ impl Op for AffineGrid {
     fn eval(&self, cx: &mut EvalCx<'_>) -> Result<()> {
         let theta = cx.tensor(0)?.floats()?;
         let (dtype, shape) = cx.out(0)?;
+        if shape.contains(&0) {
+            cx.push(Tensor::zeros(dtype, &shape)?);
+            return Ok(());
+        }
         let d = shape.len() - 2;
         let dims = &shape[1..=d];
         let mut y = Vec::with_capacity(shape.iter().product());
@@ -81,6 +85,9 @@ impl Op for AffineGrid {
 
     fn lower(&self, cx: &LowerCx<'_>) -> Result<Lowering> {
         let (dtype, shape) = cx.outputs[0].clone();
+        if shape.contains(&0) {
+            return Ok(Lowering::Host);
+        }
         let d = shape.len() - 2;
         let mut l = Loops::new(cx);
         let theta = l.x(0);

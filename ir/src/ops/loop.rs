@@ -135,6 +135,9 @@ pub(super) fn stack(cx: &EvalCx<'_>, items: &[Value], axis: i64, k: usize, body:
     Ok(y)
 }
 
+/// What a value takes besides its elements, about.
+const VALUE_BYTES: usize = 256;
+
 impl Loop {
     fn n_carried(&self, n_inputs: usize) -> usize {
         n_inputs.saturating_sub(2)
@@ -205,7 +208,7 @@ impl Op for Loop {
         let mut carried = (2..2 + n).map(|i| cx.value(i).cloned()).collect::<Result<Vec<_>>>()?;
         let mut stacked: Vec<Vec<Value>> = vec![Vec::new(); self.body.outputs.len().saturating_sub(1 + n)];
         let mut i = 0i64;
-        let mut bytes = 0usize;
+        let (mut bytes, mut taken) = (0usize, 0usize);
         while goes_on && trips.is_none_or(|m| i < m) {
             cx.env.step()?;
             let mut args = vec![Tensor::scalar(i).into(), Tensor::from_bools(&[], [true]).into()];
@@ -216,11 +219,13 @@ impl Op for Loop {
             carried = results.by_ref().take(n).collect();
             for (all, v) in stacked.iter_mut().zip(results) {
                 bytes = bytes.saturating_add(v.size_bytes());
+                taken = taken.saturating_add(v.size_bytes() + VALUE_BYTES);
                 all.push(v);
             }
             if bytes > cx.env.limits.value_bytes {
                 return Err(Error::limit(format!("stacked results of {bytes} bytes")));
             }
+            cx.env.check_memory(taken)?;
             i += 1;
         }
         for v in carried {

@@ -111,6 +111,11 @@ impl Op for Pad {
         let (dtype, shape) = cx.out(0)?;
         let x = cx.tensor(0)?;
         let pads = cx.tensor(1)?.to_i64s()?;
+        if shape.contains(&0) {
+            // Other extents may be beyond any table.
+            cx.push(Tensor::zeros(dtype, &shape)?);
+            return Ok(());
+        }
         let mut begins = vec![0i64; x.rank()];
         match cx.tensor_opt(3)? {
             Some(axes) => axes.to_i64s()?.iter().zip(&pads).for_each(|(&a, &p)| begins[normal_axis(a, x.rank())] = p),

@@ -292,6 +292,11 @@ impl Op for Resize {
         let x = cx.tensor(0)?;
         let (dtype, shape) = cx.out(0)?;
         let lists = Lists { roi: cx.tensor_opt(1)?, scales: cx.tensor_opt(2)?, sizes: cx.tensor_opt(3)? };
+        if shape.contains(&0) {
+            // Other extents may be beyond any table.
+            cx.push(Tensor::zeros(dtype, &shape)?);
+            return Ok(());
+        }
         if x.is_empty() && !shape.contains(&0) {
             return Err(Error::invalid("an empty tensor has nothing to resample"));
         }
@@ -339,6 +344,7 @@ impl Op for Resize {
             || unknown(2)
             || (unknown(3) && !by_sizes)
             || from.contains(&0)
+            || shape.contains(&0)
             || !(nearest || crate::library::is_real(dtype))
         {
             return Ok(Lowering::Host);
