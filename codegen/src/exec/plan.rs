@@ -87,7 +87,7 @@ impl Step {
         match self {
             Step::Kernel(k) => k.buffers.iter().map(Some).collect(),
             Step::Recurrent(r) => r.buffers(),
-            Step::Library(_) | Step::Host(_) | Step::View(_) => Vec::new(),
+            Step::Library(_) | Step::Host(_) | Step::Control(_) | Step::View(_) => Vec::new(),
         }
     }
 }

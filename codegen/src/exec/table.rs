@@ -82,7 +82,7 @@ impl Tables {
                 }),
                 // Its own walk calls its kernels.
                 Step::Recurrent(_) => Some(Call { entry: None, start, len, extent: 0, grain: 1, alone: true }),
-                Step::Library(_) | Step::Host(_) | Step::View(_) => None,
+                Step::Library(_) | Step::Host(_) | Step::Control(_) | Step::View(_) => None,
             });
         }
         Ok(tables)
