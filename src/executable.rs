@@ -21,6 +21,19 @@ pub struct Port {
     pub default: Option<Tensor>,
 }
 
+impl Port {
+    /// The type that an input of type `ty` is taken as: a scalar where one is wanted and there is one element.
+    fn taken(&self, ty: &Type) -> Type {
+        let rank = |ty: &Type| ty.as_tensor().and_then(|t| t.shape.dims()).map(<[_]>::len);
+        match ty.concrete() {
+            Some((dtype, shape)) if rank(&self.ty) == Some(0) && shape.iter().product::<usize>() == 1 => {
+                Type::tensor(dtype, &[])
+            }
+            _ => ty.clone(),
+        }
+    }
+}
+
 /// What [`Executable::run_observed`] shows of one step.
 pub struct StepReport<'a> {
     /// `native`, `library` (a compiled kernel of the runtime), `host` (the operator's reference evaluation inside a plan),
@@ -106,11 +119,15 @@ impl Executable {
     pub fn prepare(&self, types: &[Type]) -> Result<Option<Arc<Plan>>> {
         match &self.engine {
             Engine::Reference => Ok(None),
-            Engine::Planned(e) => e.prepare(types).map(Some),
+            Engine::Planned(e) => {
+                let types: Vec<Type> = self.inputs.iter().zip(types).map(|(p, ty)| p.taken(ty)).collect();
+                e.prepare(&types).map(Some)
+            }
         }
     }
 
-    /// Runs the model on inputs in order. Inputs are not copied; outputs are the caller's.
+    /// Runs the model on inputs in order. Inputs are not copied; outputs are the caller's. One element in a tensor of any
+    /// rank is taken where the model wants a scalar, as ONNX Runtime does.
     ///
     /// # Errors
     /// When the inputs do not fit, a node refuses its operands, or a limit is reached.
@@ -125,11 +142,8 @@ impl Executable {
     pub fn run_within(&self, inputs: &[Value], limits: &Limits) -> Result<Vec<Value>> {
         let env = Env::new(limits.clone(), 0);
         match &self.engine {
-            Engine::Reference => {
-                self.check(inputs)?;
-                egret_ir::eval::evaluate(&self.graph, inputs.to_vec(), &env)
-            }
-            Engine::Planned(e) => e.run_with(inputs.to_vec(), &env, &mut exec::run::Silent),
+            Engine::Reference => egret_ir::eval::evaluate(&self.graph, self.check(self.take(inputs))?, &env),
+            Engine::Planned(e) => e.run_with(self.take(inputs), &env, &mut exec::run::Silent),
         }
     }
 
@@ -178,17 +192,14 @@ impl Executable {
     ) -> Result<Vec<Value>> {
         let env = Env::new(self.limits.clone(), 0);
         match &self.engine {
-            Engine::Reference => {
-                self.check(inputs)?;
-                self.reference_observed(inputs, &env, observe)
-            }
-            Engine::Planned(e) => e.run_with(inputs.to_vec(), &env, &mut Watch { values, observe }),
+            Engine::Reference => self.reference_observed(self.check(self.take(inputs))?, &env, observe),
+            Engine::Planned(e) => e.run_with(self.take(inputs), &env, &mut Watch { values, observe }),
         }
     }
 
     fn reference_observed(
         &self,
-        inputs: &[Value],
+        inputs: Vec<Value>,
         env: &Env,
         observe: &mut dyn FnMut(&StepReport<'_>),
     ) -> Result<Vec<Value>> {
@@ -204,21 +215,32 @@ impl Executable {
             }
             since = Instant::now();
         };
-        evaluate_observed(&self.graph, inputs.to_vec(), &[], env, &Reference, &mut see)
+        evaluate_observed(&self.graph, inputs, &[], env, &Reference, &mut see)
+    }
+
+    /// The inputs as the ports take them.
+    fn take(&self, inputs: &[Value]) -> Vec<Value> {
+        let take = |(i, value): (usize, &Value)| match (value, self.inputs.get(i)) {
+            (Value::Tensor(t), Some(port)) if port.taken(&value.ty()) != value.ty() => {
+                t.reshaped(&[]).map_or_else(|_| value.clone(), Value::from)
+            }
+            _ => value.clone(),
+        };
+        inputs.iter().enumerate().map(take).collect()
     }
 
     /// Inputs against the declared types, as the native level does itself.
-    fn check(&self, inputs: &[Value]) -> Result<()> {
+    fn check(&self, inputs: Vec<Value>) -> Result<Vec<Value>> {
         if inputs.len() != self.inputs.len() {
             return Err(Error::invalid(format!("{} inputs wanted, {} given", self.inputs.len(), inputs.len())));
         }
-        for (port, value) in self.inputs.iter().zip(inputs) {
+        for (port, value) in self.inputs.iter().zip(&inputs) {
             if !egret_ir::eval::agrees(&value.ty(), &port.ty) {
                 let (name, have) = (&port.name, value.ty());
                 return Err(Error::invalid(format!("input \"{name}\" is {have}, the model wants {}", port.ty)));
             }
         }
-        Ok(())
+        Ok(inputs)
     }
 }
 
@@ -290,6 +312,22 @@ mod tests {
             let limits = Limits { deadline: Some(Instant::now()), ..Limits::default() };
             assert!(exe.run_within(&[image()], &limits).unwrap_err().to_string().contains("deadline"));
             exe.run(&[image()]).unwrap();
+        }
+    }
+
+    #[test]
+    fn one_element_is_taken_for_a_scalar() {
+        let mut b = crate::GraphBuilder::new("t");
+        let x = b.input("x", Type::tensor(crate::DType::F32, &[]));
+        let y = b.op("Neg", egret_ir::attrs! {}, &[x]).unwrap();
+        let graph = b.finish(&[y]);
+        for level in Level::ALL {
+            let exe = Executable::new(graph.clone(), &Options { level, ..Options::default() }).unwrap();
+            let one = Value::from(Tensor::from_slice(&[1, 1], &[2.0f32]));
+            exe.prepare(&[one.ty()]).unwrap();
+            assert_eq!(exe.run(&[one]).unwrap(), [Tensor::scalar(-2.0f32).into()]);
+            let two = Value::from(Tensor::from_slice(&[2], &[2.0f32, 1.0]));
+            assert!(exe.run(&[two]).unwrap_err().to_string().contains("the model wants f32[]"));
         }
     }
 

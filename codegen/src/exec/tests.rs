@@ -90,6 +90,33 @@ fn symbolic_extents_make_a_plan_for_each_shape() {
 }
 
 #[test]
+fn a_growing_value_does_not_plan_its_loop_again() {
+    // (i, go, s, all) -> (go, s * m, concat(all, s))
+    let mut body = GraphBuilder::new("body");
+    body.input("i", Type::tensor(DType::I64, &[]));
+    let go = body.input("go", Type::tensor(DType::Bool, &[]));
+    let s = body.input("s", Type::tensor(DType::F32, &[3, 4]));
+    let all = body.input("all", Type::ranked(DType::F32, vec![Dim::sym("k"), Dim::int(4)]));
+    let go = body.op("Identity", attrs! {}, &[go]).unwrap();
+    let m = body.constant(random(&[4, 4], 3));
+    let next = body.op("MatMul", attrs! {}, &[s, m]).unwrap();
+    let next = body.op("Tanh", attrs! {}, &[next]).unwrap();
+    let all = body.op("Concat", attrs! { axis: 0i64 }, &[all, next]).unwrap();
+    let body = Arc::new(body.finish(&[go, next, all]));
+    let mut b = GraphBuilder::new("t");
+    let x = b.input("x", Type::tensor(DType::F32, &[3, 4]));
+    let none = b.constant(Tensor::from_slice::<f32>(&[0, 4], &[]));
+    let trips = b.constant(Tensor::scalar(30i64));
+    let body = [("body".to_owned(), egret_ir::Attr::Graph(body))].into();
+    let y = b.node("ai.onnx", "Loop", body, &[Some(trips), None, Some(x), Some(none)], 2).unwrap();
+    let exe = check(b.finish(&y), &[random(&[3, 4], 9)], 2);
+    let bodies = exe.shared.bodies.lock().unwrap();
+    // One with all extents of the first iteration, one that leaves the growing one open.
+    let plans: Vec<usize> = bodies.values().map(|b| b.plans.lock().unwrap().made.len()).collect();
+    assert_eq!(plans, [2]);
+}
+
+#[test]
 fn pointwise_calls_run_in_the_registers_of_a_product() {
     let mut b = GraphBuilder::new("t");
     let x = b.input("x", Type::tensor(DType::F32, &[2, 20, 9, 7]));
