@@ -2,6 +2,8 @@
 //!
 //! | module | what |
 //! |---|---|
+//! | [`blackbox`], [`trace`] | operators that are only run; records of their calls |
+//! | [`infer`] | rules of operators from experiments, a file of them, and how they compare with the registry's |
 //! | [`form`] | argument structures of operators: element types, ranks, attributes, with open extents |
 //! | `smt` (feature `z3`), [`solve`] | conditions of a call for z3; numbers for its symbols |
 //! | [`mod@generate`], [`values`], [`choices`] | graphs grown call by call; elements by class; a seed or libFuzzer's bytes decides |
@@ -18,6 +20,7 @@
 //! targets need the feature `libfuzzer`, so a plain build compiles no fuzzing engine. `README.md` beside this folder says how
 //! to run them.
 
+pub mod blackbox;
 pub mod bounds;
 pub mod campaign;
 pub mod check;
@@ -26,6 +29,7 @@ pub mod finding;
 pub mod form;
 pub mod generate;
 pub mod hostile;
+pub mod infer;
 pub mod mutate;
 pub mod random;
 pub mod reduce;
@@ -35,5 +39,6 @@ pub mod seeds;
 pub mod smt;
 pub mod solve;
 pub mod surface;
+pub mod trace;
 pub mod values;
 pub mod worker;

@@ -103,6 +103,51 @@ pub fn solve(conds: &[Cond], bounds: &BTreeMap<Arc<str>, (i64, i64)>, wish: &Ass
     bounds.keys().map(|name| Some((Arc::clone(name), model.eval(&Int::new_const(&**name), true)?.as_i64()?))).collect()
 }
 
+/// What z3 says of a conjunction.
+#[derive(Clone, PartialEq, Debug)]
+pub enum Decision {
+    /// These values satisfy it.
+    Sat(Assignment),
+    /// Nothing does.
+    Unsat,
+    /// No answer in time, or a term has no translation.
+    Unknown,
+}
+
+/// Whether all conditions can hold, for symbols within `bounds`: a symbol's least value and, where there is one, its
+/// greatest. Symbols that are not listed are sizes.
+pub fn decide(conds: &[Cond], bounds: &BTreeMap<Arc<str>, (i64, Option<i64>)>, timeout_ms: u32) -> Decision {
+    let solver = Solver::new();
+    let mut params = Params::new();
+    params.set_u32("timeout", timeout_ms);
+    solver.set_params(&params);
+    let mut names: BTreeMap<Arc<str>, (i64, Option<i64>)> =
+        conds.iter().flat_map(Cond::symbols).map(|s| (s, (0, None))).collect();
+    names.extend(bounds.iter().map(|(n, b)| (Arc::clone(n), *b)));
+    for c in conds {
+        let Some(c) = cond(c) else { return Decision::Unknown };
+        solver.assert(&c);
+    }
+    for (name, (lo, hi)) in &names {
+        let x = Int::new_const(&**name);
+        solver.assert(x.ge(Int::from_i64(*lo)));
+        if let Some(hi) = hi {
+            solver.assert(x.le(Int::from_i64(*hi)));
+        }
+    }
+    match solver.check() {
+        SatResult::Unsat => Decision::Unsat,
+        SatResult::Unknown => Decision::Unknown,
+        SatResult::Sat => {
+            let values = solver.get_model().and_then(|model| {
+                let value = |n: &Arc<str>| model.eval(&Int::new_const(&**n), true)?.as_i64();
+                names.keys().map(|n| Some((Arc::clone(n), value(n)?))).collect()
+            });
+            values.map_or(Decision::Unknown, Decision::Sat)
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

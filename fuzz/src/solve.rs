@@ -134,7 +134,7 @@ fn by_draws(conds: &[Cond], wishes: &BTreeMap<Arc<str>, Wish>, choices: &mut dyn
 }
 
 /// A bare symbol that an equality defines by other symbols.
-fn definition(c: &Cond) -> Option<(Arc<str>, Dim)> {
+pub(crate) fn definition(c: &Cond) -> Option<(Arc<str>, Dim)> {
     match c.kind() {
         CondKind::Eq(a, b) => [(a, b), (b, a)].into_iter().find_map(|(a, b)| {
             let name: Arc<str> = Arc::from(a.as_sym()?);

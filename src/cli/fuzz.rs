@@ -1,5 +1,6 @@
 //! `egret fuzz`: random graphs at a compiler, failures reduced to small models.
 
+mod infer;
 mod mutate;
 
 use clap::{Args, Subcommand};
@@ -15,7 +16,9 @@ Examples:
   egret fuzz run --count 1000                              Egret itself, stage by stage
   egret fuzz run --system onnxruntime --time 600 --out findings
   egret fuzz generate --nodes 5 --count 20 --out models    graphs as ONNX files with inputs and outputs
-  egret fuzz repro findings/000-onnxruntime-wrong-pad")]
+  egret fuzz repro findings/000-onnxruntime-wrong-pad
+  egret fuzz infer Conv Concat --out rules.jsonl           rules of operators from experiments
+  egret fuzz score rules.jsonl                             and how they compare with the registry's")]
 pub(super) struct FuzzArgs {
     #[command(subcommand)]
     verb: Verb,
@@ -27,6 +30,10 @@ enum Verb {
     Generate(GenerateArgs),
     Repro(ReproArgs),
     Mutate(mutate::MutateArgs),
+    Trace(infer::TraceArgs),
+    Infer(infer::InferArgs),
+    Show(infer::ShowArgs),
+    Score(infer::ScoreArgs),
 }
 
 /// What graphs.
@@ -136,6 +143,10 @@ mod with_fuzzer {
             Verb::Generate(a) => generate(a),
             Verb::Repro(a) => repro(a),
             Verb::Mutate(a) => super::mutate::run(a),
+            Verb::Trace(a) => super::infer::trace(a),
+            Verb::Infer(a) => super::infer::infer(a),
+            Verb::Show(a) => super::infer::show(a),
+            Verb::Score(a) => super::infer::score(a),
         }
     }
 

@@ -1,0 +1,401 @@
+//! Experiments on one structure: assignments drawn where they tell something, and what the black box said of each.
+
+use super::structure::{Structure, Var, VarKind};
+use super::term::{Cmp, Pred, Term};
+use crate::blackbox::BlackBox;
+use crate::choices::{Choices, Seeded, pick};
+use crate::trace::{Outcome, Produced};
+use egret_ir::DType;
+use std::collections::HashSet;
+
+/// Sets of variables that move together, at most.
+const MOVES: usize = 64;
+/// Greatest number drawn as a matter of course.
+const USUAL: i64 = 9;
+
+/// What all valid calls of a structure have in common: element types and ranks of the results.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Kind {
+    /// A tensor of this rank.
+    Tensor(DType, usize),
+    /// Something else, by its type's text.
+    Other(String),
+}
+
+/// One experiment.
+#[derive(Clone, Debug)]
+pub struct Row {
+    /// Numbers of the variables.
+    pub at: Vec<i64>,
+    /// Extents of all results in a row where the call is valid; one that depends on data is `None`.
+    pub out: Option<Vec<Option<i64>>>,
+}
+
+/// A structure under experiment.
+pub struct Bench<'a> {
+    /// The structure.
+    pub structure: &'a Structure,
+    /// Its variables.
+    pub vars: Vec<Var>,
+    /// Valid experiments.
+    pub valid: Vec<Row>,
+    /// Refused experiments.
+    pub invalid: Vec<Row>,
+    /// Kinds of the results.
+    pub kinds: Option<Vec<Kind>>,
+    /// Whether kinds of results differ between valid calls: then no rule of this form exists.
+    pub kinds_vary: bool,
+    /// Experiments run.
+    pub runs: usize,
+    /// A refusal that the black box blamed on itself.
+    pub unsupported: Option<String>,
+    seen: HashSet<Vec<i64>>,
+    /// Sets of variables that were seen to move together: first those at one position of several operands, then those
+    /// that experiments showed.
+    moves: Vec<Vec<usize>>,
+    /// The valid experiment that the latest mutation came from.
+    from: Option<usize>,
+    system: &'a mut dyn BlackBox,
+    /// Decisions.
+    pub choices: Seeded,
+}
+
+impl<'a> Bench<'a> {
+    /// A bench without experiments.
+    pub fn new(structure: &'a Structure, system: &'a mut dyn BlackBox, seed: u64) -> Bench<'a> {
+        Bench {
+            moves: aligned(&structure.vars()),
+            from: None,
+            vars: structure.vars(),
+            structure,
+            valid: Vec::new(),
+            invalid: Vec::new(),
+            kinds: None,
+            kinds_vary: false,
+            runs: 0,
+            unsupported: None,
+            seen: HashSet::new(),
+            system,
+            choices: Seeded::new(seed, 1),
+        }
+    }
+
+    /// Runs one assignment unless it was run before; whether it is valid.
+    pub fn run(&mut self, at: Vec<i64>) -> Option<bool> {
+        if !self.seen.insert(at.clone()) {
+            return None;
+        }
+        self.runs += 1;
+        match self.system.call(&self.structure.call(&self.vars, &at)) {
+            Outcome::Valid(types) => {
+                let (kinds, out) = split(types);
+                match &self.kinds {
+                    None => self.kinds = Some(kinds),
+                    Some(k) if *k != kinds => {
+                        self.kinds_vary = true;
+                        return None;
+                    }
+                    Some(_) => {}
+                }
+                self.learn(&at);
+                self.valid.push(Row { at, out: Some(out) });
+                Some(true)
+            }
+            Outcome::Invalid(_) => {
+                self.invalid.push(Row { at, out: None });
+                Some(false)
+            }
+            Outcome::Unsupported(e) => {
+                self.unsupported = Some(e);
+                None
+            }
+        }
+    }
+
+    /// Remembers variables that moved together.
+    fn learn(&mut self, at: &[i64]) {
+        let Some(base) = self.from.take().and_then(|f| self.valid.get(f)) else { return };
+        let moved: Vec<usize> = (0..at.len()).filter(|&v| base.at[v] != at[v]).collect();
+        let one = |rows: &[i64]| moved.iter().all(|&v| rows[v] == rows[moved[0]]);
+        if (2..=5).contains(&moved.len()) && one(at) && one(&base.at) && self.moves.len() < MOVES {
+            if !self.moves.contains(&moved) {
+                self.moves.push(moved);
+            }
+        }
+    }
+
+    /// A walk through valid assignments towards such with many distinct numbers: ties that need not be are seen to break.
+    pub fn walk(&mut self, steps: usize) {
+        let distinct = |at: &[i64]| at.iter().collect::<HashSet<_>>().len();
+        let Some(mut here) = self.valid.len().checked_sub(1) else { return };
+        for _ in 0..steps {
+            let at = self.mutated(here);
+            let far = at.iter().any(|&v| v > 4 * USUAL);
+            let better = distinct(&at) >= distinct(&self.valid[here].at);
+            if !far && better && self.run(at) == Some(true) {
+                here = self.valid.len() - 1;
+            }
+        }
+    }
+
+    /// Whether the assignment was run.
+    pub fn knows(&self, at: &[i64]) -> bool {
+        self.seen.contains(at)
+    }
+
+    /// Draws until so many valid assignments are known or the tries are used up. Assignments of few distinct numbers come
+    /// first: what must agree then does.
+    pub fn seek(&mut self, wanted: usize, tries: usize) {
+        for turn in 0..tries {
+            if self.valid.len() >= wanted || self.kinds_vary {
+                return;
+            }
+            let at = if !self.valid.is_empty() && turn % 2 == 0 {
+                let from = self.choices.below(self.valid.len());
+                self.mutated(from)
+            } else {
+                self.fresh(turn)
+            };
+            self.run(at);
+        }
+    }
+
+    /// An assignment of few distinct numbers.
+    fn fresh(&mut self, turn: usize) -> Vec<i64> {
+        let c = &mut self.choices;
+        let pool: Vec<i64> = match turn % 8 {
+            0 => vec![1],
+            1 | 2 => vec![1 + c.below(4) as i64],
+            3 | 4 => (0..2).map(|_| c.below(5) as i64).collect(),
+            5 => (0..3).map(|_| c.below(7) as i64).collect(),
+            6 => vec![1, 2 + c.below(3) as i64],
+            _ => (0..=USUAL).collect(),
+        };
+        let mut last: Option<(String, i64)> = None;
+        let vars = self.vars.clone();
+        vars.iter()
+            .map(|v| match &v.kind {
+                VarKind::Attr(name, _) => {
+                    // Elements of a list are mostly equal.
+                    let value = match &last {
+                        Some((n, value)) if n == name && c.chance(3, 4) => *value,
+                        _ if turn == 0 => 1,
+                        _ => *pick(c, &[1, 1, 1, 0, 0, 2, 2, 3, -1]),
+                    };
+                    last = Some((name.clone(), value));
+                    value
+                }
+                _ => (*pick(c, &pool)).max(v.least()),
+            })
+            .collect()
+    }
+
+    /// A number for a variable.
+    pub fn number(&mut self, v: usize) -> i64 {
+        let c = &mut self.choices;
+        match self.vars[v].kind {
+            VarKind::Attr(..) => *pick(c, &[0, 1, 1, 2, 2, 3, 4, 5, 6, 7, -1, -2]),
+            _ => {
+                let least = self.vars[v].least();
+                let top = if c.chance(1, 12) { 4 * USUAL } else { USUAL };
+                least + c.below((top - least) as usize + 1) as i64
+            }
+        }
+    }
+
+    /// A valid assignment with a few numbers changed: one, one with all that equal it, two that balance in a product or a
+    /// sum, or several.
+    pub fn mutated(&mut self, from: usize) -> Vec<i64> {
+        let mut at = self.valid[from].at.clone();
+        let n = at.len();
+        if n == 0 {
+            return at;
+        }
+        self.from = Some(from);
+        let v = self.choices.below(n);
+        let least: Vec<i64> = self.vars.iter().map(Var::least).collect();
+        match self.choices.below(14) {
+            0..=2 => at[v] = self.number(v),
+            10..=12 if !self.moves.is_empty() => {
+                let set = pick(&mut self.choices, &self.moves).clone();
+                let new = self.number(set[0]);
+                set.iter().for_each(|&w| at[w] = new);
+            }
+            13 => {
+                let equal: Vec<usize> = (0..n).filter(|&w| w != v && at[w] == at[v]).collect();
+                let new = self.number(v);
+                at[v] = new;
+                for _ in 0..1 + self.choices.below(2) {
+                    if !equal.is_empty() {
+                        at[*pick(&mut self.choices, &equal)] = new;
+                    }
+                }
+            }
+            3 => at[v] += *pick(&mut self.choices, &[-1, 1, 2]),
+            4..=5 => {
+                let (old, new) = (at[v], self.number(v));
+                let half = self.choices.chance(1, 2);
+                for w in 0..n {
+                    if at[w] == old && (w == v || !half || self.choices.chance(1, 2)) {
+                        at[w] = new;
+                    }
+                }
+            }
+            6 => {
+                let w = self.choices.below(n);
+                let f = *pick(&mut self.choices, &[2, 3]);
+                match (at[v] % f == 0, self.choices.chance(1, 2)) {
+                    (true, true) => (at[v], at[w]) = (at[v] / f, at[w].saturating_mul(f)),
+                    (true, false) => {
+                        at[v] /= f;
+                        at[w] = if at[w] % f == 0 { at[w] / f } else { at[w] };
+                    }
+                    (false, _) => (at[v], at[w]) = (at[v].saturating_mul(f), at[w].saturating_mul(f)),
+                }
+            }
+            7 => {
+                let w = self.choices.below(n);
+                let d = *pick(&mut self.choices, &[-1, 1, 2]);
+                let back = self.choices.chance(1, 2);
+                if w != v {
+                    at[v] += d;
+                    at[w] += if back { -d } else { d };
+                }
+            }
+            8 => {
+                let w = self.choices.below(n);
+                at.swap(v, w);
+            }
+            _ => {
+                for _ in 0..2 + self.choices.below(3) {
+                    let w = self.choices.below(n);
+                    at[w] = self.number(w);
+                }
+            }
+        }
+        for (value, &least) in at.iter_mut().zip(&least) {
+            *value = (*value).max(least).min(1 << 20);
+        }
+        at
+    }
+
+    /// Every variable of some valid assignments is given other numbers, alone and together with what equals it.
+    pub fn vary_each(&mut self, of: usize) {
+        for k in 0..of {
+            if self.valid.is_empty() {
+                return;
+            }
+            let from = if k == 0 { 0 } else { self.choices.below(self.valid.len()) };
+            let at = self.valid[from].at.clone();
+            for v in 0..at.len() {
+                let mut numbers = vec![self.number(v), at[v] + 1, at[v] - 1];
+                if k < 4 {
+                    numbers.extend([0, 1, 2]);
+                    if self.vars[v].least() < 0 {
+                        numbers.push(-1);
+                    }
+                }
+                for value in numbers {
+                    if value < self.vars[v].least() {
+                        continue;
+                    }
+                    let mut alone = at.clone();
+                    alone[v] = value;
+                    self.from = Some(from);
+                    if self.run(alone) == Some(false) {
+                        let together = at.iter().map(|&w| if w == at[v] { value } else { w });
+                        let together: Vec<i64> =
+                            together.zip(&self.vars).map(|(value, var)| value.max(var.least())).collect();
+                        self.run(together);
+                    }
+                }
+            }
+        }
+    }
+
+    /// Assigns what equalities say of a bare variable, in the order given.
+    pub fn repair(&mut self, at: &mut [i64], requires: &[Pred]) {
+        for _ in 0..2 {
+            for p in requires {
+                if p.holds(at) {
+                    continue;
+                }
+                match p {
+                    Pred::Cmp(Cmp::Eq, a, b) => self.settle(at, a, b),
+                    Pred::Cmp(Cmp::Le, a, b) => self.settle(at, b, a),
+                    Pred::Any(items) => {
+                        let item = pick(&mut self.choices, items).clone();
+                        if let Pred::Cmp(_, a, b) = &item {
+                            self.settle(at, a, b);
+                        }
+                    }
+                    Pred::Cmp(Cmp::Ne, ..) => {}
+                }
+            }
+        }
+    }
+
+    /// Makes `a == b` hold by a new number for a variable of one side.
+    fn settle(&mut self, at: &mut [i64], a: &Term, b: &Term) {
+        for (a, b) in if self.choices.chance(1, 2) { [(a, b), (b, a)] } else { [(b, a), (a, b)] } {
+            let Some(want) = b.eval(at) else { continue };
+            if let Term::Var(v) = a
+                && !b.vars().contains(v)
+                && want >= self.vars[*v].least()
+            {
+                at[*v] = want;
+                return;
+            }
+            // A sum or product: one of its variables takes the rest.
+            let vars = a.vars();
+            if vars.is_empty() {
+                continue;
+            }
+            let v = *pick(&mut self.choices, &vars);
+            if b.vars().contains(&v) {
+                continue;
+            }
+            let old = at[v];
+            for value in [0, 1, 2, 3, 4, 5, 6, 8, 9, 12].into_iter().chain([want]) {
+                at[v] = value;
+                if value >= self.vars[v].least() && a.eval(at) == Some(want) {
+                    return;
+                }
+            }
+            at[v] = old;
+        }
+    }
+}
+
+/// Variables at one axis of several operands, counted from the front and from the back.
+fn aligned(vars: &[Var]) -> Vec<Vec<usize>> {
+    let mut sets: Vec<Vec<usize>> = Vec::new();
+    let rank = |i: usize| vars.iter().filter(|v| matches!(v.kind, VarKind::Extent(k, _) if k == i)).count();
+    for back in [false, true] {
+        for position in 0..6 {
+            let at = |v: &Var| match v.kind {
+                VarKind::Extent(i, a) => (if back { rank(i) - 1 - a } else { a }) == position,
+                _ => false,
+            };
+            let set: Vec<usize> = (0..vars.len()).filter(|&v| at(&vars[v])).collect();
+            if set.len() > 1 && !sets.contains(&set) {
+                sets.push(set);
+            }
+        }
+    }
+    sets
+}
+
+fn split(types: Vec<Produced>) -> (Vec<Kind>, Vec<Option<i64>>) {
+    let (mut kinds, mut out) = (Vec::new(), Vec::new());
+    for t in types {
+        match t {
+            Produced::Tensor { dtype, shape } => {
+                kinds.push(Kind::Tensor(dtype, shape.len()));
+                out.extend(shape);
+            }
+            Produced::Other(text) => kinds.push(Kind::Other(text)),
+        }
+    }
+    (kinds, out)
+}

@@ -1,0 +1,617 @@
+//! The argument structures of an operator: from its declaration (operands, which are optional, attributes and the words
+//! that they may be) and from trying which ranks and lengths have a valid call.
+//!
+//! For each choice of optional operands a valid call is sought among element types and ranks. From it: every rank from 0
+//! to [`MAX_RANK`] of every operand, every required attribute's values, then each optional attribute's values one at a
+//! time, and all open integers together. Operands whose elements change the outcome get open elements, zeros and -1.
+
+use super::bench::Bench;
+use super::structure::{ArgKind, ArgSlot, AttrSlot, Slot, Structure, operand_names};
+use crate::blackbox::BlackBox;
+use crate::choices::{Choices, Seeded, pick};
+use crate::trace::{Call, calls_of_examples};
+use egret_ir::attr::AttrDoc;
+use egret_ir::{Attr, Attrs, DType, Dim, OpDef};
+use std::collections::BTreeMap;
+
+/// Greatest rank.
+pub const MAX_RANK: usize = 5;
+/// Proposals for a first valid call of one choice of operands.
+const PROPOSALS: usize = 1500;
+/// Assignments tried of a proposal, and of a structure of the list.
+const TRIES: (usize, usize) = (12, 120);
+/// Tuples of ranks, at most; beyond, ranks are varied one at a time.
+const RANK_TUPLES: usize = 300;
+/// Structures with other required attributes at one tuple of ranks, at most.
+const BASES: usize = 10;
+
+/// The structures of an operator.
+#[derive(Debug, Default)]
+pub struct Listing {
+    /// Structures with a valid call.
+    pub structures: Vec<Structure>,
+    /// Why there is none.
+    pub none: Option<String>,
+}
+
+/// A lister of one operator.
+struct Lister<'a> {
+    def: &'static OpDef,
+    system: &'a mut dyn BlackBox,
+    examples: Vec<Call>,
+    choices: Seeded,
+    /// Attributes that must be given.
+    required: Vec<&'static AttrDoc>,
+    optional: Vec<&'static AttrDoc>,
+    seed: u64,
+    out: Vec<Structure>,
+}
+
+/// Lists an operator's structures.
+pub fn list(def: &'static OpDef, system: &mut dyn BlackBox, seed: u64) -> Listing {
+    if def.attrs.iter().any(|a| a.wanted == "a graph") {
+        return Listing { structures: Vec::new(), none: Some("its attributes hold graphs".into()) };
+    }
+    let examples = calls_of_examples(def);
+    let mut lister = Lister {
+        def,
+        system,
+        examples,
+        choices: Seeded::new(seed, 7),
+        required: Vec::new(),
+        optional: Vec::new(),
+        seed,
+        out: Vec::new(),
+    };
+    lister.sort_attributes();
+    for (given, n_outputs) in lister.subsets() {
+        lister.subset(&given, n_outputs);
+    }
+    let none = lister.out.is_empty().then(|| "no valid call was found".into());
+    Listing { structures: lister.out, none }
+}
+
+impl Lister<'_> {
+    /// An attribute is required where parsing without it fails and says so.
+    fn sort_attributes(&mut self) {
+        for doc in self.def.attrs {
+            let text = (self.def.parse)(&Attrs::new()).err().map_or(String::new(), |e| e.to_string());
+            let mut attrs = Attrs::new();
+            let missing = |e: String| e.contains(&format!("`{}`", doc.name)) && e.contains("missing");
+            let mut required = missing(text);
+            // Errors name one attribute at a time.
+            if !required && doc.default.is_empty() {
+                for other in self.def.attrs.iter().filter(|o| o.name != doc.name) {
+                    if let Some(a) = self.plain_value(other) {
+                        attrs.insert(other.name.into(), a);
+                    }
+                }
+                required = (self.def.parse)(&attrs).err().is_some_and(|e| missing(e.to_string()));
+            }
+            if required { &mut self.required } else { &mut self.optional }.push(doc);
+        }
+    }
+
+    fn plain_value(&self, doc: &AttrDoc) -> Option<Attr> {
+        Some(match doc.wanted {
+            "an integer" | "0 or 1" => Attr::from(1),
+            "a float" => Attr::Float(1.0),
+            "a string" => Attr::String(words(doc).first().copied().unwrap_or_default().into()),
+            "integers" => Attr::from(vec![1]),
+            "floats" => Attr::Floats(vec![1.0]),
+            "strings" => Attr::Strings(vec!["a".into()]),
+            "an element type" => Attr::DType(DType::F32),
+            _ => self.examples.iter().find_map(|c| c.attrs.get(doc.name).cloned())?,
+        })
+    }
+
+    /// Whether an attribute may be a term: then it stays open.
+    fn opens(&self, doc: &AttrDoc) -> bool {
+        let symbol = match doc.wanted {
+            "an integer" => Attr::Int(Dim::sym("v")),
+            "integers" => Attr::Ints(vec![Dim::sym("v")]),
+            _ => return false,
+        };
+        let attrs = Attrs::from([(doc.name.to_owned(), symbol)]);
+        let refused = format!("`{}` must be", doc.name);
+        match (self.def.parse)(&attrs) {
+            Ok(_) => true,
+            Err(e) => !e.to_string().contains(&refused) && !e.to_string().contains("not known to this"),
+        }
+    }
+
+    /// Which operands are given, and how many results are named.
+    fn subsets(&self) -> Vec<(Vec<bool>, usize)> {
+        let declared: Vec<&str> = self.def.inputs.split(',').map(str::trim).filter(|s| !s.is_empty()).collect();
+        let optional: Vec<usize> = (0..declared.len()).filter(|&i| declared[i].ends_with('?')).collect();
+        let many = declared.last().is_some_and(|s| s.ends_with('*'));
+        let fixed = declared.len() - usize::from(many);
+        let mut given: Vec<Vec<bool>> = Vec::new();
+        let mut push = |g: Vec<bool>| {
+            if !given.contains(&g) {
+                given.push(g);
+            }
+        };
+        let with = |on: &dyn Fn(usize) -> bool| (0..fixed).map(|i| !declared[i].ends_with('?') || on(i)).collect();
+        if optional.len() <= 3 {
+            for mask in 0..1usize << optional.len() {
+                push(with(&|i| optional.iter().position(|&o| o == i).is_some_and(|k| mask >> k & 1 == 1)));
+            }
+        } else {
+            push(with(&|_| false));
+            optional.iter().for_each(|&o| push(with(&|i| i == o)));
+            optional.iter().for_each(|&o| push(with(&|i| i <= o)));
+        }
+        if many {
+            let base: Vec<Vec<bool>> = std::mem::take(&mut given);
+            for b in base {
+                for extra in 0..=3 {
+                    given.push([b.clone(), vec![true; extra]].concat());
+                }
+            }
+        }
+        let (least, most) = self.def.n_results();
+        let mut outs = vec![least.max(1)];
+        match most {
+            Some(m) => outs.extend((m > least.max(1)).then_some(m)),
+            None => outs.extend([2, 3]),
+        }
+        given.into_iter().flat_map(|g| outs.iter().map(move |&n| (g.clone(), n))).collect()
+    }
+
+    fn valid(&mut self, s: &Structure, tries: usize) -> bool {
+        let mut bench = Bench::new(s, self.system, self.seed);
+        bench.seek(1, tries);
+        !bench.valid.is_empty()
+    }
+
+    fn structure(&self, args: Vec<Option<ArgSlot>>, attrs: BTreeMap<String, AttrSlot>, n_outputs: usize) -> Structure {
+        Structure {
+            domain: self.def.domain.into(),
+            op: self.def.name.into(),
+            names: operand_names(self.def, args.len()),
+            args,
+            attrs,
+            n_outputs,
+        }
+    }
+
+    fn subset(&mut self, given: &[bool], n_outputs: usize) {
+        let Some(first) = self.first_valid(given, n_outputs) else { return };
+        let matters: Vec<bool> = (0..first.args.len()).map(|i| self.elements_matter(&first, i)).collect();
+        for args in self.arguments(&first, &matters) {
+            self.at_ranks(args, n_outputs);
+        }
+    }
+
+    /// Some structure with a valid call.
+    fn first_valid(&mut self, given: &[bool], n_outputs: usize) -> Option<Structure> {
+        for turn in 0..PROPOSALS {
+            let (main, rank, habit) = {
+                let c = &mut self.choices;
+                let rank = if c.chance(2, 3) { 1 + c.below(4) } else { c.below(MAX_RANK + 1) };
+                (*pick(c, MAIN_TYPES), rank, c.weighted(&[4, 3, 3]))
+            };
+            let names = operand_names(self.def, given.len());
+            let mut args = Vec::new();
+            for (i, &g) in given.iter().enumerate() {
+                if !g {
+                    args.push(None);
+                    continue;
+                }
+                let c = &mut self.choices;
+                let dtype = match c.weighted(if turn < 40 { &[1, 0, 0, 0] } else { &[10, 4, 1, 2] }) {
+                    0 => main,
+                    1 => DType::I64,
+                    2 => DType::Bool,
+                    _ => *pick(c, MAIN_TYPES),
+                };
+                let rank_i = match (habit, i) {
+                    (_, 0) | (0, _) => rank,
+                    (1, _) => 1,
+                    _ => c.below(MAX_RANK + 1),
+                };
+                let index = matches!(dtype, DType::I64 | DType::I32);
+                let kind = if (index || dtype == DType::F32) && c.chance(1, if index { 2 } else { 4 }) {
+                    let scalar = c.chance(1, 3);
+                    let spatial = rank.saturating_sub(2);
+                    let len = if scalar { 1 } else { *pick(c, &[rank, 1, 2, rank * 2, spatial, 3]) };
+                    let axis = names[i].contains("ax");
+                    let slots = (0..len)
+                        .map(|k| match (index, axis) {
+                            (true, false) => Slot::Free,
+                            (true, true) => Slot::Pin(if c.chance(1, 2) { k as i64 } else { c.below(3) as i64 - 1 }),
+                            (false, _) => Slot::PinFloat(*pick(c, &[1.0, 2.0, 0.5])),
+                        })
+                        .collect();
+                    ArgKind::Content { scalar, slots }
+                } else {
+                    ArgKind::Tensor(rank_i)
+                };
+                args.push(Some(ArgSlot { dtype, kind }));
+            }
+            let mut attrs = BTreeMap::new();
+            for k in 0..self.required.len() {
+                let options = self.alternatives(self.required[k], rank);
+                if !options.is_empty() {
+                    let a = pick(&mut self.choices, &options).clone();
+                    attrs.insert(self.required[k].name.to_owned(), a);
+                }
+            }
+            for k in 0..self.optional.len() {
+                if turn > 60 && self.choices.chance(1, 6) {
+                    let options = self.alternatives(self.optional[k], rank);
+                    if !options.is_empty() {
+                        let a = pick(&mut self.choices, &options).clone();
+                        attrs.insert(self.optional[k].name.to_owned(), a);
+                    }
+                }
+            }
+            let s = self.structure(args, attrs, n_outputs);
+            if self.valid(&s, TRIES.0) {
+                return Some(s);
+            }
+        }
+        None
+    }
+
+    /// Whether the elements of operand `i` change what comes out; false where it is not an operand with elements.
+    fn elements_matter(&mut self, s: &Structure, i: usize) -> bool {
+        let Some(Some(ArgSlot { kind: ArgKind::Content { slots, .. }, dtype })) = s.args.get(i) else { return false };
+        let mut bench = Bench::new(s, self.system, self.seed);
+        bench.seek(1, 4 * TRIES.0);
+        let Some(row) = bench.valid.first() else { return false };
+        let at = row.at.clone();
+        let vars = bench.vars.clone();
+        let base = s.call(&vars, &at);
+        let outcome = self.system.call(&base);
+        for turn in 0..8i64 {
+            let mut call = base.clone();
+            let Some(Some(a)) = call.inputs.get_mut(i) else { return false };
+            let Some(values) = a.values.as_mut() else { return false };
+            for (k, v) in values.iter_mut().enumerate() {
+                *v = match (dtype.is_float(), (turn + k as i64) % 8) {
+                    (true, x) => crate::trace::Number::Float([0.25, 3.0, 1.0, 7.0, -1.0, 0.0, 2.5, 1.5][x as usize]),
+                    (false, x) => crate::trace::Number::Int([0, -1, 2, 5, 1, -3, 7, 100][x as usize]),
+                };
+            }
+            if same_kind(&self.system.call(&call), &outcome) == Some(false) {
+                return true;
+            }
+        }
+        let _ = slots;
+        false
+    }
+
+    /// Operands of every rank, and of every length where elements matter.
+    fn arguments(&mut self, first: &Structure, matters: &[bool]) -> Vec<Vec<Option<ArgSlot>>> {
+        let options: Vec<Vec<Option<ArgSlot>>> = first
+            .args
+            .iter()
+            .enumerate()
+            .map(|(i, arg)| match arg {
+                None => vec![None],
+                Some(ArgSlot { dtype, kind: ArgKind::Content { scalar, slots } }) if matters[i] => {
+                    let float = matches!(slots.first(), Some(Slot::PinFloat(_)));
+                    let axis = first.names[i].contains("ax");
+                    let lens: Vec<usize> = if *scalar { vec![1] } else { (0..=MAX_RANK).chain([6, 8, 10]).collect() };
+                    let slot = |k: usize| match (float, axis) {
+                        (true, _) => Slot::PinFloat([1.0, 2.0, 0.5, 1.5, 3.0][k % 5]),
+                        (_, true) => Slot::Pin(k as i64),
+                        _ => Slot::Free,
+                    };
+                    let arg = |n: usize| ArgSlot {
+                        dtype: *dtype,
+                        kind: ArgKind::Content { scalar: *scalar, slots: (0..n).map(slot).collect() },
+                    };
+                    lens.into_iter().map(|n| Some(arg(n))).collect()
+                }
+                Some(ArgSlot { dtype, .. }) => {
+                    (0..=MAX_RANK).map(|r| Some(ArgSlot { dtype: *dtype, kind: ArgKind::Tensor(r) })).collect()
+                }
+            })
+            .collect();
+        let total: usize = options.iter().map(Vec::len).fold(1, usize::saturating_mul);
+        let mut out: Vec<Vec<Option<ArgSlot>>> = Vec::new();
+        if total <= RANK_TUPLES {
+            out.push(Vec::new());
+            for list in &options {
+                out = out.iter().flat_map(|o| list.iter().map(|a| [o.clone(), vec![a.clone()]].concat())).collect();
+            }
+            return out;
+        }
+        // All ranks alike where they are in the first call; then each operand in turn.
+        let rank_of = |a: &Option<ArgSlot>| match a {
+            Some(ArgSlot { kind: ArgKind::Tensor(r), .. }) => Some(*r),
+            _ => None,
+        };
+        let lead = first.args.iter().position(|a| rank_of(a).is_some());
+        for r in 0..=MAX_RANK {
+            let shifted: Vec<Vec<Option<ArgSlot>>> = first
+                .args
+                .iter()
+                .enumerate()
+                .map(|(i, a)| match (a, lead) {
+                    (Some(ArgSlot { dtype, kind: ArgKind::Tensor(own) }), Some(lead)) => {
+                        let same = rank_of(&first.args[lead]) == Some(*own);
+                        let delta = *own as i64 - rank_of(&first.args[lead]).unwrap_or(0) as i64;
+                        let moved = (r as i64 + delta).clamp(0, MAX_RANK as i64) as usize;
+                        let ranks = if i == lead || same { vec![r] } else { vec![*own, moved] };
+                        ranks.into_iter().map(|r| Some(ArgSlot { dtype: *dtype, kind: ArgKind::Tensor(r) })).collect()
+                    }
+                    _ => options[i].clone(),
+                })
+                .collect();
+            let size: usize = shifted.iter().map(Vec::len).fold(1, usize::saturating_mul);
+            if size <= 2 * RANK_TUPLES {
+                let mut list = vec![Vec::new()];
+                for o in &shifted {
+                    list = list.iter().flat_map(|l| o.iter().map(|a| [l.clone(), vec![a.clone()]].concat())).collect();
+                }
+                out.extend(list);
+            } else {
+                // Lengths alike in all lists.
+                for n in 0..9 {
+                    let at = |o: &Vec<Option<ArgSlot>>| o[n.min(o.len() - 1)].clone();
+                    out.push(shifted.iter().map(at).collect());
+                }
+            }
+        }
+        for i in 0..options.len() {
+            for a in &options[i] {
+                let mut args = first.args.clone();
+                args[i] = a.clone();
+                out.push(args);
+            }
+        }
+        let mut unique = Vec::new();
+        out.into_iter().for_each(|a| {
+            if !unique.contains(&a) {
+                unique.push(a);
+            }
+        });
+        unique
+    }
+
+    /// Structures of these operands: required attributes, then optional ones.
+    fn at_ranks(&mut self, args: Vec<Option<ArgSlot>>, n_outputs: usize) {
+        let rank = args.iter().flatten().find_map(|a| match a.kind {
+            ArgKind::Tensor(r) => Some(r),
+            ArgKind::Content { .. } => None,
+        });
+        let rank = rank.unwrap_or(1);
+        let mut bases: Vec<BTreeMap<String, AttrSlot>> = vec![BTreeMap::new()];
+        for k in 0..self.required.len() {
+            let doc = self.required[k];
+            let options = self.alternatives(doc, rank);
+            bases = bases
+                .iter()
+                .flat_map(|b| {
+                    options.iter().map(move |o| {
+                        let mut b = b.clone();
+                        b.insert(doc.name.to_owned(), o.clone());
+                        b
+                    })
+                })
+                .take(400)
+                .collect();
+        }
+        let mut kept = Vec::new();
+        for attrs in bases {
+            let s = self.structure(args.clone(), attrs, n_outputs);
+            if kept.len() < BASES && self.valid(&s, TRIES.1) {
+                kept.push(s);
+            }
+        }
+        let primary = match kept.first() {
+            Some(s) => s.clone(),
+            None => {
+                // Some calls need an attribute that is optional by declaration.
+                let s = self.structure(args, BTreeMap::new(), n_outputs);
+                for k in 0..self.optional.len() {
+                    for slot in self.alternatives(self.optional[k], rank) {
+                        let mut s = s.clone();
+                        s.attrs.insert(self.optional[k].name.to_owned(), slot);
+                        if self.valid(&s, TRIES.1 / 3) {
+                            self.keep(s);
+                        }
+                    }
+                }
+                return;
+            }
+        };
+        kept.into_iter().for_each(|s| self.keep(s));
+        self.pins(&primary);
+        self.options(&primary, rank);
+    }
+
+    fn keep(&mut self, s: Structure) {
+        if !self.out.contains(&s) {
+            self.out.push(s);
+        }
+    }
+
+    /// Elements that are 0 or -1, one at a time; axes other than the first ones.
+    fn pins(&mut self, s: &Structure) {
+        for (i, arg) in s.args.iter().enumerate() {
+            let Some(ArgSlot { kind: ArgKind::Content { slots, .. }, .. }) = arg else { continue };
+            let n = slots.len();
+            let mut variants: Vec<Vec<Slot>> = Vec::new();
+            if slots.contains(&Slot::Free) {
+                for k in 0..n {
+                    for v in [0, -1] {
+                        let mut pinned = slots.clone();
+                        pinned[k] = Slot::Pin(v);
+                        variants.push(pinned);
+                    }
+                }
+                if n >= 2 {
+                    let mut pinned = slots.clone();
+                    (pinned[0], pinned[n - 1]) = (Slot::Pin(0), Slot::Pin(-1));
+                    variants.push(pinned);
+                }
+            } else if matches!(slots.first(), Some(Slot::Pin(_))) {
+                for first in -(MAX_RANK as i64)..MAX_RANK as i64 {
+                    variants.push((0..n).map(|k| Slot::Pin(first + k as i64)).collect());
+                }
+                variants.push((0..n).rev().map(|k| Slot::Pin(k as i64)).collect());
+            }
+            for slots in variants {
+                let mut s = s.clone();
+                if let Some(Some(ArgSlot { kind: ArgKind::Content { slots: old, .. }, .. })) = s.args.get_mut(i) {
+                    *old = slots;
+                }
+                if self.valid(&s, TRIES.1) {
+                    self.keep(s);
+                }
+            }
+        }
+    }
+
+    /// Each optional attribute's values, one at a time; then all open ones together, and the words on top of that.
+    fn options(&mut self, primary: &Structure, rank: usize) {
+        let mut open: Vec<(String, AttrSlot)> = Vec::new();
+        let mut closed: Vec<(String, AttrSlot)> = Vec::new();
+        for k in 0..self.optional.len() {
+            let doc = self.optional[k];
+            for slot in self.alternatives(doc, rank) {
+                let mut s = primary.clone();
+                s.attrs.insert(doc.name.to_owned(), slot.clone());
+                if !self.valid(&s, TRIES.1) {
+                    continue;
+                }
+                self.keep(s);
+                let name = doc.name.to_owned();
+                match slot {
+                    AttrSlot::Fixed(_) => closed.push((name, slot)),
+                    _ if open.iter().any(|(n, _)| *n == name) => {}
+                    _ => open.push((name, slot)),
+                }
+            }
+        }
+        if open.is_empty() {
+            return;
+        }
+        let mut all = primary.clone();
+        all.attrs.extend(open.iter().cloned());
+        if open.len() > 1 && self.valid(&all, 2 * TRIES.1) {
+            self.keep(all.clone());
+        }
+        for (name, slot) in closed {
+            let mut s = all.clone();
+            s.attrs.insert(name, slot);
+            if self.valid(&s, 2 * TRIES.1) {
+                self.keep(s);
+            }
+        }
+    }
+
+    /// What an attribute may be beside operands of this rank.
+    fn alternatives(&self, doc: &'static AttrDoc, rank: usize) -> Vec<AttrSlot> {
+        let r = rank as i64;
+        let fixed = |a: Attr| AttrSlot::Fixed(a);
+        let axis = doc.name.contains("axis") || doc.name.contains("axes") || doc.name == "perm";
+        let mut out: Vec<AttrSlot> = match doc.wanted {
+            "an integer" if self.opens(doc) => vec![AttrSlot::Int],
+            "an integer" if axis || doc.name.ends_with("_dim") => (-r..=r).map(|v| fixed(Attr::from(v))).collect(),
+            "an integer" => [0, 1, 2, 3, -1].map(|v| fixed(Attr::from(v))).into(),
+            "0 or 1" => [0, 1].map(|v| fixed(Attr::from(v))).into(),
+            "a float" => vec![fixed(Attr::Float(0.5))],
+            "a string" if doc.name == "equation" => {
+                EQUATIONS.iter().map(|w| fixed(Attr::String((*w).to_owned()))).collect()
+            }
+            "a string" => words(doc).into_iter().map(|w| fixed(Attr::String(w.to_owned()))).collect(),
+            "an element type" => [DType::F32, DType::I64, DType::F16].map(|d| fixed(Attr::DType(d))).into(),
+            "integers" if self.opens(doc) => {
+                let s = rank.saturating_sub(2);
+                let mut lens = vec![s, 2 * s, rank, 2 * rank, 1, 2];
+                lens.retain(|n| *n > 0);
+                let mut unique = Vec::new();
+                lens.into_iter().for_each(|n| {
+                    if !unique.contains(&n) {
+                        unique.push(n);
+                    }
+                });
+                unique.into_iter().map(AttrSlot::Ints).collect()
+            }
+            "integers" => {
+                let all: Vec<i64> = (0..r).collect();
+                let turned: Vec<i64> = (0..r).map(|i| (i + 1) % r.max(1)).collect();
+                let lists = [vec![0], vec![-1], vec![r - 1], vec![0, 1], vec![r - 1, 0], vec![1], vec![2, 3]];
+                let mut lists: Vec<Vec<i64>> = lists.into();
+                lists.extend([all.clone(), all.iter().rev().copied().collect(), turned, Vec::new()]);
+                if r >= 2 {
+                    let mut swapped = all;
+                    swapped.swap(rank - 1, rank - 2);
+                    lists.push(swapped);
+                }
+                let mut unique: Vec<AttrSlot> = Vec::new();
+                for l in lists {
+                    let a = fixed(Attr::from(l));
+                    if !unique.contains(&a) {
+                        unique.push(a);
+                    }
+                }
+                unique
+            }
+            _ => Vec::new(),
+        };
+        for a in self.examples.iter().filter_map(|c| c.attrs.get(doc.name)) {
+            let settled = !matches!(a, Attr::Int(_) | Attr::Ints(_) | Attr::Float(_));
+            if settled && !out.contains(&fixed(a.clone())) {
+                out.push(fixed(a.clone()));
+            }
+        }
+        out
+    }
+}
+
+/// Whether two outcomes are of one kind and types; none where the black box could not say.
+fn same_kind(a: &crate::trace::Outcome, b: &crate::trace::Outcome) -> Option<bool> {
+    use crate::trace::Outcome::{Invalid, Unsupported, Valid};
+    match (a, b) {
+        (Unsupported(_), _) | (_, Unsupported(_)) => None,
+        (Valid(a), Valid(b)) => Some(a == b),
+        (Invalid(_), Invalid(_)) => Some(true),
+        _ => Some(false),
+    }
+}
+
+/// Element types that a first call is tried with, the most usual several times.
+const MAIN_TYPES: &[DType] = &[
+    DType::F32,
+    DType::F32,
+    DType::F32,
+    DType::F32,
+    DType::I64,
+    DType::I32,
+    DType::U8,
+    DType::Bool,
+    DType::F16,
+    DType::I8,
+    DType::U32,
+    DType::String,
+];
+
+/// Einstein sums of every kind: products, batches, traces, permutations, outer and inner products, ellipses.
+const EQUATIONS: &[&str] = &[
+    "ij,jk->ik",
+    "bij,bjk->bik",
+    "ij,jk",
+    "ii->i",
+    "ii",
+    "ij->ji",
+    "ij->i",
+    "i,i->",
+    "i,j->ij",
+    "...ij,...jk->...ik",
+    "bhid,bhjd->bhij",
+    "abc,abd,cd->ab",
+    "ij,j->i",
+    "...i->...",
+];
+
+/// The words that a documentation puts between backquotes: the values that a text attribute may have.
+fn words(doc: &AttrDoc) -> Vec<&'static str> {
+    doc.doc.split('`').skip(1).step_by(2).filter(|w| !w.is_empty()).collect()
+}

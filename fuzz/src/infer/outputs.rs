@@ -1,0 +1,438 @@
+//! Expressions for the extents of results: the simplest that fits all valid experiments.
+//!
+//! Tried in order: a variable, a number, two variables, more; polynomials (their coefficients are solved for exactly,
+//! modulo a prime); quotients of a polynomial by a stride, rounded down or up, as windows have them; products of lists;
+//! ranges with clamped ends.
+
+use super::bench::{Bench, Row};
+use super::term::{OPS2, Op2, Pred, Term};
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+/// 2^61 - 1.
+const PRIME: i128 = (1 << 61) - 1;
+/// Greatest coefficient that a polynomial of extents has.
+const COEFFICIENT: i64 = 64;
+/// Rows that are solved for; the solution is checked on all.
+const SOLVED: usize = 400;
+
+/// An extent's expression, with what else was learnt on the way: terms that validity may depend on.
+#[derive(Clone, Debug)]
+pub struct Found {
+    /// The expression.
+    pub term: Term,
+    /// The numerator of a quotient.
+    pub numerator: Option<Term>,
+}
+
+/// The simplest expression for the column `j` of the results. Extents that depend on data have none.
+pub fn extent(bench: &Bench<'_>, j: usize) -> Option<Found> {
+    let rows = &bench.valid;
+    let want: Vec<i64> = rows.iter().map(|r| r.out.as_ref()?[j]).collect::<Option<_>>()?;
+    let plain = |term: Term| Some(Found { term, numerator: None });
+    let fits = |t: &Term| rows.iter().zip(&want).all(|(r, &w)| t.eval(&r.at) == Some(w));
+    let n = bench.vars.len();
+    let first = *want.first()?;
+    let constant = want.iter().all(|&w| w == first);
+    // A number fits few rows by chance.
+    if constant && (rows.len() > 8 || n == 0) {
+        return plain(Term::Int(first));
+    }
+    if let Some(v) = (0..n).find(|&v| fits(&Term::Var(v))) {
+        return plain(Term::Var(v));
+    }
+    for v in 0..n {
+        for c in 1..=8 {
+            for t in [
+                Term::Var(v).plus(c),
+                Term::Var(v).plus(-c),
+                Term::two(Op2::Mul, Term::Var(v), Term::Int(c + 1)),
+                Term::two(Op2::Floor, Term::Var(v), Term::Int(c + 1)),
+                Term::two(Op2::Ceil, Term::Var(v), Term::Int(c + 1)),
+                Term::two(Op2::Floor, Term::Var(v), Term::Int(c + 1)).plus(1),
+            ] {
+                if fits(&t) {
+                    return plain(t);
+                }
+            }
+        }
+    }
+    for a in 0..n {
+        for b in 0..n {
+            for &op in OPS2 {
+                let t = Term::two(op, Term::Var(a), Term::Var(b));
+                if a != b && fits(&t) {
+                    return plain(t);
+                }
+            }
+        }
+    }
+    if constant {
+        return plain(Term::Int(first));
+    }
+    if let Some(t) = products(bench, &fits).or_else(|| broadcast(n, &fits)).or_else(|| range(bench, &fits)) {
+        return plain(t);
+    }
+    let relevant = relevant(bench, j);
+    if let Some(found) = polynomial(&relevant, rows, &want, &fits) {
+        return plain(found);
+    }
+    windows(&relevant, rows, &want, &fits).or_else(|| scaled(n, &fits).and_then(plain))
+}
+
+/// Products of whole lists, their beginnings and ends, and quotients of such.
+fn products(bench: &Bench<'_>, fits: &dyn Fn(&Term) -> bool) -> Option<Term> {
+    let pool = list_products(bench);
+    if let Some(t) = pool.iter().find(|t| fits(t)) {
+        return Some(t.clone());
+    }
+    for a in &pool {
+        for b in &pool {
+            let t = Term::two(Op2::Floor, a.clone(), b.clone());
+            if a != b && fits(&t) {
+                return Some(t);
+            }
+            let t = Term::two(Op2::Mul, a.clone(), b.clone());
+            if fits(&t) {
+                return Some(t);
+            }
+        }
+        for v in 0..bench.vars.len() {
+            let t = Term::two(Op2::Floor, a.clone(), Term::Var(v));
+            if fits(&t) {
+                return Some(t);
+            }
+        }
+    }
+    None
+}
+
+/// The lists of variables: extents of one operand, elements of one attribute.
+pub fn lists(bench: &Bench<'_>) -> Vec<Vec<usize>> {
+    let mut lists: BTreeMap<&str, Vec<usize>> = BTreeMap::new();
+    for (v, var) in bench.vars.iter().enumerate() {
+        lists.entry(var.list()).or_default().push(v);
+    }
+    lists.into_values().collect()
+}
+
+/// Products of runs of a list's variables, two or more of them.
+pub fn list_products(bench: &Bench<'_>) -> Vec<Term> {
+    let mut out = Vec::new();
+    for list in lists(bench) {
+        for from in 0..list.len() {
+            for to in from + 2..=list.len() {
+                out.push(Term::product(list[from..to].iter().map(|&v| Term::Var(v))));
+            }
+        }
+    }
+    out
+}
+
+/// What three broadcast to.
+fn broadcast(n: usize, fits: &dyn Fn(&Term) -> bool) -> Option<Term> {
+    for a in 0..n {
+        for b in a + 1..n {
+            let ab = Term::two(Op2::Bcast, Term::Var(a), Term::Var(b));
+            for c in b + 1..n {
+                let t = Term::two(Op2::Bcast, ab.clone(), Term::Var(c));
+                if fits(&t) {
+                    return Some(t);
+                }
+            }
+        }
+    }
+    None
+}
+
+/// `max(0, ceil((end - start) / step))` with ends counted from either side and clamped.
+fn range(bench: &Bench<'_>, fits: &dyn Fn(&Term) -> bool) -> Option<Term> {
+    use super::structure::{ArgKind, ArgSlot, Slot, VarKind};
+    // Every number that a call states beside extents may be an end or a step.
+    let mut ends: Vec<Term> = Vec::new();
+    let mut extents = Vec::new();
+    for (v, var) in bench.vars.iter().enumerate() {
+        match var.kind {
+            VarKind::Extent(..) => extents.push(Term::Var(v)),
+            _ => ends.push(Term::Var(v)),
+        }
+    }
+    for arg in bench.structure.args.iter().flatten() {
+        if let ArgSlot { kind: ArgKind::Content { slots, .. }, .. } = arg {
+            for s in slots {
+                if let Slot::Pin(v) = s
+                    && !ends.contains(&Term::Int(*v))
+                {
+                    ends.push(Term::Int(*v));
+                }
+            }
+        }
+    }
+    if ends.len() > 16 || ends.is_empty() {
+        return None;
+    }
+    let mut steps = ends.clone();
+    if !steps.contains(&Term::Int(1)) {
+        steps.insert(0, Term::Int(1));
+    }
+    for d in &extents {
+        let place = |v: &Term, down: bool| {
+            let at = match v {
+                Term::Int(c) if *c < 0 => Term::two(Op2::Add, d.clone(), Term::Int(*c)),
+                Term::Int(_) => v.clone(),
+                _ => v.clone(),
+            };
+            let (lo, hi) = if down { (-1, d.clone().plus(-1)) } else { (0, d.clone()) };
+            Term::two(Op2::Max, Term::two(Op2::Min, at, hi), Term::Int(lo))
+        };
+        for start in &ends {
+            for end in &ends {
+                for down in [false, true] {
+                    let (s, e) = (place(start, down), place(end, down));
+                    let span = if down { Term::two(Op2::Sub, s, e) } else { Term::two(Op2::Sub, e, s) };
+                    let span = Term::two(Op2::Max, span, Term::Int(0));
+                    for step in &steps {
+                        let t = match step {
+                            Term::Int(1) if !down => span.clone(),
+                            Term::Int(-1) if down => span.clone(),
+                            Term::Int(c) if (*c < 0) == down && *c != 0 => {
+                                Term::two(Op2::Ceil, span.clone(), Term::Int(c.abs()))
+                            }
+                            Term::Var(_) if !down => Term::two(Op2::Ceil, span.clone(), step.clone()),
+                            _ => continue,
+                        };
+                        if fits(&t) {
+                            return Some(t);
+                        }
+                    }
+                }
+            }
+        }
+    }
+    None
+}
+
+/// `floor(a v / b)` and `ceil(a v / b)` for small numbers.
+fn scaled(n: usize, fits: &dyn Fn(&Term) -> bool) -> Option<Term> {
+    for v in 0..n {
+        for b in 2..=8 {
+            for a in 2..=16 {
+                let above = Term::two(Op2::Mul, Term::Var(v), Term::Int(a));
+                for op in [Op2::Floor, Op2::Ceil] {
+                    let t = Term::two(op, above.clone(), Term::Int(b));
+                    if fits(&t) {
+                        return Some(t);
+                    }
+                }
+            }
+        }
+    }
+    None
+}
+
+/// Variables that the column depends on: two valid experiments differ in one variable (or in some that are equal) and in
+/// the extent.
+fn relevant(bench: &Bench<'_>, j: usize) -> Vec<usize> {
+    let n = bench.vars.len();
+    let mut votes = vec![0usize; n];
+    let rows = &bench.valid[..bench.valid.len().min(700)];
+    for (i, a) in rows.iter().enumerate() {
+        for b in &rows[..i] {
+            let (Some(x), Some(y)) = (&a.out, &b.out) else { continue };
+            if x[j] == y[j] {
+                continue;
+            }
+            let mut differ = (0..n).filter(|&v| a.at[v] != b.at[v]);
+            let (first, second, third) = (differ.next(), differ.next(), differ.next());
+            if let (Some(v), None) = (first, second) {
+                votes[v] += 1000;
+            } else if let (Some(v), Some(w), None) = (first, second, third)
+                && votes[v] < 1000
+                && votes[w] < 1000
+            {
+                votes[v] += 1;
+                votes[w] += 1;
+            }
+        }
+    }
+    let sure: Vec<usize> = (0..n).filter(|&v| votes[v] >= 1000).collect();
+    // Variables that only move together are told apart by nothing else; those that never moved alone come second.
+    let mut maybe: Vec<usize> = (0..n).filter(|&v| votes[v] > 0 && votes[v] < 1000).collect();
+    maybe.sort_by_key(|&v| std::cmp::Reverse(votes[v]));
+    sure.into_iter().chain(maybe).take(8).collect()
+}
+
+/// Monomials of degree 2 at most over `vars`.
+fn monomials(vars: &[usize]) -> Vec<Vec<usize>> {
+    let mut out = vec![Vec::new()];
+    out.extend(vars.iter().map(|&v| vec![v]));
+    for (i, &a) in vars.iter().enumerate() {
+        out.extend(vars[i..].iter().map(|&b| vec![a, b]));
+    }
+    out
+}
+
+fn polynomial(vars: &[usize], rows: &[Row], want: &[i64], fits: &dyn Fn(&Term) -> bool) -> Option<Term> {
+    let picked: Vec<(&[i64], i64)> = rows.iter().zip(want).map(|(r, &w)| (&*r.at, w)).take(SOLVED).collect();
+    let t = solve(&monomials(vars), &picked)?;
+    fits(&t).then_some(t)
+}
+
+/// `floor(p / s) + c` and `ceil(p / s) + c`, where `p` is read off the experiments with `s = 1`; also with a last window
+/// that starts behind the input left out.
+fn windows(vars: &[usize], rows: &[Row], want: &[i64], fits: &dyn Fn(&Term) -> bool) -> Option<Found> {
+    for &s in vars {
+        let others: Vec<usize> = vars.iter().copied().filter(|&v| v != s).collect();
+        let unit: Vec<(&[i64], i64)> =
+            rows.iter().zip(want).filter(|(r, _)| r.at[s] == 1).map(|(r, &w)| (&*r.at, w)).take(SOLVED).collect();
+        let basis = monomials(&others);
+        if unit.len() < 6 {
+            continue;
+        }
+        let whole = solve(&basis, &unit);
+        if let Some(p) = &whole {
+            for c in [1, 0, 2, -1] {
+                for op in [Op2::Floor, Op2::Ceil] {
+                    let above = shifted(p, -c);
+                    let t = Term::two(op, above.clone(), Term::Var(s)).plus(c);
+                    if fits(&t) {
+                        return Some(Found { term: t, numerator: Some(above) });
+                    }
+                }
+            }
+        }
+        // Where a last window may be left out, most of the experiments follow one polynomial.
+        let Some(p) = whole.or_else(|| mostly(&basis, &unit)) else { continue };
+        let above = shifted(&p, -1);
+        let all = Term::two(Op2::Ceil, above.clone(), Term::Var(s)).plus(1);
+        let fewer = Term::two(Op2::Ceil, above.clone(), Term::Var(s));
+        let mut edges: Vec<Term> = others.iter().map(|&v| Term::Var(v)).collect();
+        for (i, &a) in others.iter().enumerate() {
+            edges.extend(others[i + 1..].iter().map(|&b| Term::two(Op2::Add, Term::Var(a), Term::Var(b))));
+        }
+        for edge in edges {
+            let behind = Pred::le(edge, Term::two(Op2::Mul, fewer.clone(), Term::Var(s)));
+            let t = Term::Select(Box::new(behind), Arc::new((fewer.clone(), all.clone())));
+            if fits(&t) {
+                return Some(Found { term: t, numerator: Some(above) });
+            }
+        }
+    }
+    None
+}
+
+/// `p + c`, folded into a constant that `p` ends with.
+fn shifted(p: &Term, c: i64) -> Term {
+    if let Term::Two(op @ (Op2::Add | Op2::Sub), ab) = p
+        && let Term::Int(v) = ab.1
+    {
+        return ab.0.clone().plus(if *op == Op2::Add { v } else { -v } + c);
+    }
+    p.clone().plus(c)
+}
+
+/// A polynomial that most rows follow: solved on rows taken here and there, and counted.
+fn mostly(basis: &[Vec<usize>], rows: &[(&[i64], i64)]) -> Option<Term> {
+    let size = basis.len() + 6;
+    if rows.len() < size {
+        return None;
+    }
+    for turn in 0..40usize {
+        // Rows in an order that differs with the turn; the same always.
+        let picked: Vec<_> = (0..size).map(|k| rows[(k * (2 * turn + 1) * 7 + turn * 13) % rows.len()]).collect();
+        if let Some(t) = solve(basis, &picked)
+            && rows.iter().filter(|(at, w)| t.eval(at) == Some(*w)).count() * 3 > rows.len() * 2
+        {
+            return Some(t);
+        }
+    }
+    None
+}
+
+/// The polynomial with small coefficients through all rows, with as few and as simple monomials as elimination from the
+/// left leaves.
+pub fn solve(basis: &[Vec<usize>], rows: &[(&[i64], i64)]) -> Option<Term> {
+    let n = basis.len();
+    let value = |m: &[usize], at: &[i64]| m.iter().map(|&v| i128::from(at[v])).product::<i128>().rem_euclid(PRIME);
+    let mut matrix: Vec<Vec<i128>> = rows
+        .iter()
+        .map(|(at, w)| {
+            let mut row: Vec<i128> = basis.iter().map(|m| value(m, at)).collect();
+            row.push(i128::from(*w).rem_euclid(PRIME));
+            row
+        })
+        .collect();
+    let (mut rank, mut pivots) = (0, Vec::new());
+    for col in 0..n {
+        let Some(p) = (rank..matrix.len()).find(|&r| matrix[r][col] != 0) else { continue };
+        matrix.swap(rank, p);
+        let inverse = power(matrix[rank][col], PRIME - 2);
+        matrix[rank].iter_mut().for_each(|x| *x = *x * inverse % PRIME);
+        let pivot = matrix[rank].clone();
+        for (r, row) in matrix.iter_mut().enumerate() {
+            if r != rank && row[col] != 0 {
+                let f = row[col];
+                row.iter_mut().zip(&pivot).for_each(|(x, p)| *x = (*x - f * p).rem_euclid(PRIME));
+            }
+        }
+        pivots.push(col);
+        rank += 1;
+    }
+    if matrix[rank..].iter().any(|row| row[n] != 0) || rows.len() < rank + 3 {
+        return None;
+    }
+    let mut terms: Vec<(Term, i64)> = Vec::new();
+    for (row, &col) in matrix.iter().zip(&pivots) {
+        let c = if row[n] > PRIME / 2 { row[n] - PRIME } else { row[n] };
+        let c = i64::try_from(c).ok().filter(|c| c.abs() <= COEFFICIENT)?;
+        if c != 0 {
+            terms.push((Term::product(basis[col].iter().map(|&v| Term::Var(v))), c));
+        }
+    }
+    // Positive terms first, the constant last.
+    terms.sort_by_key(|(t, c)| (matches!(t, Term::Int(_)), *c < 0));
+    let mut sum: Option<Term> = None;
+    for (t, c) in terms {
+        let size = match (&t, c.abs()) {
+            (Term::Int(_), c) => Term::Int(c),
+            (_, 1) => t,
+            (_, c) => Term::two(Op2::Mul, Term::Int(c), t),
+        };
+        sum = Some(match (sum, c < 0) {
+            (None, false) => size,
+            (None, true) => Term::two(Op2::Sub, Term::Int(0), size),
+            (Some(s), false) => Term::two(Op2::Add, s, size),
+            (Some(s), true) => Term::two(Op2::Sub, s, size),
+        });
+    }
+    Some(sum.unwrap_or(Term::Int(0)))
+}
+
+fn power(mut base: i128, mut exponent: i128) -> i128 {
+    let mut result = 1;
+    while exponent > 0 {
+        if exponent & 1 == 1 {
+            result = result * base % PRIME;
+        }
+        base = base * base % PRIME;
+        exponent >>= 1;
+    }
+    result
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn polynomials_are_solved_for_exactly() {
+        let rows: Vec<Vec<i64>> = (0..60).map(|i| vec![i % 7, i % 5 - 2, i % 3 + 1]).collect();
+        let want = |a: &[i64]| a[0] * a[2] - 3 * a[1] + 2;
+        let pairs: Vec<(&[i64], i64)> = rows.iter().map(|r| (&**r, want(r))).collect();
+        let t = solve(&monomials(&[0, 1, 2]), &pairs).unwrap();
+        let names = ["a", "b", "c"].map(String::from);
+        assert_eq!(t.text(&names), "a * c - 3 * b + 2");
+        let crooked: Vec<(&[i64], i64)> = rows.iter().map(|r| (&**r, want(r) / 2)).collect();
+        assert!(solve(&monomials(&[0, 1, 2]), &crooked).is_none());
+    }
+}

@@ -1,0 +1,295 @@
+//! Requirements of a structure: a conjunction that holds on every valid experiment and refuses every invalid one.
+//!
+//! Candidates come in tiers, simplest first. Of a tier, those that hold on all valid experiments are taken greedily by how
+//! many invalid ones they refuse which nothing refuses yet. What a tier leaves goes to the next one. A candidate that was
+//! taken because the experiments happened to fit is found out by the next experiments, which break it alone.
+
+use super::bench::{Bench, Row};
+use super::outputs::{list_products, lists};
+use super::structure::VarKind;
+use super::term::{Op2, Pred, Term};
+
+/// Tiers of candidates.
+const TIERS: usize = 5;
+/// Atoms that are joined in pairs for the last tier, at most.
+const ATOMS: usize = 600;
+
+/// The requirements, and how many invalid experiments nothing refuses.
+pub fn requirements(bench: &Bench<'_>, outs: &[Term], numerators: &[Term]) -> (Vec<Pred>, usize) {
+    let mut chosen: Vec<Pred> = Vec::new();
+    let mut left: Vec<usize> = (0..bench.invalid.len()).collect();
+    for tier in 0..TIERS {
+        if left.is_empty() {
+            break;
+        }
+        let mut found: Vec<(Pred, Vec<usize>)> = Vec::new();
+        let mut offer = |p: Pred| {
+            if let Some(refused) = refused(bench, &p, &left) {
+                found.push((p, refused));
+            }
+        };
+        match tier {
+            0 => single(bench, &mut offer),
+            1 => pairs(bench, outs, numerators, &mut offer),
+            2 => triples(bench, &mut offer),
+            3 => long(bench, outs, &mut offer),
+            _ => joined(bench, outs, numerators, &left, &mut offer),
+        }
+        take(found, &mut chosen, &mut left);
+    }
+    (chosen, left.len())
+}
+
+/// The experiments of `left` that the candidate refuses, if it holds on all valid ones and refuses any.
+fn refused(bench: &Bench<'_>, p: &Pred, left: &[usize]) -> Option<Vec<usize>> {
+    if !bench.valid.iter().all(|r| p.holds(&r.at)) {
+        return None;
+    }
+    let refused: Vec<usize> = left.iter().copied().filter(|&i| !p.holds(&bench.invalid[i].at)).collect();
+    (!refused.is_empty()).then_some(refused)
+}
+
+fn take(mut found: Vec<(Pred, Vec<usize>)>, chosen: &mut Vec<Pred>, left: &mut Vec<usize>) {
+    loop {
+        // The first of the strongest: candidates come in order of simplicity.
+        let mut best: Option<usize> = None;
+        for (k, (_, refused)) in found.iter().enumerate() {
+            if best.is_none_or(|b| refused.len() > found[b].1.len()) {
+                best = Some(k);
+            }
+        }
+        let Some(best) = best else { return };
+        let (p, gone) = found.swap_remove(best);
+        let gone: std::collections::HashSet<usize> = gone.into_iter().collect();
+        left.retain(|i| !gone.contains(i));
+        chosen.push(p);
+        for (_, refused) in &mut found {
+            refused.retain(|i| !gone.contains(i));
+        }
+        found.retain(|(_, refused)| !refused.is_empty());
+        // The order of simplicity is lost by the removal; sort by text length, which is close.
+        found.sort_by_cached_key(|(p, _)| size(p));
+    }
+}
+
+fn size(p: &Pred) -> usize {
+    let mut n = 0;
+    p.each_var(&mut |_| n += 1);
+    n + if let Pred::Any(items) = p { items.len() } else { 0 }
+}
+
+fn column(rows: &[Row], v: usize) -> impl Iterator<Item = i64> + '_ {
+    rows.iter().map(move |r| r.at[v])
+}
+
+fn var(v: usize) -> Term {
+    Term::Var(v)
+}
+
+/// One variable: a number, a least number, equal to another.
+fn single(bench: &Bench<'_>, offer: &mut dyn FnMut(Pred)) {
+    let n = bench.vars.len();
+    for a in 0..n {
+        let least = column(&bench.valid, a).min().unwrap_or(0);
+        let most = column(&bench.valid, a).max().unwrap_or(0);
+        if least == most {
+            offer(Pred::eq(var(a), Term::Int(least)));
+        }
+        if least <= 4 {
+            offer(Pred::le(Term::Int(least), var(a)));
+        }
+        for b in a + 1..n {
+            offer(Pred::eq(var(a), var(b)));
+        }
+    }
+}
+
+/// Two or three variables, and what the extents of results say.
+fn pairs(bench: &Bench<'_>, outs: &[Term], numerators: &[Term], offer: &mut dyn FnMut(Pred)) {
+    let n = bench.vars.len();
+    for t in numerators.iter().chain(outs) {
+        if !matches!(t, Term::Var(_) | Term::Int(_)) {
+            offer(Pred::le(Term::Int(0), t.clone()));
+            offer(Pred::le(Term::Int(1), t.clone()));
+        }
+    }
+    for a in 0..n {
+        let most = column(&bench.valid, a).max().unwrap_or(0);
+        if most <= 4 {
+            offer(Pred::le(var(a), Term::Int(most)));
+        }
+        for c in 2..=16 {
+            offer(Pred::eq(Term::two(Op2::Mod, var(a), Term::Int(c)), Term::Int(0)));
+        }
+        for b in 0..n {
+            if a == b {
+                continue;
+            }
+            if a < b {
+                let one = Term::Int(1);
+                let either = [Pred::eq(var(a), one.clone()), Pred::eq(var(b), one), Pred::eq(var(a), var(b))];
+                offer(Pred::Any(either.into()));
+            }
+            offer(Pred::Any(vec![Pred::eq(var(a), Term::Int(1)), Pred::eq(var(a), var(b))]));
+            offer(Pred::eq(Term::two(Op2::Mod, var(a), var(b)), Term::Int(0)));
+            for c in 1..=4 {
+                offer(Pred::eq(var(a), var(b).plus(c)));
+                offer(Pred::eq(var(a), Term::two(Op2::Mul, Term::Int(c + 1), var(b))));
+            }
+            for c in -3..=3 {
+                offer(Pred::le(var(a), var(b).plus(c)));
+            }
+            for c in b + 1..n {
+                if c != a {
+                    offer(Pred::eq(var(a), Term::two(Op2::Mul, var(b), var(c))));
+                }
+            }
+        }
+    }
+}
+
+/// Three variables and lists.
+fn triples(bench: &Bench<'_>, offer: &mut dyn FnMut(Pred)) {
+    let n = bench.vars.len();
+    let lists = lists(bench);
+    let products = list_products(bench);
+    for (k, a) in products.iter().enumerate() {
+        for b in &products[k + 1..] {
+            offer(Pred::eq(a.clone(), b.clone()));
+        }
+        for b in products.iter().filter(|b| *b != a) {
+            offer(Pred::eq(Term::two(Op2::Mod, a.clone(), b.clone()), Term::Int(0)));
+        }
+        for b in 0..n {
+            offer(Pred::eq(a.clone(), var(b)));
+            offer(Pred::eq(Term::two(Op2::Mod, a.clone(), var(b)), Term::Int(0)));
+            offer(Pred::eq(Term::two(Op2::Mod, var(b), a.clone()), Term::Int(0)));
+        }
+    }
+    for list in lists.iter().filter(|l| l.len() > 1) {
+        let sum = Term::sum(list.iter().map(|&v| var(v)));
+        for b in (0..n).filter(|b| !list.contains(b)) {
+            offer(Pred::eq(sum.clone(), var(b)));
+            offer(Pred::le(sum.clone(), var(b)));
+        }
+    }
+    for a in 0..n {
+        for b in 0..n {
+            for c in b..n {
+                if a == b || a == c {
+                    continue;
+                }
+                let (sum, product) = (Term::two(Op2::Add, var(b), var(c)), Term::two(Op2::Mul, var(b), var(c)));
+                offer(Pred::eq(var(a), sum.clone()));
+                offer(Pred::eq(Term::two(Op2::Mod, var(a), product.clone()), Term::Int(0)));
+                offer(Pred::le(var(a), sum.clone()));
+                offer(Pred::le(sum, var(a)));
+                offer(Pred::le(var(a), product.clone()));
+                offer(Pred::le(product, var(a)));
+            }
+            if a < b {
+                for c in -1..=2 {
+                    offer(Pred::le(Term::Int(c), Term::two(Op2::Add, var(a), var(b))));
+                }
+            }
+        }
+    }
+}
+
+/// Polynomial equalities, four variables, bounds and either-or with small numbers.
+fn long(bench: &Bench<'_>, outs: &[Term], offer: &mut dyn FnMut(Pred)) {
+    let n = bench.vars.len();
+    for a in 0..n {
+        let most = column(&bench.valid, a).max().unwrap_or(0);
+        offer(Pred::le(var(a), Term::Int(most)));
+        for b in 0..n {
+            for c in 0..=4 {
+                offer(Pred::Any(vec![Pred::eq(var(a), Term::Int(c)), Pred::eq(var(b), Term::Int(c))]));
+                if a != b {
+                    offer(Pred::Any(vec![Pred::eq(var(a), Term::Int(c)), Pred::le(Term::Int(1), var(b))]));
+                    offer(Pred::Any(vec![Pred::eq(var(a), var(b)), Pred::eq(var(a), Term::Int(c))]));
+                }
+            }
+        }
+        for t in outs.iter().filter(|t| !t.vars().contains(&a)) {
+            for c in -1..=1 {
+                offer(Pred::le(t.clone().plus(c), var(a)));
+                offer(Pred::le(var(a), t.clone().plus(c)));
+                offer(Pred::eq(var(a), t.clone().plus(c)));
+            }
+            offer(Pred::Any(vec![Pred::eq(var(a), Term::Int(1)), Pred::eq(var(a), t.clone())]));
+            let two = [Pred::eq(var(a), Term::Int(1)), Pred::eq(t.clone(), Term::Int(1)), Pred::eq(var(a), t.clone())];
+            offer(Pred::Any(two.into()));
+        }
+    }
+    // Pairwise sums, as padded extents are.
+    let sums: Vec<(usize, usize, Term)> =
+        (0..n).flat_map(|a| (a..n).map(move |b| (a, b, Term::two(Op2::Add, var(a), var(b))))).collect();
+    if sums.len() <= 120 {
+        for (a, b, s) in &sums {
+            for (c, d, t) in &sums {
+                if a != c && b != d && a != d && b != c {
+                    offer(Pred::le(s.clone(), t.clone()));
+                    offer(Pred::eq(s.clone(), t.clone()));
+                }
+            }
+        }
+    }
+}
+
+/// Either-or of two simple candidates, neither of which always holds.
+fn joined(bench: &Bench<'_>, outs: &[Term], numerators: &[Term], left: &[usize], offer: &mut dyn FnMut(Pred)) {
+    let n = bench.vars.len();
+    let mut atoms: Vec<Pred> = Vec::new();
+    for a in 0..n {
+        for c in -1..=3 {
+            atoms.push(Pred::eq(var(a), Term::Int(c)));
+            atoms.push(Pred::le(Term::Int(c), var(a)));
+            atoms.push(Pred::le(var(a), Term::Int(c)));
+        }
+        for b in 0..n {
+            if a < b {
+                atoms.push(Pred::eq(var(a), var(b)));
+            }
+            if a != b {
+                atoms.push(Pred::le(var(a), var(b)));
+                let attr = |v: usize| matches!(bench.vars[v].kind, VarKind::Attr(..));
+                if attr(a) || attr(b) {
+                    atoms.push(Pred::le(var(a).plus(1), var(b)));
+                }
+            }
+        }
+    }
+    for t in outs.iter().chain(numerators) {
+        if !matches!(t, Term::Var(_) | Term::Int(_)) {
+            atoms.extend((0..=1).map(|c| Pred::le(Term::Int(c), t.clone())));
+        }
+    }
+    // An atom is of use that some experiment which is left breaks.
+    atoms.retain(|p| left.iter().any(|&i| !p.holds(&bench.invalid[i].at)));
+    atoms.truncate(ATOMS);
+    let words = bench.valid.len().div_ceil(64);
+    let bits: Vec<Vec<u64>> = atoms
+        .iter()
+        .map(|p| {
+            let mut w = vec![0u64; words];
+            for (i, r) in bench.valid.iter().enumerate() {
+                w[i / 64] |= u64::from(p.holds(&r.at)) << (i % 64);
+            }
+            w
+        })
+        .collect();
+    let mut full = vec![u64::MAX; words];
+    if bench.valid.len() % 64 != 0
+        && let Some(last) = full.last_mut()
+    {
+        *last = (1u64 << (bench.valid.len() % 64)) - 1;
+    }
+    for a in 0..atoms.len() {
+        for b in a + 1..atoms.len() {
+            if (0..words).all(|w| bits[a][w] | bits[b][w] == full[w]) {
+                offer(Pred::Any(vec![atoms[a].clone(), atoms[b].clone()]));
+            }
+        }
+    }
+}

@@ -1,0 +1,371 @@
+//! The loop: synthesise a rule from the experiments so far, choose experiments that could break it, repeat until none
+//! does.
+
+use super::bench::{Bench, Kind};
+use super::outputs;
+use super::requires;
+use super::structure::{Structure, Var, VarKind, var_names};
+use super::term::{Pred, Term};
+use crate::blackbox::BlackBox;
+use crate::choices::Choices;
+
+/// Rounds of synthesis and challenge.
+const ROUNDS: usize = 14;
+/// Experiments that break one requirement alone, wanted of each.
+const WITNESSES: usize = 8;
+/// Tries to find one valid call before a structure is held to have none.
+pub const SEEK: usize = 400;
+
+/// How much a search may spend.
+#[derive(Clone, Copy, Debug)]
+pub struct Effort {
+    /// Valid experiments to start from.
+    pub valid: usize,
+    /// Assignments looked at in one challenge.
+    pub challenge: usize,
+}
+
+impl Default for Effort {
+    fn default() -> Effort {
+        Effort { valid: 60, challenge: 1500 }
+    }
+}
+
+/// A requirement and why it is believed.
+#[derive(Clone, PartialEq, Debug)]
+pub struct Requirement {
+    /// What must hold.
+    pub pred: Pred,
+    /// Experiments that broke it alone and were refused: each killed the rival that leaves it out.
+    pub witnesses: usize,
+    /// One of them.
+    pub witness: Option<Vec<i64>>,
+}
+
+/// How a search ended.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Status {
+    /// The last challenge found nothing.
+    Stands,
+    /// It was still being refuted when the rounds ended, or an extent has no expression.
+    Open,
+}
+
+/// An inferred rule.
+#[derive(Clone, PartialEq, Debug)]
+pub struct Rule {
+    /// What it speaks of.
+    pub structure: Structure,
+    /// When a call is valid.
+    pub requires: Vec<Requirement>,
+    /// Kinds of the results.
+    pub kinds: Vec<Kind>,
+    /// Extents of all results in a row; `None` depends on data or was not found.
+    pub extents: Vec<Option<Term>>,
+    /// Which extents depend on data.
+    pub data_dependent: Vec<bool>,
+    /// How the search ended.
+    pub status: Status,
+    /// Experiments: valid, refused.
+    pub experiments: (usize, usize),
+    /// Rounds that it took.
+    pub rounds: usize,
+}
+
+impl Rule {
+    /// Whether the rule accepts an assignment.
+    pub fn accepts(&self, at: &[i64]) -> bool {
+        self.requires.iter().all(|r| r.pred.holds(at))
+    }
+}
+
+/// Infers the rule of a structure. `None` where no valid call was found.
+pub fn infer(structure: &Structure, system: &mut dyn BlackBox, seed: u64, effort: Effort) -> Option<Rule> {
+    let mut bench = Bench::new(structure, system, seed);
+    bench.seek(1, SEEK);
+    if bench.valid.is_empty() {
+        return None;
+    }
+    bench.walk(8 * effort.valid);
+    bench.vary_each(4);
+    bench.seek(effort.valid, 10 * effort.valid);
+    bench.vary_each(16);
+    let mut rule = synthesise(&bench);
+    let mut rounds = 0;
+    for round in 1..=ROUNDS {
+        rounds = round;
+        if bench.kinds_vary {
+            break;
+        }
+        let refuted = challenge(&mut bench, &mut rule, effort);
+        let complete = rule.extents.iter().zip(&rule.data_dependent).all(|(t, d)| t.is_some() || *d);
+        if refuted == 0 && complete {
+            #[cfg(feature = "z3")]
+            if ask_solver(&mut bench, &mut rule) > 0 {
+                rule = synthesise(&bench);
+                continue;
+            }
+            rule.status = Status::Stands;
+            break;
+        }
+        rule = synthesise(&bench);
+        if !complete && round > 3 {
+            break;
+        }
+    }
+    rule.rounds = rounds;
+    rule.experiments = (bench.valid.len(), bench.invalid.len());
+    Some(rule)
+}
+
+fn synthesise(bench: &Bench<'_>) -> Rule {
+    let n = bench.valid.first().and_then(|r| r.out.as_ref()).map_or(0, Vec::len);
+    let depends =
+        |j: usize| bench.valid.iter().any(|r| r.out.as_ref().is_some_and(|o| o.get(j).is_none_or(Option::is_none)));
+    let data_dependent: Vec<bool> = (0..n).map(depends).collect();
+    let mut numerators = Vec::new();
+    let mut extents: Vec<Option<Term>> = Vec::new();
+    let mut columns: Vec<(Vec<Option<i64>>, usize)> = Vec::new();
+    for j in 0..n {
+        // Results of one shape are the rule, not the exception.
+        let column: Vec<Option<i64>> = bench.valid.iter().map(|r| r.out.as_ref().and_then(|o| o[j])).collect();
+        if let Some((_, same)) = columns.iter().find(|(c, _)| *c == column) {
+            extents.push(extents[*same].clone());
+            continue;
+        }
+        columns.push((column, j));
+        let found = if data_dependent[j] { None } else { outputs::extent(bench, j) };
+        if let Some(t) = found.as_ref().and_then(|f| f.numerator.clone()) {
+            numerators.push(t);
+        }
+        extents.push(found.map(|f| f.term));
+    }
+    let terms: Vec<Term> = extents.iter().flatten().cloned().collect();
+    let (preds, _) = requires::requirements(bench, &terms, &numerators);
+    let requires = preds.into_iter().map(|pred| Requirement { pred, witnesses: 0, witness: None }).collect();
+    Rule {
+        structure: bench.structure.clone(),
+        requires,
+        kinds: bench.kinds.clone().unwrap_or_default(),
+        extents,
+        data_dependent,
+        status: Status::Open,
+        experiments: (0, 0),
+        rounds: 0,
+    }
+}
+
+/// Runs assignments that the rule accepts, or that break one requirement alone; how many it was wrong about.
+fn challenge(bench: &mut Bench<'_>, rule: &mut Rule, effort: Effort) -> usize {
+    let mut wrong = 0;
+    let mut accepted = 0;
+    // Counts of an earlier round were of another rule.
+    for turn in 0..effort.challenge {
+        if wrong >= 12 || bench.kinds_vary {
+            break;
+        }
+        let from = bench.choices.below(bench.valid.len());
+        let mut at = bench.mutated(from);
+        let preds: Vec<Pred> = rule.requires.iter().map(|r| r.pred.clone()).collect();
+        match turn % 4 {
+            0 | 1 => {}
+            2 => {
+                // All numbers new, then made to fit.
+                at = (0..at.len()).map(|v| bench.number(v)).collect();
+                bench.repair(&mut at, &preds);
+            }
+            _ => {
+                let k = bench.choices.below(preds.len().max(1));
+                let others: Vec<Pred> =
+                    preds.iter().enumerate().filter(|(i, _)| *i != k).map(|(_, p)| p.clone()).collect();
+                bench.repair(&mut at, &others);
+            }
+        }
+        if bench.knows(&at) {
+            continue;
+        }
+        let mut broken = rule.requires.iter().enumerate().filter(|(_, r)| !r.pred.holds(&at)).map(|(i, _)| i);
+        match (broken.next(), broken.next()) {
+            (Some(_), Some(_)) => continue,
+            (Some(k), None) if rule.requires[k].witnesses >= 3 * WITNESSES => continue,
+            (None, _) if accepted >= effort.challenge / 3 => continue,
+            (first, _) => {
+                accepted += usize::from(first.is_none());
+                match (bench.run(at.clone()), first) {
+                    (Some(true), Some(_)) => wrong += 1,
+                    (Some(false), None) => wrong += 1,
+                    (Some(false), Some(k)) => {
+                        rule.requires[k].witnesses += 1;
+                        rule.requires[k].witness.get_or_insert(at);
+                    }
+                    (Some(true), None) => wrong += usize::from(!extents_right(bench, rule)),
+                    (None, _) => {}
+                }
+            }
+        }
+    }
+    wrong
+}
+
+/// Whether the rule gives the extents of the latest valid experiment.
+fn extents_right(bench: &Bench<'_>, rule: &Rule) -> bool {
+    let Some(row) = bench.valid.last() else { return true };
+    let Some(out) = &row.out else { return true };
+    out.len() == rule.extents.len()
+        && out.iter().zip(&rule.extents).zip(&rule.data_dependent).all(|((got, term), depends)| match (got, term) {
+            (Some(got), Some(t)) => t.eval(&row.at) == Some(*got),
+            (None, _) => *depends,
+            (Some(_), None) => *depends,
+        })
+}
+
+/// Requirements that no experiment broke alone: z3 finds an assignment that does, which is run, or proves that the others
+/// imply it, and it is dropped. Returns how many experiments the rule was wrong about.
+#[cfg(feature = "z3")]
+fn ask_solver(bench: &mut Bench<'_>, rule: &mut Rule) -> usize {
+    let mut wrong = 0;
+    let mut k = 0;
+    while k < rule.requires.len() {
+        if rule.requires[k].witnesses > 0 {
+            k += 1;
+            continue;
+        }
+        let preds: Vec<&Pred> = rule.requires.iter().map(|r| &r.pred).collect();
+        match super::score::breaks_alone(&bench.vars, &preds, k) {
+            super::score::Alone::Never => {
+                rule.requires.remove(k);
+                continue;
+            }
+            super::score::Alone::At(at) => {
+                let valid = bench.run(at.clone());
+                if valid == Some(true) {
+                    wrong += 1;
+                } else {
+                    rule.requires[k].witnesses += 1;
+                    rule.requires[k].witness = Some(at);
+                }
+            }
+            super::score::Alone::Unknown => {}
+        }
+        k += 1;
+    }
+    wrong
+}
+
+/// Texts of a rule's requirements and results, for people.
+pub fn render(rule: &Rule) -> String {
+    let vars: Vec<Var> = rule.structure.vars();
+    let names = var_names(&vars);
+    let mut out = format!("{}\n", rule.structure.text());
+    for r in &rule.requires {
+        let example = r.witness.as_ref().map_or(String::new(), |w| {
+            let shown: Vec<String> = mentioned(&r.pred).iter().map(|&v| format!("{} = {}", names[v], w[v])).collect();
+            format!(", e.g. {}", shown.join(", "))
+        });
+        out.push_str(&format!("  requires {:<44} {} refused{example}\n", r.pred.text(&names), r.witnesses));
+    }
+    let mut at = 0;
+    for (k, kind) in rule.kinds.iter().enumerate() {
+        match kind {
+            Kind::Other(text) => out.push_str(&format!("  result {k}: {text}\n")),
+            Kind::Tensor(dtype, rank) => {
+                let dims: Vec<String> = (at..at + rank)
+                    .map(|j| match (rule.extents.get(j), rule.data_dependent.get(j)) {
+                        (Some(Some(t)), _) => t.text(&names),
+                        (_, Some(true)) => "by data".into(),
+                        _ => "not found".into(),
+                    })
+                    .collect();
+                at += rank;
+                out.push_str(&format!("  result {k}: {dtype}[{}]\n", dims.join(", ")));
+            }
+        }
+    }
+    let status = match rule.status {
+        Status::Stands => "stands",
+        Status::Open => "open",
+    };
+    let (valid, invalid) = rule.experiments;
+    out.push_str(&format!("  {status} after {valid} valid and {invalid} refused calls, {} rounds\n", rule.rounds));
+    out
+}
+
+fn mentioned(p: &Pred) -> Vec<usize> {
+    let mut vars = Vec::new();
+    p.each_var(&mut |v| vars.push(v));
+    vars.sort_unstable();
+    vars.dedup();
+    vars
+}
+
+/// Whether a variable is an extent.
+pub fn is_extent(v: &Var) -> bool {
+    matches!(v.kind, VarKind::Extent(..))
+}
+
+#[cfg(all(test, feature = "z3"))]
+mod tests {
+    use super::super::score::{Verdict, score};
+    use super::super::structure::{ArgKind, ArgSlot, AttrSlot, operand_names};
+    use super::*;
+    use crate::blackbox::Egret;
+    use egret_ir::{Attr, DType, ops};
+    use std::collections::BTreeMap;
+
+    fn structure(op: &str, ranks: &[usize], attrs: &[(&str, AttrSlot)]) -> Structure {
+        let def = ops::find("ai.onnx", op).unwrap();
+        let tensor = |&r: &usize| Some(ArgSlot { dtype: DType::F32, kind: ArgKind::Tensor(r) });
+        Structure {
+            domain: "ai.onnx".into(),
+            op: op.into(),
+            names: operand_names(def, ranks.len()),
+            args: ranks.iter().map(tensor).collect(),
+            attrs: attrs.iter().map(|(n, a)| ((*n).to_owned(), a.clone())).collect::<BTreeMap<_, _>>(),
+            n_outputs: 1,
+        }
+    }
+
+    fn learnt(s: &Structure) -> Rule {
+        let rule = infer(s, &mut Egret::default(), 0, Effort::default()).expect("a valid call is found");
+        assert_eq!(rule.status, Status::Stands, "{}", render(&rule));
+        assert_eq!(score(&rule, 1).verdict, Verdict::Proved, "{}", render(&rule));
+        rule
+    }
+
+    #[test]
+    fn broadcasting_is_learnt() {
+        let rule = learnt(&structure("Add", &[2, 1], &[]));
+        let text = render(&rule);
+        assert!(text.contains("requires A[1] == 1 or B[0] == 1 or A[1] == B[0]"), "{text}");
+        assert!(text.contains("result 0: f32[A[0], broadcast("), "{text}");
+    }
+
+    #[test]
+    fn windows_are_learnt() {
+        let lists = [("strides", AttrSlot::Ints(1)), ("dilations", AttrSlot::Ints(1)), ("pads", AttrSlot::Ints(2))];
+        let rule = learnt(&structure("Conv", &[3, 3], &lists));
+        let text = render(&rule);
+        assert!(text.contains("// strides[0] + 1"), "{text}");
+    }
+
+    #[test]
+    fn an_axis_decides_what_must_agree() {
+        let rule = learnt(&structure("Concat", &[2, 2, 2], &[("axis", AttrSlot::Fixed(Attr::from(-2)))]));
+        assert_eq!(rule.requires.len(), 2, "{}", render(&rule));
+    }
+
+    #[test]
+    fn a_rule_is_read_as_it_is_written() {
+        let rule = learnt(&structure("MatMul", &[3, 2], &[]));
+        let line = super::super::rulefile::json(&rule).to_string();
+        let again = super::super::rulefile::read(&line).unwrap();
+        assert_eq!(render(&again[0]), render(&rule));
+    }
+
+    #[test]
+    fn a_wrong_rule_is_told_from_a_right_one() {
+        let mut rule = learnt(&structure("MatMul", &[2, 2], &[]));
+        rule.requires.clear();
+        assert!(matches!(score(&rule, 1).verdict, Verdict::Differs { .. }));
+    }
+}

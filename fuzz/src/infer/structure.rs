@@ -1,0 +1,326 @@
+//! Argument structures: an operator with everything settled but integers.
+//!
+//! A structure fixes which operands are given, their element types and ranks, every attribute that is no open integer,
+//! and the number of results. What is left is a list of integer variables: extents, integer attributes, and elements of
+//! operands whose elements decide the types of results. A rule is inferred for one structure.
+
+use crate::trace::{Argument, Call, Number};
+use crate::trace::{attr, attr_json, dtype};
+use anyhow::{Context, Result};
+use egret_ir::{Attr, Attrs, DType, Dim, OpDef};
+use serde_json::{Value as Json, json};
+use std::collections::BTreeMap;
+
+/// An element of an operand whose elements matter.
+#[derive(Clone, Copy, PartialEq, Debug)]
+pub enum Slot {
+    /// Open, at least 1.
+    Free,
+    /// A number.
+    Pin(i64),
+    /// A number of a float operand.
+    PinFloat(f64),
+}
+
+/// An operand.
+#[derive(Clone, PartialEq, Debug)]
+pub struct ArgSlot {
+    /// Element type.
+    pub dtype: DType,
+    /// What of it is settled.
+    pub kind: ArgKind,
+}
+
+/// What of an operand is settled.
+#[derive(Clone, PartialEq, Debug)]
+pub enum ArgKind {
+    /// The rank; extents are open, elements do not matter.
+    Tensor(usize),
+    /// All but some elements: a vector, or a scalar (then there is one).
+    Content {
+        /// Whether the rank is 0 and not 1.
+        scalar: bool,
+        /// Its elements.
+        slots: Vec<Slot>,
+    },
+}
+
+/// An attribute.
+#[derive(Clone, PartialEq, Debug)]
+pub enum AttrSlot {
+    /// Settled.
+    Fixed(Attr),
+    /// An open integer.
+    Int,
+    /// So many open integers.
+    Ints(usize),
+}
+
+/// An operator with everything settled but integers.
+#[derive(Clone, PartialEq, Debug)]
+pub struct Structure {
+    /// Domain, `ai.onnx` written out.
+    pub domain: String,
+    /// ONNX name.
+    pub op: String,
+    /// Names of the operands given or not, for texts.
+    pub names: Vec<String>,
+    /// Operands; `None` is left out.
+    pub args: Vec<Option<ArgSlot>>,
+    /// Attributes; what is not listed is left out.
+    pub attrs: BTreeMap<String, AttrSlot>,
+    /// Results that the call names.
+    pub n_outputs: usize,
+}
+
+/// What a variable is.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum VarKind {
+    /// An extent: operand, axis.
+    Extent(usize, usize),
+    /// An element: operand, index.
+    Element(usize, usize),
+    /// An integer attribute, or an element of a list.
+    Attr(String, Option<usize>),
+}
+
+/// An open integer.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Var {
+    /// As texts name it: `X[2]`, `strides[0]`, `group`.
+    pub name: String,
+    /// What it is.
+    pub kind: VarKind,
+}
+
+impl Var {
+    /// Least value that the structure speaks of.
+    pub fn least(&self) -> i64 {
+        match self.kind {
+            VarKind::Extent(..) => 0,
+            VarKind::Element(..) => 1,
+            VarKind::Attr(..) => i64::MIN,
+        }
+    }
+
+    /// The list that it belongs to, for products and sums: its name without the index.
+    pub fn list(&self) -> &str {
+        self.name.split('[').next().unwrap_or(&self.name)
+    }
+}
+
+/// Names of an operator's operands: the declared ones, a repeated one numbered.
+pub fn operand_names(def: &OpDef, n: usize) -> Vec<String> {
+    let declared: Vec<&str> = def.inputs.split(',').map(str::trim).filter(|s| !s.is_empty()).collect();
+    let name = |i: usize| match declared.get(i.min(declared.len().saturating_sub(1))) {
+        Some(d) if d.ends_with('*') => format!("{}{}", d.trim_end_matches('*'), i + 1 - declared.len().min(i + 1)),
+        Some(d) => d.trim_end_matches('?').to_owned(),
+        None => format!("x{i}"),
+    };
+    (0..n).map(name).collect()
+}
+
+impl Structure {
+    /// Its variables: extents by operand, elements by operand, attributes by name.
+    pub fn vars(&self) -> Vec<Var> {
+        let mut vars = Vec::new();
+        for (i, arg) in self.args.iter().enumerate() {
+            if let Some(ArgSlot { kind: ArgKind::Tensor(rank), .. }) = arg {
+                vars.extend((0..*rank).map(|a| (format!("{}[{a}]", self.names[i]), VarKind::Extent(i, a))));
+            }
+        }
+        for (i, arg) in self.args.iter().enumerate() {
+            if let Some(ArgSlot { kind: ArgKind::Content { slots, .. }, .. }) = arg {
+                let open = (0..slots.len()).filter(|&k| slots[k] == Slot::Free);
+                vars.extend(open.map(|k| (format!("{}[{k}]", self.names[i]), VarKind::Element(i, k))));
+            }
+        }
+        for (name, slot) in &self.attrs {
+            // An attribute may be called like an operand.
+            let word = if self.names.contains(name) { format!("attr.{name}") } else { name.clone() };
+            match slot {
+                AttrSlot::Fixed(_) => {}
+                AttrSlot::Int => vars.push((word, VarKind::Attr(name.clone(), None))),
+                AttrSlot::Ints(n) => {
+                    vars.extend((0..*n).map(|k| (format!("{word}[{k}]"), VarKind::Attr(name.clone(), Some(k)))));
+                }
+            }
+        }
+        vars.into_iter().map(|(name, kind)| Var { name, kind }).collect()
+    }
+
+    /// The call with numbers for all variables.
+    pub fn call(&self, vars: &[Var], at: &[i64]) -> Call {
+        let mut inputs: Vec<Option<Argument>> = self
+            .args
+            .iter()
+            .map(|arg| {
+                arg.as_ref().map(|a| match &a.kind {
+                    ArgKind::Tensor(rank) => Argument { dtype: a.dtype, shape: vec![0; *rank], values: None },
+                    ArgKind::Content { scalar, slots } => {
+                        let number = |s: &Slot| match *s {
+                            Slot::Free => Number::Int(0),
+                            Slot::Pin(v) => Number::Int(v),
+                            Slot::PinFloat(v) => Number::Float(v),
+                        };
+                        let shape = if *scalar { Vec::new() } else { vec![slots.len() as i64] };
+                        Argument { dtype: a.dtype, shape, values: Some(slots.iter().map(number).collect()) }
+                    }
+                })
+            })
+            .collect();
+        let mut attrs: Attrs = self
+            .attrs
+            .iter()
+            .map(|(name, slot)| {
+                let value = match slot {
+                    AttrSlot::Fixed(a) => a.clone(),
+                    AttrSlot::Int => Attr::from(0),
+                    AttrSlot::Ints(n) => Attr::Ints(vec![Dim::ZERO; *n]),
+                };
+                (name.clone(), value)
+            })
+            .collect();
+        for (var, &v) in vars.iter().zip(at) {
+            match &var.kind {
+                VarKind::Extent(i, a) => {
+                    if let Some(Some(arg)) = inputs.get_mut(*i) {
+                        arg.shape[*a] = v;
+                    }
+                }
+                VarKind::Element(i, k) => {
+                    if let Some(Some(Argument { values: Some(values), .. })) = inputs.get_mut(*i) {
+                        values[*k] = Number::Int(v);
+                    }
+                }
+                VarKind::Attr(name, k) => match (attrs.get_mut(name), k) {
+                    (Some(Attr::Ints(list)), Some(k)) => list[*k] = Dim::int(v),
+                    (Some(a), _) => *a = Attr::from(v),
+                    (None, _) => {}
+                },
+            }
+        }
+        Call { domain: self.domain.clone(), op: self.op.clone(), attrs, inputs, n_outputs: self.n_outputs }
+    }
+
+    /// One line: `Conv(X: f32[3], W: f32[3]) {auto_pad = "VALID", strides = 1 open}`; the number in brackets is the rank.
+    pub fn text(&self) -> String {
+        let args: Vec<String> = self
+            .args
+            .iter()
+            .zip(&self.names)
+            .map(|(a, name)| match a {
+                None => "none".into(),
+                Some(ArgSlot { dtype, kind: ArgKind::Tensor(rank) }) => format!("{name}: {dtype} rank {rank}"),
+                Some(ArgSlot { dtype, kind: ArgKind::Content { scalar, slots } }) => {
+                    let slot = |s: &Slot| match s {
+                        Slot::Free => "?".to_owned(),
+                        Slot::Pin(v) => v.to_string(),
+                        Slot::PinFloat(v) => format!("{v:?}"),
+                    };
+                    let list = slots.iter().map(slot).collect::<Vec<_>>().join(", ");
+                    if *scalar { format!("{name}: {dtype} {list}") } else { format!("{name}: {dtype} [{list}]") }
+                }
+            })
+            .collect();
+        let attrs: Vec<String> = self
+            .attrs
+            .iter()
+            .map(|(name, slot)| match slot {
+                AttrSlot::Fixed(a) => format!("{name} = {}", attr_json(a)),
+                AttrSlot::Int => format!("{name} = ?"),
+                AttrSlot::Ints(n) => format!("{name} = [{}]", vec!["?"; *n].join(", ")),
+            })
+            .collect();
+        let attrs = if attrs.is_empty() { String::new() } else { format!(" {{{}}}", attrs.join(", ")) };
+        let results = if self.n_outputs == 1 { String::new() } else { format!(" -> {} results", self.n_outputs) };
+        format!("{}({}){attrs}{results}", self.op, args.join(", "))
+    }
+
+    /// As JSON.
+    pub fn json(&self) -> Json {
+        let args: Vec<Json> = self
+            .args
+            .iter()
+            .map(|a| match a {
+                None => Json::Null,
+                Some(ArgSlot { dtype, kind: ArgKind::Tensor(rank) }) => json!({ "dtype": dtype.name(), "rank": rank }),
+                Some(ArgSlot { dtype, kind: ArgKind::Content { scalar, slots } }) => {
+                    let slot = |s: &Slot| match s {
+                        Slot::Free => json!("?"),
+                        Slot::Pin(v) => json!(v),
+                        Slot::PinFloat(v) => json!(v),
+                    };
+                    let list: Vec<Json> = slots.iter().map(slot).collect();
+                    json!({ "dtype": dtype.name(), "values": list, "scalar": scalar })
+                }
+            })
+            .collect();
+        let attrs: serde_json::Map<String, Json> = self
+            .attrs
+            .iter()
+            .map(|(name, slot)| {
+                let value = match slot {
+                    AttrSlot::Fixed(a) => attr_json(a),
+                    AttrSlot::Int => json!({ "open": "integer" }),
+                    AttrSlot::Ints(n) => json!({ "open": n }),
+                };
+                (name.clone(), value)
+            })
+            .collect();
+        json!({ "domain": self.domain, "op": self.op, "names": self.names, "args": args, "attrs": attrs,
+                "n_outputs": self.n_outputs })
+    }
+
+    /// Reads the JSON.
+    ///
+    /// # Errors
+    /// When it is no structure.
+    pub fn from_json(json: &Json) -> Result<Structure> {
+        let text = |key: &str| json[key].as_str().map(str::to_owned).with_context(|| format!("no `{key}`"));
+        let list = |key: &str| json[key].as_array().with_context(|| format!("no list `{key}`"));
+        let names = list("names")?.iter().filter_map(|n| n.as_str().map(str::to_owned)).collect();
+        let arg = |a: &Json| -> Result<Option<ArgSlot>> {
+            if a.is_null() {
+                return Ok(None);
+            }
+            let kind = match a["values"].as_array() {
+                Some(values) => ArgKind::Content {
+                    scalar: a["scalar"] == true,
+                    slots: values
+                        .iter()
+                        .map(|v| match (v.as_i64(), v.as_f64()) {
+                            (Some(v), _) => Slot::Pin(v),
+                            (None, Some(v)) => Slot::PinFloat(v),
+                            (None, None) => Slot::Free,
+                        })
+                        .collect(),
+                },
+                None => ArgKind::Tensor(a["rank"].as_u64().context("an operand has no rank")? as usize),
+            };
+            Ok(Some(ArgSlot { dtype: dtype(&a["dtype"])?, kind }))
+        };
+        let mut attrs = BTreeMap::new();
+        for (name, value) in json["attrs"].as_object().into_iter().flatten() {
+            let slot = match &value["open"] {
+                Json::Null => AttrSlot::Fixed(attr(value)?),
+                Json::Number(n) => AttrSlot::Ints(n.as_u64().unwrap_or(0).min(64) as usize),
+                _ => AttrSlot::Int,
+            };
+            attrs.insert(name.clone(), slot);
+        }
+        Ok(Structure {
+            domain: text("domain")?,
+            op: text("op")?,
+            names,
+            args: list("args")?.iter().map(arg).collect::<Result<_>>()?,
+            attrs,
+            n_outputs: json["n_outputs"].as_u64().unwrap_or(1) as usize,
+        })
+    }
+}
+
+/// Names of variables, as terms are written with.
+pub fn var_names(vars: &[Var]) -> Vec<String> {
+    vars.iter().map(|v| v.name.clone()).collect()
+}

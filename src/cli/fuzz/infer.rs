@@ -1,0 +1,364 @@
+//! `egret fuzz trace`, `infer`, `show`, `score`: records of calls, rules inferred from calls, and how right they are.
+
+use clap::Args;
+use std::path::PathBuf;
+
+/// Record operator calls, one JSON object a line: what went in, and the types that came out or the refusal.
+///
+/// Sources: the examples of the registry's operators, and the nodes of the models given (ONNX files, or folders with
+/// cases of ONNX's backend tests), each run in the black box.
+#[derive(Args)]
+pub(super) struct TraceArgs {
+    /// Models, cases, or folders of such.
+    models: Vec<PathBuf>,
+    /// Write the records here and not to standard output.
+    #[arg(long, value_name = "FILE")]
+    out: Option<PathBuf>,
+}
+
+/// Infer when calls of operators are valid, and the extents of their results, from experiments alone.
+///
+/// An operator is run as a black box; its rule is never read. Experiments are chosen where they decide between
+/// candidates. The result is a file of rules, one JSON object a line, which `egret fuzz show` prints for people.
+#[derive(Args)]
+#[command(after_help = "\
+Examples:
+  egret fuzz infer Conv Gather --out rules.jsonl
+  egret fuzz infer --all --out rules.jsonl
+  egret fuzz infer Concat --list              argument structures only")]
+pub(super) struct InferArgs {
+    /// Operators by ONNX name.
+    ops: Vec<String>,
+    /// Every operator of the registry.
+    #[arg(long)]
+    all: bool,
+    /// Print the argument structures and infer nothing.
+    #[arg(long)]
+    list: bool,
+    /// Write the rules here. Without it they are printed as `show` does.
+    #[arg(long, value_name = "FILE")]
+    out: Option<PathBuf>,
+    /// Seed; the same seed gives the same rules.
+    #[arg(long, default_value_t = 0)]
+    seed: u64,
+    /// Operators side by side. Default: the processors that this process may use.
+    #[arg(long, value_name = "N")]
+    jobs: Option<usize>,
+}
+
+/// Print inferred rules for people.
+#[derive(Args)]
+pub(super) struct ShowArgs {
+    /// Operators by ONNX name; all of the file where none is named.
+    ops: Vec<String>,
+    /// The file of rules.
+    #[arg(long, value_name = "FILE", default_value = "rules.jsonl")]
+    rules: PathBuf,
+}
+
+/// Compare inferred rules with the registry's: proved equivalent by z3, or a call on which they differ; precision, recall
+/// and extents on fresh calls, half of them invalid.
+#[derive(Args)]
+pub(super) struct ScoreArgs {
+    /// The file of rules.
+    rules: PathBuf,
+    /// Only these operators (ONNX names, comma-separated).
+    #[arg(long, value_delimiter = ',', value_name = "OPS")]
+    ops: Vec<String>,
+    /// Seed of the fresh calls.
+    #[arg(long, default_value_t = 1)]
+    seed: u64,
+    /// Structures side by side. Default: the processors that this process may use.
+    #[arg(long, value_name = "N")]
+    jobs: Option<usize>,
+    /// Exceptions that are listed, at most.
+    #[arg(long, default_value_t = 40, value_name = "N")]
+    exceptions: usize,
+    /// Print a JSON document.
+    #[arg(long)]
+    json: bool,
+}
+
+#[cfg(feature = "fuzz")]
+pub(super) use with_fuzzer::{infer, score, show, trace};
+
+#[cfg(feature = "fuzz")]
+mod with_fuzzer {
+    use super::super::super::progress::bar;
+    use super::super::super::show::count;
+    use super::super::super::{Failure, say, say_json};
+    use super::{InferArgs, ScoreArgs, ShowArgs, TraceArgs};
+    use anyhow::{Context, Result};
+    use egret::ir::{OpDef, ops};
+    use egret_fuzz::blackbox::{BlackBox, Egret};
+    use egret_fuzz::infer::list::list;
+    use egret_fuzz::infer::rulefile;
+    use egret_fuzz::infer::run::{Inferred, operators};
+    use egret_fuzz::infer::score::{Counts, Score, Verdict, score as score_rule};
+    use egret_fuzz::infer::search::{Effort, Rule, Status, render};
+    use egret_fuzz::trace::{Record, trace_examples, trace_model};
+    use serde_json::json;
+    use std::collections::BTreeMap;
+    use std::io::Write;
+    use std::path::{Path, PathBuf};
+    use std::sync::Mutex;
+    use std::sync::atomic::{AtomicUsize, Ordering};
+    use std::time::Instant;
+
+    pub(in super::super) fn trace(args: &TraceArgs) -> Result<()> {
+        let mut records = if args.models.is_empty() { trace_examples() } else { Vec::new() };
+        let mut refused = 0;
+        for path in args.models.iter().flat_map(|p| models(p)) {
+            match trace_model(&path, &mut Egret::default()) {
+                Ok(r) => records.extend(r),
+                Err(_) => refused += 1,
+            }
+        }
+        write_lines(args.out.as_deref(), records.iter().map(Record::json))?;
+        if args.out.is_some() {
+            say(&format!("{} ({} could not be read)\n", count(records.len(), "record"), count(refused, "model")))?;
+        }
+        Ok(())
+    }
+
+    /// ONNX files and cases under a path.
+    fn models(path: &Path) -> Vec<PathBuf> {
+        if path.is_file() {
+            return vec![path.to_path_buf()];
+        }
+        if path.join("model.onnx").is_file() {
+            return vec![path.join("model.onnx")];
+        }
+        let mut below: Vec<PathBuf> =
+            std::fs::read_dir(path).into_iter().flatten().flatten().map(|e| e.path()).collect();
+        below.sort();
+        let wanted = |p: &PathBuf| p.is_dir() || p.extension().is_some_and(|e| e == "onnx");
+        below.iter().filter(|p| wanted(p)).flat_map(|p| models(p)).collect()
+    }
+
+    fn write_lines(out: Option<&Path>, lines: impl Iterator<Item = serde_json::Value>) -> Result<()> {
+        let Some(path) = out else {
+            for line in lines {
+                say(&format!("{line}\n"))?;
+            }
+            return Ok(());
+        };
+        let file = std::fs::File::create(path).with_context(|| path.display().to_string())?;
+        let mut file = std::io::BufWriter::new(file);
+        for line in lines {
+            writeln!(file, "{line}").with_context(|| path.display().to_string())?;
+        }
+        file.flush().with_context(|| path.display().to_string())
+    }
+
+    fn named(names: &[String], all: bool) -> Result<Vec<&'static OpDef>> {
+        if names.is_empty() && !all {
+            return Err(Failure::usage("name operators, or give --all"));
+        }
+        for n in names {
+            if !ops::OPS.iter().any(|d| d.name == n) {
+                return Err(Failure::usage(format!("the registry has no operator `{n}`")));
+            }
+        }
+        Ok(ops::OPS.iter().copied().filter(|d| names.is_empty() || names.iter().any(|n| n == d.name)).collect())
+    }
+
+    fn jobs(wanted: Option<usize>) -> usize {
+        wanted.unwrap_or_else(|| std::thread::available_parallelism().map_or(1, usize::from)).max(1)
+    }
+
+    pub(in super::super) fn infer(args: &InferArgs) -> Result<()> {
+        let defs = named(&args.ops, args.all)?;
+        if args.list {
+            let mut total = 0;
+            for def in &defs {
+                let listing = list(def, &mut Egret::default(), args.seed);
+                total += listing.structures.len();
+                for s in &listing.structures {
+                    say(&format!("{}\n", s.text()))?;
+                }
+                if let Some(why) = &listing.none {
+                    say(&format!("{}: {why}\n", def.name))?;
+                }
+            }
+            return say(&format!("{} of {}\n", count(total, "structure"), count(defs.len(), "operator")));
+        }
+        let begin = Instant::now();
+        let bar = bar(defs.len());
+        let make = || Box::new(Egret::default()) as Box<dyn BlackBox>;
+        let found = operators(&defs, &make, args.seed, Effort::default(), jobs(args.jobs), &|i: &Inferred| {
+            bar.inc(1);
+            bar.set_message(format!(
+                "{}: {} in {:.1} s",
+                i.def.name,
+                count(i.rules.len(), "rule"),
+                i.took.as_secs_f64()
+            ));
+        });
+        bar.finish_and_clear();
+        let rules: Vec<&Rule> = found.iter().flat_map(|i| &i.rules).collect();
+        match &args.out {
+            Some(path) => write_lines(Some(path), rules.iter().map(|r| rulefile::json(r)))?,
+            None => {
+                for r in &rules {
+                    say(&render(r))?;
+                }
+            }
+        }
+        for i in &found {
+            if let Some(why) = &i.none {
+                say(&format!("{}: no rule, {why}\n", i.def.name))?;
+            }
+        }
+        let mut slow: Vec<&Inferred> = found.iter().collect();
+        slow.sort_by_key(|i| std::cmp::Reverse(i.took));
+        let slow: Vec<String> =
+            slow.iter().take(5).map(|i| format!("{} {:.1} s", i.def.name, i.took.as_secs_f64())).collect();
+        say(&format!("slowest: {}\n", slow.join(", ")))?;
+        let stand = rules.iter().filter(|r| r.status == Status::Stands).count();
+        let calls: usize = rules.iter().map(|r| r.experiments.0 + r.experiments.1).sum();
+        say(&format!(
+            "{} of {}, {stand} stand unrefuted, {calls} calls kept, {:.1} s\n",
+            count(rules.len(), "rule"),
+            count(found.len(), "operator"),
+            begin.elapsed().as_secs_f64()
+        ))
+    }
+
+    fn read(path: &Path) -> Result<Vec<Rule>> {
+        let text = std::fs::read_to_string(path).with_context(|| path.display().to_string())?;
+        rulefile::read(&text).with_context(|| path.display().to_string())
+    }
+
+    pub(in super::super) fn show(args: &ShowArgs) -> Result<()> {
+        let rules = read(&args.rules)?;
+        let wanted = |r: &&Rule| args.ops.is_empty() || args.ops.contains(&r.structure.op);
+        for r in rules.iter().filter(wanted) {
+            say(&render(r))?;
+        }
+        Ok(())
+    }
+
+    pub(in super::super) fn score(args: &ScoreArgs) -> Result<()> {
+        let mut rules = read(&args.rules)?;
+        rules.retain(|r| args.ops.is_empty() || args.ops.contains(&r.structure.op));
+        let bar = bar(rules.len());
+        let next = AtomicUsize::new(0);
+        let scores: Mutex<Vec<(usize, Score)>> = Mutex::new(Vec::new());
+        std::thread::scope(|scope| {
+            for _ in 0..jobs(args.jobs) {
+                scope.spawn(|| {
+                    loop {
+                        let k = next.fetch_add(1, Ordering::Relaxed);
+                        let Some(rule) = rules.get(k) else { break };
+                        let score = score_rule(rule, args.seed);
+                        bar.inc(1);
+                        scores.lock().unwrap_or_else(std::sync::PoisonError::into_inner).push((k, score));
+                    }
+                });
+            }
+        });
+        bar.finish_and_clear();
+        let mut scores = scores.into_inner().unwrap_or_else(std::sync::PoisonError::into_inner);
+        scores.sort_by_key(|(k, _)| *k);
+        let scored: Vec<(&Rule, &Score)> = scores.iter().map(|(k, s)| (&rules[*k], s)).collect();
+        if args.json { as_json(&scored) } else { print(&scored, args.exceptions) }
+    }
+
+    fn exception(s: &Score) -> Option<String> {
+        match &s.verdict {
+            Verdict::Proved | Verdict::ProvedInCases(_) => None,
+            Verdict::Differs { at, what } => Some(format!("differs at {at}: {what}")),
+            Verdict::Undecided(why) => Some(format!("undecided: {why}")),
+        }
+    }
+
+    fn percent(part: usize, of: usize) -> f64 {
+        if of == 0 { 100.0 } else { 100.0 * part as f64 / of as f64 }
+    }
+
+    struct Total {
+        counts: Counts,
+        proved: usize,
+        in_cases: usize,
+        differs: usize,
+    }
+
+    fn total<'a>(scores: impl Iterator<Item = &'a Score>) -> Total {
+        let mut t = Total { counts: Counts::default(), proved: 0, in_cases: 0, differs: 0 };
+        for s in scores {
+            t.counts += s.counts;
+            match s.verdict {
+                Verdict::Proved => t.proved += 1,
+                Verdict::ProvedInCases(_) => t.in_cases += 1,
+                Verdict::Differs { .. } => t.differs += 1,
+                Verdict::Undecided(_) => {}
+            }
+        }
+        t
+    }
+
+    fn print(scored: &[(&Rule, &Score)], exceptions: usize) -> Result<()> {
+        let mut by_op: BTreeMap<&str, Vec<&(&Rule, &Score)>> = BTreeMap::new();
+        for s in scored {
+            by_op.entry(&s.0.structure.op).or_default().push(s);
+        }
+        let mut listed = 0;
+        for (op, list) in &by_op {
+            let t = total(list.iter().map(|s| s.1));
+            if t.proved + t.in_cases == list.len() {
+                continue;
+            }
+            say(&format!("{op}: {} of {} proved, {} differ\n", t.proved + t.in_cases, list.len(), t.differs))?;
+            for (rule, score) in list.iter().map(|s| (s.0, s.1)) {
+                if let Some(text) = exception(score)
+                    && listed < exceptions
+                {
+                    listed += 1;
+                    say(&format!("    {}\n        {text}\n", rule.structure.text()))?;
+                }
+            }
+        }
+        let t = total(scored.iter().map(|s| s.1));
+        let c = t.counts;
+        say(&format!(
+            "precision {:.2} %, recall {:.2} %, extents right {:.2} % ({} fresh calls, {:.0} % of them invalid)\n",
+            percent(c.both, c.both + c.only_inferred),
+            percent(c.both, c.both + c.only_registry),
+            percent(c.right, c.both),
+            c.both + c.only_inferred + c.only_registry + c.neither,
+            percent(c.only_inferred + c.neither, c.both + c.only_inferred + c.only_registry + c.neither),
+        ))?;
+        say(&format!(
+            "{:.1} % of {} of {} proved equivalent ({} for all numbers, {} for all extents in cases of attributes and \
+             elements; {} differ, {} undecided)\n",
+            percent(t.proved + t.in_cases, scored.len()),
+            count(scored.len(), "structure"),
+            count(by_op.len(), "operator"),
+            t.proved,
+            t.in_cases,
+            t.differs,
+            scored.len() - t.proved - t.in_cases - t.differs,
+        ))
+    }
+
+    fn as_json(scored: &[(&Rule, &Score)]) -> Result<()> {
+        let list: Vec<_> = scored
+            .iter()
+            .map(|(rule, s)| {
+                let verdict = match &s.verdict {
+                    Verdict::Proved => json!("proved"),
+                    Verdict::ProvedInCases(n) => json!({ "proved in cases": n }),
+                    Verdict::Differs { at, what } => json!({ "differs": what, "at": at }),
+                    Verdict::Undecided(why) => json!({ "undecided": why }),
+                };
+                let c = s.counts;
+                json!({ "op": rule.structure.op, "structure": rule.structure.text(), "verdict": verdict,
+                        "both": c.both, "only_inferred": c.only_inferred, "only_registry": c.only_registry,
+                        "neither": c.neither, "right": c.right })
+            })
+            .collect();
+        let t = total(scored.iter().map(|s| s.1));
+        say_json(&json!({ "structures": list, "proved": t.proved, "proved_in_cases": t.in_cases, "differ": t.differs }))
+    }
+}
