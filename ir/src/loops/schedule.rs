@@ -19,6 +19,9 @@ const MAX_SCRATCH_BYTES: usize = 256 << 10;
 /// Stages without common rows share a kernel if no stage takes more than so many evaluations; one thread does it all.
 const MAX_SINGLE_ROW: f64 = 16384.0;
 
+/// An axis shorter than this is not worth vectors.
+const MIN_ACROSS: i64 = 8;
+
 /// A run of stages in one kernel.
 #[derive(Debug)]
 struct Group {
@@ -126,6 +129,7 @@ fn cut_into_groups(compute: &Compute) -> Vec<Group> {
             stages.push(s);
             let mut rows = common_rows(compute, &stages);
             leave_an_axis(compute, &stages, &mut rows);
+            rows.retain(|row| !stages.iter().zip(row).any(|(&s, &axis)| reads_across(compute, s, axis)));
             if fits(compute, &stages, &rows) {
                 *group = Group { stages, rows };
                 continue;
@@ -228,6 +232,32 @@ fn leave_an_axis(compute: &Compute, stages: &[usize], rows: &mut Vec<Vec<usize>>
         // Rows are in the order of the last stage's axes.
         rows.pop();
     }
+}
+
+/// Whether a reduction of stage `s` reads memory that lies along `axis` of the stage and not along what it reduces: the
+/// axis is then the one for vectors, and for the cache lines that are read.
+fn reads_across(compute: &Compute, s: usize, axis: usize) -> bool {
+    let stage = &compute.stages[s];
+    let (arena, along) = (&compute.arena, stage.axes[axis]);
+    if arena.extent(along) < MIN_ACROSS {
+        return false;
+    }
+    let (mut across, mut within) = (false, false);
+    for e in arena.reachable(&[stage.value]) {
+        let Node::Reduce { vars, body, .. } = arena.node(e) else { continue };
+        for load in arena.reachable(&[*body]) {
+            let Node::Load { index, .. } = arena.node(load) else { continue };
+            let Some(&last) = index.last() else { continue };
+            let reduced = |i: &ExprId| vars.iter().any(|v| arena.free_vars(*i).contains(v));
+            let unit = |v: VarId| {
+                let terms = arena.linear(last).terms;
+                terms.into_iter().any(|(t, factor)| factor == 1 && matches!(arena.node(t), Node::Var(w) if *w == v))
+            };
+            across |= unit(along) && index.iter().any(reduced);
+            within |= vars.iter().any(|&v| unit(v));
+        }
+    }
+    across && !within
 }
 
 /// Operations and bytes of one stage.
