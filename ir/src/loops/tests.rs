@@ -101,6 +101,26 @@ fn softmax_is_one_kernel_over_rows() {
 }
 
 #[test]
+fn a_reduction_across_memory_runs_along_it() {
+    let mut c = ComputeBuilder::new();
+    let x = c.input(DType::F32, &[300, 1000]);
+    let sum =
+        c.compute(DType::F32, &[1000], |e, i| e.reduce(ReduceOp::Sum, &[300], |e, r| e.load(x, &[r[0], i[0]])));
+    let y = c.compute(DType::F32, &[1000], |e, i| {
+        let s = e.load(sum, i);
+        e.sqrt(s)
+    });
+    c.output(y);
+    let mut compute = c.finish().unwrap();
+    inline(&mut compute);
+    let program = schedule(&compute).unwrap();
+    for kernel in &program.kernels {
+        assert!(kernel.extent < 100 && format!("{program}").contains(" vector"), "columns one by one: {program}");
+    }
+    check(&compute, &mut Random::new(1), "columns");
+}
+
+#[test]
 fn padding_leaves_no_condition_in_the_middle() {
     let mut c = ComputeBuilder::new();
     let x = c.input(DType::F32, &[100]);
