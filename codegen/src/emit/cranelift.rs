@@ -346,8 +346,15 @@ impl Emitter<'_> {
             Op::LoadSplat { addr, off } => {
                 let a = self.get(*addr);
                 let vector = clif_type(ty);
-                let scalar = self.fb.ins().load(vector.lane_type(), plain(), a, *off);
-                self.fb.ins().splat(vector, scalar)
+                // As a float, whatever it is: x86 broadcasts those from memory in one instruction.
+                let float = match vector.lane_bits() {
+                    32 => types::F32X4,
+                    64 => types::F64X2,
+                    _ => vector,
+                };
+                let scalar = self.fb.ins().load(float.lane_type(), plain(), a, *off);
+                let lanes = self.fb.ins().splat(float, scalar);
+                if float == vector { lanes } else { self.recast(vector, lanes) }
             }
             Op::LoadN { addr, off, n } => self.load_n(ty, *addr, *off, *n),
             Op::LoadWiden { from, signed, addr, off } => {

@@ -11,7 +11,7 @@ use egret_ir::loops::{Arena, ExprId, Node, Program, Role, Source, VarId};
 
 use super::host::Host;
 use super::ops::{self, elem, part_ty, scalar_ty};
-use crate::builder::{Builder, CmpOp, Cvt, Elem, Target, Ty, Val};
+use crate::builder::{Builder, CmpOp, Cvt, Elem, Target, Ty, UnOp, Val};
 
 /// A value within a loop.
 #[derive(Clone, Debug)]
@@ -600,8 +600,50 @@ impl<'a> Recorder<'a> {
                     ops::round_to(&mut self.b, self.host, to, saturate, v)
                 })
                 .collect(),
+            (_, DType::F64) if from.is_int() && elem(from) == Elem::I32 && from != DType::U32 => {
+                x.iter().flat_map(|&x| self.ints_to_doubles(from, x)).collect()
+            }
+            (DType::F64, _) if to.is_int() && to.bits() < 32 => {
+                x.chunks(2).map(|pair| self.doubles_to_narrow(to, pair[0], pair[pair.len() - 1])).collect()
+            }
             _ => self.op_by_lanes(to, &[(from, x)], &mut |s, v| ops::cast(&mut s.b, s.host, from, to, saturate, v[0])),
         }
+    }
+
+    /// Signed integers of a register's lanes in `f64`, exact: by way of `f32`, which holds halves of them.
+    fn ints_to_doubles(&mut self, from: DType, x: Val) -> [Val; 2] {
+        let (floats, doubles) = (Ty::V(Elem::F32), Ty::V(Elem::F64));
+        let b = &mut self.b;
+        let widened = |b: &mut Builder, x: Val| {
+            let x = b.cvt(Cvt::FromSint, x, floats);
+            [Cvt::WidenLow, Cvt::WidenHigh].map(|half| b.cvt(half, x, doubles))
+        };
+        if from.bits() < 32 {
+            return widened(b, x);
+        }
+        let mask = b.vi32(0xffff);
+        let (low, high) = (b.and(x, mask), b.sar_imm(x, 16));
+        let (low, high) = (widened(b, low), widened(b, high));
+        let factor = b.const_float(doubles, 65536.0);
+        [0, 1].map(|half| {
+            let high = b.mul(high[half], factor);
+            b.add(high, low[half])
+        })
+    }
+
+    /// `f64` to integers below 32 bits, towards zero, held within the type, NaN to 0: what is in range is exact in `f32`.
+    fn doubles_to_narrow(&mut self, to: DType, low: Val, high: Val) -> Val {
+        let b = &mut self.b;
+        let (least, most) = to.int_range().unwrap_or((0, 0));
+        let [low, high] = [low, high].map(|v| {
+            let v = b.un(UnOp::Trunc, v);
+            let (least, most) = (b.const_float(b.ty(v), least as f64), b.const_float(b.ty(v), most as f64));
+            // Both give their second operand where it is NaN.
+            let v = b.max(least, v);
+            b.min(most, v)
+        });
+        let v = b.demote_two(low, high);
+        b.cvt(Cvt::ToSintSat, v, Ty::V(Elem::I32))
     }
 
     /// How an index grows from one turn of the strip to the next, if that is the same everywhere.

@@ -194,8 +194,29 @@ fn conversions_agree_with_the_interpreter() {
         }
         let compute = c.finish().unwrap();
         let values = [
-            0.0, 1.0, -1.0, 2.5, 3.5, -2.5, 100.0, 127.0, 200.0, 300.0, 70000.0, -70000.0, 1e10, -1e10, 1e20, 1e-7,
+            0.0,
+            1.0,
+            -1.0,
+            2.5,
+            3.5,
+            -2.5,
+            100.0,
+            127.0,
+            200.0,
+            300.0,
+            70000.0,
+            -70000.0,
+            1e10,
+            -1e10,
+            1e20,
+            1e-7,
             448.0,
+            254.999_999_999_9,
+            -0.999_999_999,
+            2_147_483_647.0,
+            -2_147_483_648.0,
+            16_777_217.0,
+            f64::NAN,
         ];
         let mut input = vec![0; n * from.size_bytes()];
         for (k, chunk) in input.chunks_mut(from.size_bytes()).enumerate() {
