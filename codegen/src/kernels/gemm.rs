@@ -202,7 +202,10 @@ pub fn plan(desc: &GemmDesc, target: Target) -> Result<GemmPlan, CodegenError> {
     let (desc, mut batch) = merge_batch_into_rows(desc);
     let (m, n, k, elem) = (desc.m, desc.n, desc.k, desc.elem);
     let lanes = target.lanes * 4 / elem.size_bytes();
-    let tile = gemm_tile::choose(m, n, elem, target);
+    let tile = match desc.rhs {
+        Rhs::Packed => gemm_tile::choose_for_constant(m, n, elem, target),
+        _ => gemm_tile::choose(m, n, elem, target),
+    };
     let width = tile.vecs * lanes;
     let packed = PackedRhs { width, n, k };
     let pack = |b: &mut Builder, r: &PackRequest| {
