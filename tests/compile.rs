@@ -224,6 +224,32 @@ fn functions_of_the_runtime_library_are_linked() {
 }
 
 #[test]
+fn quantised_networks_need_no_float_product() {
+    let mut b = GraphBuilder::new("bytes");
+    let bytes = |dtype, shape: &[usize], least: i128| {
+        let n: usize = shape.iter().product();
+        Tensor::from_ints(dtype, shape, (0..n).map(|i| (i * 91 % 256) as i128 + least))
+    };
+    let (u, i) = (DType::U8, DType::I8);
+    let x = b.input("x", Type::tensor(u, &[2, 5, 6, 7]));
+    let (w, zw) = (b.constant(bytes(i, &[4, 5, 3, 3], -128)), b.constant(bytes(i, &[4], -3)));
+    let (s, sw, zero) = (0.02f32, [0.01f32, 0.02, 0.03, 0.04], 130u8);
+    let (s, zero) = (b.constant(Tensor::scalar(s)), b.constant(Tensor::scalar(zero)));
+    let (sw, bias) =
+        (b.constant(Tensor::from_slice(&[4], &sw)), b.constant(Tensor::from_slice(&[4], &[5i32, -900, 77, 0])));
+    let large = b.constant(Tensor::scalar(0.9f32));
+    let operands = [x, s, zero, w, sw, zw, large, zero, bias].map(Some);
+    let y = b.node("ai.onnx", "QLinearConv", attrs! { pads: vec![1i64, 0, 1, 2] }, &operands, 1).unwrap()[0];
+    let m = b.constant(bytes(u, &[7, 3], 0));
+    let p =
+        b.node("ai.onnx", "QLinearMatMul", attrs! {}, &[y, s, zero, m, s, zero, large, zero].map(Some), 1).unwrap()[0];
+    let q = b.op("MatMulInteger", attrs! {}, &[y, m, zero]).unwrap();
+    let model = Model::from_graph(b.finish(&[y, p, q]));
+    let compiled = check(&model, "bytes", &[bytes(u, &[2, 5, 6, 7], 0).into()]);
+    assert!(compiled.runtime.is_empty(), "{:?}", compiled.runtime);
+}
+
+#[test]
 fn what_needs_egret_at_run_time_is_refused_by_name() {
     let mut b = GraphBuilder::new("nonzero");
     let x = b.input("x", Type::tensor(DType::F32, &[4]));

@@ -104,8 +104,7 @@ fn softmax_is_one_kernel_over_rows() {
 fn a_reduction_across_memory_runs_along_it() {
     let mut c = ComputeBuilder::new();
     let x = c.input(DType::F32, &[300, 1000]);
-    let sum =
-        c.compute(DType::F32, &[1000], |e, i| e.reduce(ReduceOp::Sum, &[300], |e, r| e.load(x, &[r[0], i[0]])));
+    let sum = c.compute(DType::F32, &[1000], |e, i| e.reduce(ReduceOp::Sum, &[300], |e, r| e.load(x, &[r[0], i[0]])));
     let y = c.compute(DType::F32, &[1000], |e, i| {
         let s = e.load(sum, i);
         e.sqrt(s)
