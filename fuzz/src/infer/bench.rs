@@ -8,6 +8,8 @@ use crate::trace::{Outcome, Produced};
 use egret_ir::DType;
 use std::collections::HashSet;
 
+/// Experiments on variables that are one number in all valid experiments, at most.
+const THAW: usize = 2000;
 /// Sets of variables that move together, at most.
 const MOVES: usize = 64;
 /// Greatest number drawn as a matter of course.
@@ -310,6 +312,65 @@ impl<'a> Bench<'a> {
                     }
                 }
             }
+        }
+    }
+
+    /// A variable that is one number in all valid experiments is given others, together with a second one that is scaled
+    /// or moved by as much: it may be a factor or a term that was never seen to matter.
+    pub fn thaw(&mut self) {
+        if self.valid.len() < 8 {
+            return;
+        }
+        let n = self.vars.len();
+        let most = self.runs + THAW;
+        let frozen = |rows: &[Row], v: usize| rows.iter().all(|r| r.at[v] == rows[0].at[v]);
+        for v in 0..n {
+            if !frozen(&self.valid, v) {
+                continue;
+            }
+            let old = self.valid[0].at[v];
+            for new in [old + 1, old + 2, old - 1] {
+                if new < self.vars[v].least() || !frozen(&self.valid, v) || self.runs > most {
+                    continue;
+                }
+                // Where the others are divisible, what must be so is.
+                let mut bases: Vec<usize> = (0..self.valid.len()).collect();
+                let score = |at: &[i64]| at.iter().filter(|&&x| new != 0 && x % new == 0).count();
+                bases.sort_by_key(|&b| std::cmp::Reverse(score(&self.valid[b].at)));
+                for b in bases.into_iter().take(4) {
+                    let base = self.valid[b].at.clone();
+                    for w in (0..n).filter(|&w| w != v) {
+                        let moved = [
+                            base[w].saturating_mul(new.max(0)),
+                            if new != 0 && base[w] % new == 0 { base[w] / new } else { base[w] },
+                            base[w] + new - old,
+                            base[w] - new + old,
+                            new,
+                        ];
+                        for value in moved {
+                            let mut at = base.clone();
+                            (at[v], at[w]) = (new, value.max(self.vars[w].least()).min(1 << 20));
+                            self.from = None;
+                            self.run(at);
+                        }
+                    }
+                }
+            }
+        }
+    }
+
+    /// Attributes of valid experiments are set to 1, one at a time: what is a quotient by them is then none.
+    pub fn focus(&mut self, steps: usize) {
+        let attrs: Vec<usize> =
+            (0..self.vars.len()).filter(|&v| !matches!(self.vars[v].kind, VarKind::Extent(..))).collect();
+        for turn in 0..steps {
+            if attrs.is_empty() || self.valid.is_empty() {
+                return;
+            }
+            let from = self.choices.below(self.valid.len());
+            let mut at = self.mutated(from);
+            at[attrs[turn % attrs.len()]] = 1;
+            self.run(at);
         }
     }
 

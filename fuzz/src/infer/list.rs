@@ -5,11 +5,11 @@
 //! to [`MAX_RANK`] of every operand, every required attribute's values, then each optional attribute's values one at a
 //! time, and all open integers together. Operands whose elements change the outcome get open elements, zeros and -1.
 
-use super::bench::Bench;
+use super::bench::{Bench, Kind};
 use super::structure::{ArgKind, ArgSlot, AttrSlot, Slot, Structure, operand_names};
 use crate::blackbox::BlackBox;
 use crate::choices::{Choices, Seeded, pick};
-use crate::trace::{Call, calls_of_examples};
+use crate::trace::{Call, Number, Outcome, calls_of_examples};
 use egret_ir::attr::AttrDoc;
 use egret_ir::{Attr, Attrs, DType, Dim, OpDef};
 use std::collections::BTreeMap;
@@ -45,6 +45,10 @@ struct Lister<'a> {
     optional: Vec<&'static AttrDoc>,
     seed: u64,
     out: Vec<Structure>,
+    /// Ranks of the leading operand at which optional attributes were varied, for the present choice of operands.
+    varied: Vec<usize>,
+    /// Whether the present choice of operands has an optional one.
+    optional_given: bool,
 }
 
 /// Lists an operator's structures.
@@ -62,6 +66,8 @@ pub fn list(def: &'static OpDef, system: &mut dyn BlackBox, seed: u64) -> Listin
         optional: Vec::new(),
         seed,
         out: Vec::new(),
+        varied: Vec::new(),
+        optional_given: false,
     };
     lister.sort_attributes();
     for (given, n_outputs) in lister.subsets() {
@@ -159,10 +165,15 @@ impl Lister<'_> {
         given.into_iter().flat_map(|g| outs.iter().map(move |&n| (g.clone(), n))).collect()
     }
 
+    fn is_optional(&self, i: usize) -> bool {
+        self.def.inputs.split(',').nth(i).is_some_and(|s| s.trim().ends_with('?'))
+    }
+
     fn valid(&mut self, s: &Structure, tries: usize) -> bool {
         let mut bench = Bench::new(s, self.system, self.seed);
         bench.seek(1, tries);
-        !bench.valid.is_empty()
+        let small = |k: &Kind| !matches!(k, Kind::Tensor(_, rank) if *rank > MAX_RANK);
+        !bench.valid.is_empty() && bench.kinds.iter().flatten().all(small)
     }
 
     fn structure(&self, args: Vec<Option<ArgSlot>>, attrs: BTreeMap<String, AttrSlot>, n_outputs: usize) -> Structure {
@@ -178,7 +189,10 @@ impl Lister<'_> {
 
     fn subset(&mut self, given: &[bool], n_outputs: usize) {
         let Some(first) = self.first_valid(given, n_outputs) else { return };
-        let matters: Vec<bool> = (0..first.args.len()).map(|i| self.elements_matter(&first, i)).collect();
+        let mut first = first;
+        let matters: Vec<bool> = (0..first.args.len()).map(|i| self.elements_matter(&mut first, i)).collect();
+        self.varied.clear();
+        self.optional_given = given.iter().enumerate().any(|(i, g)| *g && self.is_optional(i));
         for args in self.arguments(&first, &matters) {
             self.at_ranks(args, n_outputs);
         }
@@ -190,7 +204,8 @@ impl Lister<'_> {
             let (main, rank, habit) = {
                 let c = &mut self.choices;
                 let rank = if c.chance(2, 3) { 1 + c.below(4) } else { c.below(MAX_RANK + 1) };
-                (*pick(c, MAIN_TYPES), rank, c.weighted(&[4, 3, 3]))
+                let main = if turn < 40 || c.chance(1, 2) { DType::F32 } else { *pick(c, MAIN_TYPES) };
+                (main, rank, c.weighted(&[4, 3, 3]))
             };
             let names = operand_names(self.def, given.len());
             let mut args = Vec::new();
@@ -200,7 +215,7 @@ impl Lister<'_> {
                     continue;
                 }
                 let c = &mut self.choices;
-                let dtype = match c.weighted(if turn < 40 { &[1, 0, 0, 0] } else { &[10, 4, 1, 2] }) {
+                let dtype = match c.weighted(if turn < 20 { &[1, 0, 0, 0] } else { &[10, 5, 1, 2] }) {
                     0 => main,
                     1 => DType::I64,
                     2 => DType::Bool,
@@ -255,32 +270,50 @@ impl Lister<'_> {
         None
     }
 
-    /// Whether the elements of operand `i` change what comes out; false where it is not an operand with elements.
-    fn elements_matter(&mut self, s: &Structure, i: usize) -> bool {
-        let Some(Some(ArgSlot { kind: ArgKind::Content { slots, .. }, dtype })) = s.args.get(i) else { return false };
+    /// Whether the elements of operand `i`, a short integer or float one, change what comes out. The operand becomes one
+    /// with elements if they do, else one without.
+    fn elements_matter(&mut self, s: &mut Structure, i: usize) -> bool {
+        let Some(Some(arg)) = s.args.get(i).cloned() else { return false };
+        let float = arg.dtype == DType::F32;
+        let was = match &arg.kind {
+            ArgKind::Tensor(rank) => *rank,
+            ArgKind::Content { scalar, .. } => usize::from(!*scalar),
+        };
         let mut bench = Bench::new(s, self.system, self.seed);
-        bench.seek(1, 4 * TRIES.0);
-        let Some(row) = bench.valid.first() else { return false };
-        let at = row.at.clone();
-        let vars = bench.vars.clone();
-        let base = s.call(&vars, &at);
-        let outcome = self.system.call(&base);
-        for turn in 0..8i64 {
-            let mut call = base.clone();
-            let Some(Some(a)) = call.inputs.get_mut(i) else { return false };
-            let Some(values) = a.values.as_mut() else { return false };
-            for (k, v) in values.iter_mut().enumerate() {
-                *v = match (dtype.is_float(), (turn + k as i64) % 8) {
-                    (true, x) => crate::trace::Number::Float([0.25, 3.0, 1.0, 7.0, -1.0, 0.0, 2.5, 1.5][x as usize]),
-                    (false, x) => crate::trace::Number::Int([0, -1, 2, 5, 1, -3, 7, 100][x as usize]),
-                };
+        bench.seek(6, 6 * TRIES.0);
+        let calls: Vec<Call> = bench.valid.iter().map(|r| s.call(&bench.vars, &r.at)).collect();
+        let mut len = 0;
+        let mut matters = false;
+        for base in calls.iter().filter(|_| was <= 1 && (float || matches!(arg.dtype, DType::I64 | DType::I32))) {
+            let Some(Some(a)) = base.inputs.get(i) else { continue };
+            let n: i64 = a.shape.iter().product();
+            if n == 0 || n > 10 {
+                continue;
             }
-            if same_kind(&self.system.call(&call), &outcome) == Some(false) {
-                return true;
+            let outcomes: Vec<Outcome> = (0..6)
+                .map(|turn| {
+                    let mut call = base.clone();
+                    if let Some(Some(a)) = call.inputs.get_mut(i) {
+                        a.values = Some((0..n).map(|k| probe_number(float, turn, k)).collect());
+                    }
+                    self.system.call(&call)
+                })
+                .collect();
+            if outcomes.iter().any(|o| same_kind(o, &outcomes[0]) == Some(false)) {
+                (matters, len) = (true, n as usize);
+                break;
             }
         }
-        let _ = slots;
-        false
+        let kind = match (&arg.kind, matters) {
+            (ArgKind::Content { .. }, true) => arg.kind.clone(),
+            (ArgKind::Tensor(rank), true) => ArgKind::Content {
+                scalar: *rank == 0,
+                slots: (0..len).map(|k| first_slot(float, &s.names[i], k)).collect(),
+            },
+            (_, false) => ArgKind::Tensor(was),
+        };
+        s.args[i] = Some(ArgSlot { dtype: arg.dtype, kind });
+        matters
     }
 
     /// Operands of every rank, and of every length where elements matter.
@@ -293,13 +326,8 @@ impl Lister<'_> {
                 None => vec![None],
                 Some(ArgSlot { dtype, kind: ArgKind::Content { scalar, slots } }) if matters[i] => {
                     let float = matches!(slots.first(), Some(Slot::PinFloat(_)));
-                    let axis = first.names[i].contains("ax");
                     let lens: Vec<usize> = if *scalar { vec![1] } else { (0..=MAX_RANK).chain([6, 8, 10]).collect() };
-                    let slot = |k: usize| match (float, axis) {
-                        (true, _) => Slot::PinFloat([1.0, 2.0, 0.5, 1.5, 3.0][k % 5]),
-                        (_, true) => Slot::Pin(k as i64),
-                        _ => Slot::Free,
-                    };
+                    let slot = |k: usize| first_slot(float, &first.names[i], k);
                     let arg = |n: usize| ArgSlot {
                         dtype: *dtype,
                         kind: ArgKind::Content { scalar: *scalar, slots: (0..n).map(slot).collect() },
@@ -421,8 +449,16 @@ impl Lister<'_> {
             }
         };
         kept.into_iter().for_each(|s| self.keep(s));
-        self.pins(&primary);
-        self.options(&primary, rank);
+        // The rest once for each rank of the leading operand.
+        if !self.varied.contains(&rank) {
+            self.varied.push(rank);
+            self.pins(&primary);
+            self.options(&primary, rank);
+        } else if primary.args.iter().flatten().any(|a| matches!(a.kind, ArgKind::Content { .. }))
+            && !self.optional_given
+        {
+            self.pins(&primary);
+        }
     }
 
     fn keep(&mut self, s: Structure) {
@@ -566,9 +602,33 @@ impl Lister<'_> {
     }
 }
 
+/// What an element is at first: open, or a small number where it names an axis or is a float.
+fn first_slot(float: bool, name: &str, k: usize) -> Slot {
+    match (float, name.contains("ax")) {
+        (true, _) => Slot::PinFloat([1.0, 2.0, 0.5, 1.5, 3.0][k % 5]),
+        (_, true) => Slot::Pin(k as i64),
+        _ => Slot::Free,
+    }
+}
+
+/// Elements that probes give an operand: all equal, counting up, and of both signs.
+fn probe_number(float: bool, turn: i64, k: i64) -> Number {
+    if float {
+        return Number::Float([1.0, 2.0, 0.5, -1.0, 0.0, 3.0][turn as usize % 6]);
+    }
+    Number::Int(match turn {
+        0 => 0,
+        1 => 1,
+        2 => k,
+        3 => 2,
+        4 => -1 - k,
+        _ => 3 + 4 * k,
+    })
+}
+
 /// Whether two outcomes are of one kind and types; none where the black box could not say.
-fn same_kind(a: &crate::trace::Outcome, b: &crate::trace::Outcome) -> Option<bool> {
-    use crate::trace::Outcome::{Invalid, Unsupported, Valid};
+fn same_kind(a: &Outcome, b: &Outcome) -> Option<bool> {
+    use Outcome::{Invalid, Unsupported, Valid};
     match (a, b) {
         (Unsupported(_), _) | (_, Unsupported(_)) => None,
         (Valid(a), Valid(b)) => Some(a == b),

@@ -73,11 +73,23 @@ pub fn extent(bench: &Bench<'_>, j: usize) -> Option<Found> {
     if let Some(t) = products(bench, &fits).or_else(|| broadcast(n, &fits)).or_else(|| range(bench, &fits)) {
         return plain(t);
     }
-    let relevant = relevant(bench, j);
-    if let Some(found) = polynomial(&relevant, rows, &want, &fits) {
-        return plain(found);
+    if let Some(t) = rest(n, &fits) {
+        return plain(t);
     }
-    windows(&relevant, rows, &want, &fits).or_else(|| scaled(n, &fits).and_then(plain))
+    let (sure, maybe) = relevant(bench, j);
+    // Fewer variables need fewer experiments; variables that may matter come in one by one.
+    let mut sizes = vec![maybe.len().min(8usize.saturating_sub(sure.len())), 0, 1, 2, 3];
+    sizes.dedup();
+    for k in sizes.into_iter().filter(|&k| k <= maybe.len() && sure.len() + k <= 9) {
+        let vars: Vec<usize> = sure.iter().chain(&maybe[..k]).copied().collect();
+        if let Some(found) = polynomial(&vars, rows, &want, &fits) {
+            return plain(found);
+        }
+        if let Some(found) = windows(&vars, rows, &want, &fits) {
+            return Some(found);
+        }
+    }
+    scaled(n, &fits).and_then(plain)
 }
 
 /// Products of whole lists, their beginnings and ends, and quotients of such.
@@ -230,12 +242,12 @@ fn scaled(n: usize, fits: &dyn Fn(&Term) -> bool) -> Option<Term> {
     None
 }
 
-/// Variables that the column depends on: two valid experiments differ in one variable (or in some that are equal) and in
+/// Variables that the column surely depends on, and those that it may, likeliest first: two valid experiments differ in one variable (or in some that are equal) and in
 /// the extent.
-fn relevant(bench: &Bench<'_>, j: usize) -> Vec<usize> {
+fn relevant(bench: &Bench<'_>, j: usize) -> (Vec<usize>, Vec<usize>) {
     let n = bench.vars.len();
     let mut votes = vec![0usize; n];
-    let rows = &bench.valid[..bench.valid.len().min(700)];
+    let rows = &bench.valid[..bench.valid.len().min(400)];
     for (i, a) in rows.iter().enumerate() {
         for b in &rows[..i] {
             let (Some(x), Some(y)) = (&a.out, &b.out) else { continue };
@@ -259,7 +271,26 @@ fn relevant(bench: &Bench<'_>, j: usize) -> Vec<usize> {
     // Variables that only move together are told apart by nothing else; those that never moved alone come second.
     let mut maybe: Vec<usize> = (0..n).filter(|&v| votes[v] > 0 && votes[v] < 1000).collect();
     maybe.sort_by_key(|&v| std::cmp::Reverse(votes[v]));
-    sure.into_iter().chain(maybe).take(8).collect()
+    (sure, maybe)
+}
+
+/// What pieces of equal size leave: `v - k ceil(v / c)`.
+fn rest(n: usize, fits: &dyn Fn(&Term) -> bool) -> Option<Term> {
+    for v in 0..n {
+        for c in 2..=6 {
+            for k in 1..=c {
+                for op in [Op2::Ceil, Op2::Floor] {
+                    let piece = Term::two(op, Term::Var(v), Term::Int(c));
+                    let pieces = if k == 1 { piece } else { Term::two(Op2::Mul, Term::Int(k), piece) };
+                    let t = Term::two(Op2::Sub, Term::Var(v), pieces);
+                    if fits(&t) {
+                        return Some(t);
+                    }
+                }
+            }
+        }
+    }
+    None
 }
 
 /// Monomials of degree 2 at most over `vars`.

@@ -13,6 +13,8 @@ use crate::choices::Choices;
 const ROUNDS: usize = 14;
 /// Experiments that break one requirement alone, wanted of each.
 const WITNESSES: usize = 8;
+/// Experiments that the rule accepts, wanted of one challenge.
+const ACCEPTED: usize = 60;
 /// Tries to find one valid call before a structure is held to have none.
 pub const SEEK: usize = 400;
 
@@ -23,11 +25,13 @@ pub struct Effort {
     pub valid: usize,
     /// Assignments looked at in one challenge.
     pub challenge: usize,
+    /// Structures of one operator, at most.
+    pub structures: Option<usize>,
 }
 
 impl Default for Effort {
     fn default() -> Effort {
-        Effort { valid: 60, challenge: 1500 }
+        Effort { valid: 40, challenge: 1500, structures: None }
     }
 }
 
@@ -86,10 +90,11 @@ pub fn infer(structure: &Structure, system: &mut dyn BlackBox, seed: u64, effort
     if bench.valid.is_empty() {
         return None;
     }
-    bench.walk(8 * effort.valid);
-    bench.vary_each(4);
+    bench.walk(4 * effort.valid);
+    bench.vary_each(3);
     bench.seek(effort.valid, 10 * effort.valid);
-    bench.vary_each(16);
+    bench.vary_each(6);
+    bench.thaw();
     let mut rule = synthesise(&bench);
     let mut rounds = 0;
     for round in 1..=ROUNDS {
@@ -108,8 +113,11 @@ pub fn infer(structure: &Structure, system: &mut dyn BlackBox, seed: u64, effort
             rule.status = Status::Stands;
             break;
         }
+        if !complete {
+            bench.focus(60 * bench.vars.len().min(12));
+        }
         rule = synthesise(&bench);
-        if !complete && round > 3 {
+        if !complete && round > 4 {
             break;
         }
     }
@@ -159,14 +167,18 @@ fn synthesise(bench: &Bench<'_>) -> Rule {
 fn challenge(bench: &mut Bench<'_>, rule: &mut Rule, effort: Effort) -> usize {
     let mut wrong = 0;
     let mut accepted = 0;
-    // Counts of an earlier round were of another rule.
+    let preds: Vec<Pred> = rule.requires.iter().map(|r| r.pred.clone()).collect();
+    // An experiment that the rule accepts speaks for all of it; more requirements and more numbers want more of them.
+    let enough = ACCEPTED + 4 * bench.vars.len();
     for turn in 0..effort.challenge {
         if wrong >= 12 || bench.kinds_vary {
             break;
         }
+        if turn % 32 == 31 && accepted >= enough && rule.requires.iter().all(|r| r.witnesses >= WITNESSES) {
+            break;
+        }
         let from = bench.choices.below(bench.valid.len());
         let mut at = bench.mutated(from);
-        let preds: Vec<Pred> = rule.requires.iter().map(|r| r.pred.clone()).collect();
         match turn % 4 {
             0 | 1 => {}
             2 => {
@@ -187,8 +199,8 @@ fn challenge(bench: &mut Bench<'_>, rule: &mut Rule, effort: Effort) -> usize {
         let mut broken = rule.requires.iter().enumerate().filter(|(_, r)| !r.pred.holds(&at)).map(|(i, _)| i);
         match (broken.next(), broken.next()) {
             (Some(_), Some(_)) => continue,
-            (Some(k), None) if rule.requires[k].witnesses >= 3 * WITNESSES => continue,
-            (None, _) if accepted >= effort.challenge / 3 => continue,
+            (Some(k), None) if rule.requires[k].witnesses >= 2 * WITNESSES => continue,
+            (None, _) if accepted >= 2 * enough => continue,
             (first, _) => {
                 accepted += usize::from(first.is_none());
                 match (bench.run(at.clone()), first) {

@@ -41,6 +41,9 @@ pub(super) struct InferArgs {
     /// Seed; the same seed gives the same rules.
     #[arg(long, default_value_t = 0)]
     seed: u64,
+    /// At most so many structures of each operator, spread over its list.
+    #[arg(long, value_name = "N")]
+    most: Option<usize>,
     /// Operators side by side. Default: the processors that this process may use.
     #[arg(long, value_name = "N")]
     jobs: Option<usize>,
@@ -186,7 +189,8 @@ mod with_fuzzer {
         let begin = Instant::now();
         let bar = bar(defs.len());
         let make = || Box::new(Egret::default()) as Box<dyn BlackBox>;
-        let found = operators(&defs, &make, args.seed, Effort::default(), jobs(args.jobs), &|i: &Inferred| {
+        let effort = Effort { structures: args.most, ..Effort::default() };
+        let found = operators(&defs, &make, args.seed, effort, jobs(args.jobs), &|i: &Inferred| {
             bar.inc(1);
             bar.set_message(format!(
                 "{}: {} in {:.1} s",
