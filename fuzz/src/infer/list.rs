@@ -43,6 +43,8 @@ struct Lister<'a> {
     /// Attributes that must be given.
     required: Vec<&'static AttrDoc>,
     optional: Vec<&'static AttrDoc>,
+    /// Optional attributes without which the present choice of operands has no valid call.
+    needed: Vec<&'static AttrDoc>,
     seed: u64,
     out: Vec<Structure>,
     /// Ranks of the leading operand at which optional attributes were varied, for the present choice of operands.
@@ -64,6 +66,7 @@ pub fn list(def: &'static OpDef, system: &mut dyn BlackBox, seed: u64) -> Listin
         choices: Seeded::new(seed, 7),
         required: Vec::new(),
         optional: Vec::new(),
+        needed: Vec::new(),
         seed,
         out: Vec::new(),
         varied: Vec::new(),
@@ -191,6 +194,16 @@ impl Lister<'_> {
         let Some(first) = self.first_valid(given, n_outputs) else { return };
         let mut first = first;
         let matters: Vec<bool> = (0..first.args.len()).map(|i| self.elements_matter(&mut first, i)).collect();
+        // Some calls need an attribute that is optional by declaration.
+        self.needed.clear();
+        for k in 0..self.optional.len() {
+            let doc = self.optional[k];
+            let Some(slot) = first.attrs.remove(doc.name) else { continue };
+            if !self.valid(&first, 6 * TRIES.0) {
+                first.attrs.insert(doc.name.to_owned(), slot);
+                self.needed.push(doc);
+            }
+        }
         self.varied.clear();
         self.optional_given = given.iter().enumerate().any(|(i, g)| *g && self.is_optional(i));
         for args in self.arguments(&first, &matters) {
@@ -409,8 +422,8 @@ impl Lister<'_> {
         });
         let rank = rank.unwrap_or(1);
         let mut bases: Vec<BTreeMap<String, AttrSlot>> = vec![BTreeMap::new()];
-        for k in 0..self.required.len() {
-            let doc = self.required[k];
+        let needed: Vec<&'static AttrDoc> = self.required.iter().chain(&self.needed).copied().collect();
+        for doc in needed {
             let options = self.alternatives(doc, rank);
             bases = bases
                 .iter()
@@ -431,23 +444,7 @@ impl Lister<'_> {
                 kept.push(s);
             }
         }
-        let primary = match kept.first() {
-            Some(s) => s.clone(),
-            None => {
-                // Some calls need an attribute that is optional by declaration.
-                let s = self.structure(args, BTreeMap::new(), n_outputs);
-                for k in 0..self.optional.len() {
-                    for slot in self.alternatives(self.optional[k], rank) {
-                        let mut s = s.clone();
-                        s.attrs.insert(self.optional[k].name.to_owned(), slot);
-                        if self.valid(&s, TRIES.1 / 3) {
-                            self.keep(s);
-                        }
-                    }
-                }
-                return;
-            }
-        };
+        let Some(primary) = kept.first().cloned() else { return };
         kept.into_iter().for_each(|s| self.keep(s));
         // The rest once for each rank of the leading operand.
         if !self.varied.contains(&rank) {
@@ -511,6 +508,9 @@ impl Lister<'_> {
         for k in 0..self.optional.len() {
             let doc = self.optional[k];
             for slot in self.alternatives(doc, rank) {
+                if primary.attrs.contains_key(doc.name) {
+                    continue;
+                }
                 let mut s = primary.clone();
                 s.attrs.insert(doc.name.to_owned(), slot.clone());
                 if !self.valid(&s, TRIES.1) {
