@@ -1,7 +1,7 @@
 //! Experiments on one structure: assignments drawn where they tell something, and what the black box said of each.
 
 use super::structure::{Structure, Var, VarKind};
-use super::term::{Cmp, Pred, Term};
+use super::term::{Cmp, Op2, Pred, Term};
 use crate::blackbox::BlackBox;
 use crate::choices::{Choices, Seeded, pick};
 use crate::trace::{Outcome, Produced};
@@ -417,7 +417,20 @@ impl<'a> Bench<'a> {
                 continue;
             }
             let old = at[v];
-            for value in [0, 1, 2, 3, 4, 5, 6, 8, 9, 12].into_iter().chain([want]) {
+            // A remainder of 0: a multiple of the divisor.
+            if let (Term::Two(Op2::Mod, of), 0) = (a, want)
+                && !of.1.vars().contains(&v)
+                && let Some(d) = of.1.eval(at)
+            {
+                at[v] = d.saturating_mul(self.choices.below(3) as i64).max(self.vars[v].least()).min(1 << 20);
+                return;
+            }
+            at[v] = 1;
+            let share = a.eval(at).filter(|r| *r != 0 && want % r == 0).map(|r| want / r);
+            at[v] = 0;
+            let rest = a.eval(at).and_then(|r| want.checked_sub(r));
+            let guesses = [share, rest].into_iter().flatten().filter(|g| g.abs() < 1 << 20);
+            for value in guesses.chain([0, 1, 2, 3, 4, 5, 6, 8, 9, 12, want]) {
                 at[v] = value;
                 if value >= self.vars[v].least() && a.eval(at) == Some(want) {
                     return;

@@ -110,9 +110,10 @@ fn products(bench: &Bench<'_>, fits: &dyn Fn(&Term) -> bool) -> Option<Term> {
             }
         }
         for v in 0..bench.vars.len() {
-            let t = Term::two(Op2::Floor, a.clone(), Term::Var(v));
-            if fits(&t) {
-                return Some(t);
+            for t in [Term::two(Op2::Floor, a.clone(), Term::Var(v)), Term::two(Op2::Floor, Term::Var(v), a.clone())] {
+                if fits(&t) {
+                    return Some(t);
+                }
             }
         }
     }
@@ -136,6 +137,37 @@ pub fn list_products(bench: &Bench<'_>) -> Vec<Term> {
             for to in from + 2..=list.len() {
                 out.push(Term::product(list[from..to].iter().map(|&v| Term::Var(v))));
             }
+        }
+    }
+    for filled in filled_lists(bench) {
+        if !out.contains(&filled) && filled.vars().len() > 1 {
+            out.push(filled);
+        }
+    }
+    out
+}
+
+/// Products of the elements of an operand, where 0 stands for an extent of another operand at that place and -1 for
+/// nothing.
+fn filled_lists(bench: &Bench<'_>) -> Vec<Term> {
+    use super::structure::{ArgKind, ArgSlot, Slot, VarKind};
+    let place = |kind: VarKind| bench.vars.iter().position(|v| v.kind == kind).map(Term::Var);
+    let mut out = Vec::new();
+    for (i, arg) in bench.structure.args.iter().enumerate() {
+        let Some(ArgSlot { kind: ArgKind::Content { slots, .. }, .. }) = arg else { continue };
+        if !slots.iter().any(|s| *s == Slot::Pin(0)) {
+            continue;
+        }
+        for other in (0..bench.structure.args.len()).filter(|o| *o != i) {
+            let factor = |k: usize| match slots[k] {
+                Slot::Free => place(VarKind::Element(i, k)),
+                Slot::Pin(0) => place(VarKind::Extent(other, k)),
+                Slot::Pin(-1) => Some(Term::Int(1)),
+                Slot::Pin(v) => Some(Term::Int(v)),
+                Slot::PinFloat(_) => None,
+            };
+            let factors: Option<Vec<Term>> = (0..slots.len()).map(factor).collect();
+            out.extend(factors.map(|f| Term::product(f.into_iter().filter(|t| *t != Term::Int(1)))));
         }
     }
     out

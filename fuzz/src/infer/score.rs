@@ -424,6 +424,29 @@ fn differs(rule: &Rule, vars: &[Var], at: &[i64]) -> Option<String> {
     }
 }
 
+/// An assignment of small numbers that satisfies all requirements but `broken`, with some variables settled.
+pub fn sample(vars: &[Var], preds: &[&Pred], broken: Option<usize>, settled: &[(usize, i64)]) -> Option<Vec<i64>> {
+    let terms: Vec<Dim> = vars.iter().map(|v| term_of(v, true)).collect();
+    let cond = |(i, p): (usize, &&Pred)| if Some(i) == broken { p.cond(&terms).not() } else { p.cond(&terms) };
+    let mut conds: Vec<Cond> = preds.iter().enumerate().map(cond).collect();
+    conds.extend(settled.iter().map(|(v, n)| Cond::eq(&terms[*v], &Dim::int(*n))));
+    if conds.iter().any(|c| c.as_bool() == Some(false)) {
+        return None;
+    }
+    let mut limits = bounds(vars);
+    for s in terms.iter().flat_map(Dim::symbols) {
+        let lo = limits.get(&s).map_or(0, |b| b.0);
+        limits.insert(s, (lo, Some(12)));
+    }
+    match decide(&conds, &limits, PATIENCE_MS / 8) {
+        Decision::Sat(model) => {
+            let value = |t: &Dim| t.eval(&|s| model.get(s).copied());
+            terms.iter().map(value).collect()
+        }
+        _ => None,
+    }
+}
+
 /// Whether an assignment breaks requirement `k` and no other.
 pub enum Alone {
     /// None does: the others imply it.

@@ -13,6 +13,9 @@ use crate::choices::Choices;
 const ROUNDS: usize = 14;
 /// Experiments that break one requirement alone, wanted of each.
 const WITNESSES: usize = 8;
+/// Corners that z3 is asked for in one round, besides one for each requirement.
+#[cfg(feature = "z3")]
+const CORNERS: usize = 12;
 /// Experiments that the rule accepts, wanted of one challenge.
 const ACCEPTED: usize = 60;
 /// Tries to find one valid call before a structure is held to have none.
@@ -260,6 +263,40 @@ fn ask_solver(bench: &mut Bench<'_>, rule: &mut Rule) -> usize {
             super::score::Alone::Unknown => {}
         }
         k += 1;
+    }
+    wrong + corners(bench, rule)
+}
+
+/// Calls in corners that drawing seldom meets: a few variables at a bound, the others as z3 finds them, all requirements
+/// satisfied or one broken. Returns how many the rule was wrong about.
+#[cfg(feature = "z3")]
+fn corners(bench: &mut Bench<'_>, rule: &mut Rule) -> usize {
+    let n = bench.vars.len();
+    if n == 0 || rule.requires.is_empty() {
+        return 0;
+    }
+    let mut wrong = 0;
+    let preds: Vec<Pred> = rule.requires.iter().map(|r| r.pred.clone()).collect();
+    let preds: Vec<&Pred> = preds.iter().collect();
+    for turn in 0..CORNERS + preds.len() {
+        let broken = turn.checked_sub(CORNERS);
+        let settled: Vec<(usize, i64)> = (0..1 + bench.choices.below(3))
+            .map(|_| {
+                let v = bench.choices.below(n);
+                let least = bench.vars[v].least().max(-1);
+                (v, least + bench.choices.below(3) as i64)
+            })
+            .collect();
+        let Some(at) = super::score::sample(&bench.vars, &preds, broken, &settled) else { continue };
+        if bench.knows(&at) {
+            continue;
+        }
+        let accepts = rule.accepts(&at);
+        match bench.run(at) {
+            Some(valid) if valid != accepts => wrong += 1,
+            Some(true) => wrong += usize::from(!extents_right(bench, rule)),
+            _ => {}
+        }
     }
     wrong
 }
