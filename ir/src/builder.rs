@@ -15,7 +15,7 @@ use crate::error::{Error, Result};
 use crate::graph::{Graph, Node, ValueId};
 use crate::infer::{constant_fact, infer_call};
 use crate::op::Op;
-use crate::rule::{Content, Fact};
+use crate::rule::{Assumption, Content, Fact};
 use crate::tensor::Tensor;
 use crate::types::Type;
 use std::collections::BTreeMap;
@@ -36,13 +36,14 @@ macro_rules! attrs {
 pub struct GraphBuilder {
     graph: Graph,
     contents: BTreeMap<ValueId, Content>,
+    assumptions: Vec<Assumption>,
     fresh: u64,
 }
 
 impl GraphBuilder {
     /// An empty graph.
     pub fn new(name: impl Into<String>) -> GraphBuilder {
-        GraphBuilder { graph: Graph::new(name), contents: BTreeMap::new(), fresh: 0 }
+        GraphBuilder { graph: Graph::new(name), contents: BTreeMap::new(), assumptions: Vec::new(), fresh: 0 }
     }
 
     /// Adds an argument.
@@ -159,14 +160,20 @@ impl GraphBuilder {
     ) -> Result<Vec<ValueId>> {
         let facts: Vec<Option<Fact>> = inputs.iter().map(|v| v.map(|v| self.fact(v))).collect();
         let captured: Vec<Fact> = captures.iter().map(|&v| self.fact(v)).collect();
-        let (outputs, contents) =
+        let (outputs, contents, assumptions) =
             push(&mut self.graph, op, inputs, captures, &facts, &captured, n_outputs, &mut self.fresh)?;
+        self.assumptions.extend(assumptions);
         for (v, c) in outputs.iter().zip(contents) {
             if let Some(c) = c {
                 self.contents.insert(*v, c);
             }
         }
         Ok(outputs)
+    }
+
+    /// What the rules of the nodes so far leave for run time.
+    pub fn assumptions(&self) -> &[Assumption] {
+        &self.assumptions
     }
 
     /// The graph so far.
@@ -217,7 +224,7 @@ fn push(
     captured: &[Fact],
     n_outputs: usize,
     fresh: &mut u64,
-) -> Result<(Vec<ValueId>, Vec<Option<Content>>)> {
+) -> Result<(Vec<ValueId>, Vec<Option<Content>>, Vec<Assumption>)> {
     let inferred = infer_call(&*op, facts, captured, n_outputs, fresh)?;
     let mut outputs = Vec::new();
     let mut contents = Vec::new();
@@ -232,5 +239,5 @@ fn push(
         captures: captures.to_vec(),
         outputs: outputs.iter().map(|&v| Some(v)).collect(),
     });
-    Ok((outputs, contents))
+    Ok((outputs, contents, inferred.assumptions))
 }

@@ -204,7 +204,7 @@ pub fn scalar_like(b: &mut GraphBuilder, x: ValueId, value: f64) -> Option<Value
     dtype.is_number().then(|| b.constant(Tensor::from_floats(dtype, &[], [value])))
 }
 
-/// Rule of a composite whose constraints are those of its parts: the types of its expansion.
+/// Rule of a composite whose constraints are those of its parts: the types and assumptions of its expansion.
 pub fn rule_of_expansion(op: &dyn Op, cx: &mut RuleCx<'_>) -> RuleResult {
     let mut b = GraphBuilder::new(op.def().name);
     let mut ids = Vec::new();
@@ -218,6 +218,23 @@ pub fn rule_of_expansion(op: &dyn Op, cx: &mut RuleCx<'_>) -> RuleResult {
         ids.push(id);
     }
     let Some(outputs) = op.expand(&mut b, &ids)? else { return Err(Stop::Deferred("the types of all operands")) };
+    // What the parts leave for run time is the composite's too, as far as it speaks of the operands.
+    let mut known = std::collections::BTreeSet::new();
+    for i in (0..cx.n_inputs()).filter(|&i| cx.has(i)) {
+        known.extend(cx.shape(i).iter().flatten().flat_map(Dim::symbols));
+        known.extend(cx.values(i).iter().flatten().flatten().flat_map(Dim::symbols));
+    }
+    let attrs = op.attrs();
+    known.extend(attrs.values().flat_map(|a| match a {
+        Attr::Int(d) => d.symbols(),
+        Attr::Ints(list) => list.iter().flat_map(Dim::symbols).collect(),
+        _ => Default::default(),
+    }));
+    for a in b.assumptions() {
+        if a.cond.symbols().is_subset(&known) {
+            cx.require_that(a.label, a.cond.clone())?;
+        }
+    }
     for v in outputs {
         let fact = b.fact(v);
         if fact.ty == Type::Unknown {
