@@ -119,10 +119,13 @@ impl<'a> Bench<'a> {
         let Some(base) = self.from.take().and_then(|f| self.valid.get(f)) else { return };
         let moved: Vec<usize> = (0..at.len()).filter(|&v| base.at[v] != at[v]).collect();
         let one = |rows: &[i64]| moved.iter().all(|&v| rows[v] == rows[moved[0]]);
-        if (2..=5).contains(&moved.len()) && one(at) && one(&base.at) && self.moves.len() < MOVES {
-            if !self.moves.contains(&moved) {
-                self.moves.push(moved);
-            }
+        if (2..=5).contains(&moved.len())
+            && one(at)
+            && one(&base.at)
+            && self.moves.len() < MOVES
+            && !self.moves.contains(&moved)
+        {
+            self.moves.push(moved);
         }
     }
 

@@ -155,7 +155,7 @@ fn filled_lists(bench: &Bench<'_>) -> Vec<Term> {
     let mut out = Vec::new();
     for (i, arg) in bench.structure.args.iter().enumerate() {
         let Some(ArgSlot { kind: ArgKind::Content { slots, .. }, .. }) = arg else { continue };
-        if !slots.iter().any(|s| *s == Slot::Pin(0)) {
+        if !slots.contains(&Slot::Pin(0)) {
             continue;
         }
         for other in (0..bench.structure.args.len()).filter(|o| *o != i) {

@@ -280,7 +280,7 @@ fn joined(bench: &Bench<'_>, outs: &[Term], numerators: &[Term], left: &[usize],
         })
         .collect();
     let mut full = vec![u64::MAX; words];
-    if bench.valid.len() % 64 != 0
+    if !bench.valid.len().is_multiple_of(64)
         && let Some(last) = full.last_mut()
     {
         *last = (1u64 << (bench.valid.len() % 64)) - 1;

@@ -88,7 +88,7 @@ pub fn score(rule: &Rule, seed: u64) -> Score {
 /// Fresh assignments, half of them invalid where that many are found.
 fn fresh(rule: &Rule, seed: u64) -> Counts {
     let mut egret = Egret::default();
-    let mut bench = Bench::new(&rule.structure, &mut egret, seed ^ 0x5eed_0f_f2e5);
+    let mut bench = Bench::new(&rule.structure, &mut egret, seed ^ 0x005e_ed0f_f2e5);
     let mut counts = Counts::default();
     bench.seek(1, super::search::SEEK);
     let preds: Vec<Pred> = rule.requires.iter().map(|r| r.pred.clone()).collect();
