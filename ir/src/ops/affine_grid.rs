@@ -86,6 +86,7 @@ impl Op for AffineGrid {
     fn lower(&self, cx: &LowerCx<'_>) -> Result<Lowering> {
         let (dtype, shape) = cx.outputs[0].clone();
         if shape.contains(&0) {
+            // Other extents may be beyond any table.
             return Ok(Lowering::Host);
         }
         let d = shape.len() - 2;

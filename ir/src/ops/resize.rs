@@ -344,7 +344,7 @@ impl Op for Resize {
             || unknown(2)
             || (unknown(3) && !by_sizes)
             || from.contains(&0)
-            || shape.contains(&0)
+            || (shape.contains(&0) && shape.iter().any(|&n| n > MAX_TABLE_BYTES / 64))
             || !(nearest || crate::library::is_real(dtype))
         {
             return Ok(Lowering::Host);
