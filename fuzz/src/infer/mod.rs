@@ -10,7 +10,7 @@
 //! | [`term`] | terms and requirements, their text form |
 //! | [`structure`] | argument structures and their variables |
 //! | [`list`] | the structures of an operator, by its declaration and by trying |
-//! | [`bench`] | experiments |
+//! | [`mod@bench`] | experiments |
 //! | [`outputs`], [`requires`] | candidates that fit |
 //! | [`search`] | the loop: synthesise, challenge, repeat |
 //! | [`run`] | many operators side by side |
