@@ -279,14 +279,14 @@ impl<'a> Run<'a> {
         let captures = node.captures.iter().map(|&v| self.value(v)).collect::<Result<Vec<_>>>()?;
         let refs: Vec<Option<&Value>> = inputs.iter().map(Option::as_ref).collect();
         let runner = Bodies { shared: self.shared, observer: RefCell::new(observer) };
-        let results = match node.op.bodies().is_empty() {
-            true => eval_call(&*node.op, &refs, &captures, node.outputs.len(), env, &runner),
-            // Rules of operators with bodies speak of types alone, which the plan checked.
-            false => {
-                let ty = |v: &Option<ValueId>| v.map_or(Type::Unknown, |v| plan.graph.ty(v).clone());
-                let types: Vec<Type> = node.outputs.iter().map(ty).collect();
-                eval_checked(&*node.op, &refs, &captures, &types, env, &runner)
-            }
+        // Rules of operators with bodies speak of types alone, which the plan checked; they are asked again where it left
+        // extents open, which contents may tell (those of a loop without iterations, for one).
+        let ty = |v: &Option<ValueId>| v.map_or(Type::Unknown, |v| plan.graph.ty(v).clone());
+        let types: Vec<Type> = node.outputs.iter().map(ty).collect();
+        let known = !node.op.bodies().is_empty() && types.iter().all(|t| t.concrete().is_some());
+        let results = match known {
+            true => eval_checked(&*node.op, &refs, &captures, &types, env, &runner),
+            false => eval_call(&*node.op, &refs, &captures, node.outputs.len(), env, &runner),
         }
         .map_err(|e| e.at(plan.graph.describe_with_types(n)))?;
         for (v, value) in node.outputs.iter().zip(results) {
