@@ -317,6 +317,11 @@ impl Tensor {
         Ok(Tensor { dtype, shape: shape.to_vec(), data: Data::Deferred(deferred) })
     }
 
+    /// Whether its elements are made when they are read.
+    pub fn is_deferred(&self) -> bool {
+        matches!(self.data, Data::Deferred(_))
+    }
+
     /// The same tensor with elements in memory, shared by its clones, where it was a deferred one.
     pub fn materialised(self) -> Tensor {
         let Data::Deferred(mut deferred) = self.data else { return self };

@@ -139,10 +139,20 @@ impl Plan {
         let readers = cut.readers(&graph);
         let mut items = Vec::new();
         let mut maker = vec![None; graph.values.len()];
+        // Weights that are made to be packed: a short file may ask for any number of them.
+        let mut made_bytes = 0usize;
         for &n in &cut.now {
             env.check()?;
             check_sizes(&graph, n, &facts, &env.limits)?;
             let node = &graph.nodes[n];
+            for v in node.uses() {
+                if let Place::Const(t) = &places[v.index()]
+                    && t.is_deferred()
+                {
+                    made_bytes = made_bytes.saturating_add(t.len() * t.dtype().size_bytes());
+                }
+            }
+            env.check_memory(made_bytes).map_err(|e| e.at(graph.describe(n)))?;
             match kernels::lower_node(&graph, n, &facts, &places, None, shared)? {
                 Some(kernels::Lowered::View) => {
                     let (x, y) =
