@@ -101,6 +101,10 @@ pub trait AttrField: Sized + PartialEq {
     fn read(attr: &Attr) -> Option<Self>;
     /// What it wants, for messages.
     const WANTED: &'static str;
+    /// Whether it may be left out without a default.
+    const OPTIONAL: bool = false;
+    /// Whether it enters dimension arithmetic, so that it may be a term as well as a number.
+    const OPEN: bool = false;
     /// Writes it; `None` leaves it out.
     fn write(&self) -> Option<Attr>;
     /// The value where the attribute is absent and has no default.
@@ -110,9 +114,10 @@ pub trait AttrField: Sized + PartialEq {
 }
 
 macro_rules! field {
-    ($t:ty, $wanted:literal, $($pattern:pat $(if $guard:expr)? => $value:expr),+; $self_:ident => $write:expr) => {
+    ($t:ty, $wanted:literal, $($pattern:pat $(if $guard:expr)? => $value:expr),+; $self_:ident => $write:expr $(; open = $open:literal)?) => {
         impl AttrField for $t {
             const WANTED: &'static str = $wanted;
+            $(const OPEN: bool = $open;)?
             fn read(attr: &Attr) -> Option<Self> { match attr { $($pattern $(if $guard)? => $value,)+ #[allow(unreachable_patterns)] _ => None } }
             fn write(&self) -> Option<Attr> { let $self_ = self; Some($write) }
         }
@@ -120,14 +125,14 @@ macro_rules! field {
 }
 field!(i64, "an integer", Attr::Int(v) => v.as_int(); v => Attr::Int(Dim::int(*v)));
 field!(bool, "0 or 1", Attr::Int(v) => v.as_int().map(|v| v != 0); v => Attr::Int(Dim::int((*v).into())));
-field!(Dim, "an integer", Attr::Int(v) => Some(v.clone()); v => Attr::Int(v.clone()));
+field!(Dim, "an integer", Attr::Int(v) => Some(v.clone()); v => Attr::Int(v.clone()); open = true);
 field!(f32, "a float", Attr::Float(v) => Some(*v); v => Attr::Float(*v));
 field!(String, "a string", Attr::String(v) => Some(v.clone()); v => Attr::String(v.clone()));
 field!(Tensor, "a tensor", Attr::Tensor(v) => Some(v.clone()); v => Attr::Tensor(v.clone()));
 field!(Arc<Graph>, "a graph", Attr::Graph(v) => Some(v.clone()); v => Attr::Graph(v.clone()));
 field!(DType, "an element type", Attr::DType(v) => Some(*v), Attr::Int(v) => DType::from_onnx(i32::try_from(v.as_int()?).ok()?); v => Attr::DType(*v));
 field!(Type, "a type", Attr::Type(v) => Some(v.clone()); v => Attr::Type(v.clone()));
-field!(Vec<Dim>, "integers", Attr::Ints(v) => Some(v.clone()); v => Attr::Ints(v.clone()));
+field!(Vec<Dim>, "integers", Attr::Ints(v) => Some(v.clone()); v => Attr::Ints(v.clone()); open = true);
 field!(Vec<i64>, "integers", Attr::Ints(v) => v.iter().map(Dim::as_int).collect(); v => Attr::Ints(v.iter().map(|&v| Dim::int(v)).collect()));
 field!(Vec<f32>, "floats", Attr::Floats(v) => Some(v.clone()), Attr::Ints(v) if v.is_empty() => Some(vec![]); v => Attr::Floats(v.clone()));
 field!(Vec<String>, "strings", Attr::Strings(v) => Some(v.clone()), Attr::Ints(v) if v.is_empty() => Some(vec![]); v => Attr::Strings(v.clone()));
@@ -135,6 +140,8 @@ field!(Vec<Tensor>, "tensors", Attr::Tensors(v) => Some(v.clone()); v => Attr::T
 
 impl<T: AttrField> AttrField for Option<T> {
     const WANTED: &'static str = T::WANTED;
+    const OPTIONAL: bool = true;
+    const OPEN: bool = T::OPEN;
     fn read(attr: &Attr) -> Option<Self> {
         T::read(attr).map(Some)
     }
@@ -188,8 +195,12 @@ pub struct AttrDoc {
     pub name: &'static str,
     /// What it is.
     pub wanted: &'static str,
-    /// Default as Rust text, or "required" or "absent".
+    /// Default as Rust text, empty where there is none.
     pub default: &'static str,
+    /// Whether it must be given.
+    pub required: bool,
+    /// Whether it may be a term, see [`AttrField::OPEN`].
+    pub open: bool,
     /// First lines of its documentation.
     pub doc: &'static str,
 }
@@ -218,6 +229,8 @@ macro_rules! attributes {
                 name: $crate::attr::plain(stringify!($field)),
                 wanted: <$ty as $crate::attr::AttrField>::WANTED,
                 default: $crate::attributes!(@doc $($default)?),
+                required: $crate::attributes!(@required $ty $(, $default)?),
+                open: <$ty as $crate::attr::AttrField>::OPEN,
                 doc: concat!($($doc, "\n"),*),
             } ),*];
             #[allow(unused_variables)]
@@ -241,6 +254,8 @@ macro_rules! attributes {
     };
     (@default $ty:ty) => { None::<$ty> };
     (@default $ty:ty, $default:expr) => { Some::<$ty>($default.into()) };
+    (@required $ty:ty) => { !<$ty as $crate::attr::AttrField>::OPTIONAL };
+    (@required $ty:ty, $default:expr) => { false };
     (@doc) => { "" };
     (@doc $default:expr) => { stringify!($default) };
 }

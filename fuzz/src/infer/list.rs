@@ -11,7 +11,7 @@ use crate::blackbox::BlackBox;
 use crate::choices::{Choices, Seeded, pick};
 use crate::trace::{Call, Number, Outcome, calls_of_examples};
 use egret_ir::attr::AttrDoc;
-use egret_ir::{Attr, Attrs, DType, Dim, OpDef};
+use egret_ir::{Attr, DType, OpDef};
 use std::collections::BTreeMap;
 
 /// Greatest rank.
@@ -59,20 +59,20 @@ pub fn list(def: &'static OpDef, system: &mut dyn BlackBox, seed: u64) -> Listin
         return Listing { structures: Vec::new(), none: Some("its attributes hold graphs".into()) };
     }
     let examples = calls_of_examples(def);
+    let (required, optional) = def.attrs.iter().partition(|a| a.required);
     let mut lister = Lister {
         def,
         system,
         examples,
         choices: Seeded::new(seed, 7),
-        required: Vec::new(),
-        optional: Vec::new(),
+        required,
+        optional,
         needed: Vec::new(),
         seed,
         out: Vec::new(),
         varied: Vec::new(),
         optional_given: false,
     };
-    lister.sort_attributes();
     for (given, n_outputs) in lister.subsets() {
         lister.subset(&given, n_outputs);
     }
@@ -81,54 +81,6 @@ pub fn list(def: &'static OpDef, system: &mut dyn BlackBox, seed: u64) -> Listin
 }
 
 impl Lister<'_> {
-    /// An attribute is required where parsing without it fails and says so.
-    fn sort_attributes(&mut self) {
-        for doc in self.def.attrs {
-            let text = (self.def.parse)(&Attrs::new()).err().map_or(String::new(), |e| e.to_string());
-            let mut attrs = Attrs::new();
-            let missing = |e: String| e.contains(&format!("`{}`", doc.name)) && e.contains("missing");
-            let mut required = missing(text);
-            // Errors name one attribute at a time.
-            if !required && doc.default.is_empty() {
-                for other in self.def.attrs.iter().filter(|o| o.name != doc.name) {
-                    if let Some(a) = self.plain_value(other) {
-                        attrs.insert(other.name.into(), a);
-                    }
-                }
-                required = (self.def.parse)(&attrs).err().is_some_and(|e| missing(e.to_string()));
-            }
-            if required { &mut self.required } else { &mut self.optional }.push(doc);
-        }
-    }
-
-    fn plain_value(&self, doc: &AttrDoc) -> Option<Attr> {
-        Some(match doc.wanted {
-            "an integer" | "0 or 1" => Attr::from(1),
-            "a float" => Attr::Float(1.0),
-            "a string" => Attr::String(words(doc).first().copied().unwrap_or_default().into()),
-            "integers" => Attr::from(vec![1]),
-            "floats" => Attr::Floats(vec![1.0]),
-            "strings" => Attr::Strings(vec!["a".into()]),
-            "an element type" => Attr::DType(DType::F32),
-            _ => self.examples.iter().find_map(|c| c.attrs.get(doc.name).cloned())?,
-        })
-    }
-
-    /// Whether an attribute may be a term: then it stays open.
-    fn opens(&self, doc: &AttrDoc) -> bool {
-        let symbol = match doc.wanted {
-            "an integer" => Attr::Int(Dim::sym("v")),
-            "integers" => Attr::Ints(vec![Dim::sym("v")]),
-            _ => return false,
-        };
-        let attrs = Attrs::from([(doc.name.to_owned(), symbol)]);
-        let refused = format!("`{}` must be", doc.name);
-        match (self.def.parse)(&attrs) {
-            Ok(_) => true,
-            Err(e) => !e.to_string().contains(&refused) && !e.to_string().contains("not known to this"),
-        }
-    }
-
     /// Which operands are given, and how many results are named.
     fn subsets(&self) -> Vec<(Vec<bool>, usize)> {
         let declared: Vec<&str> = self.def.inputs.split(',').map(str::trim).filter(|s| !s.is_empty()).collect();
@@ -191,8 +143,7 @@ impl Lister<'_> {
     }
 
     fn subset(&mut self, given: &[bool], n_outputs: usize) {
-        let Some(first) = self.first_valid(given, n_outputs) else { return };
-        let mut first = first;
+        let Some(mut first) = self.first_valid(given, n_outputs) else { return };
         let matters: Vec<bool> = (0..first.args.len()).map(|i| self.elements_matter(&mut first, i)).collect();
         // Some calls need an attribute that is optional by declaration.
         self.needed.clear();
@@ -548,7 +499,7 @@ impl Lister<'_> {
         let fixed = |a: Attr| AttrSlot::Fixed(a);
         let axis = doc.name.contains("axis") || doc.name.contains("axes") || doc.name == "perm";
         let mut out: Vec<AttrSlot> = match doc.wanted {
-            "an integer" if self.opens(doc) => vec![AttrSlot::Int],
+            "an integer" if doc.open => vec![AttrSlot::Int],
             "an integer" if axis || doc.name.ends_with("_dim") => (-r..=r).map(|v| fixed(Attr::from(v))).collect(),
             "an integer" => [0, 1, 2, 3, -1].map(|v| fixed(Attr::from(v))).into(),
             "0 or 1" => [0, 1].map(|v| fixed(Attr::from(v))).into(),
@@ -558,7 +509,7 @@ impl Lister<'_> {
             }
             "a string" => words(doc).into_iter().map(|w| fixed(Attr::String(w.to_owned()))).collect(),
             "an element type" => [DType::F32, DType::I64, DType::F16].map(|d| fixed(Attr::DType(d))).into(),
-            "integers" if self.opens(doc) => {
+            "integers" if doc.open => {
                 let s = rank.saturating_sub(2);
                 let mut lens = vec![s, 2 * s, rank, 2 * rank, 1, 2];
                 lens.retain(|n| *n > 0);

@@ -223,7 +223,6 @@ fn range(bench: &Bench<'_>, fits: &dyn Fn(&Term) -> bool) -> Option<Term> {
         let place = |v: &Term, down: bool| {
             let at = match v {
                 Term::Int(c) if *c < 0 => Term::two(Op2::Add, d.clone(), Term::Int(*c)),
-                Term::Int(_) => v.clone(),
                 _ => v.clone(),
             };
             let (lo, hi) = if down { (-1, d.clone().plus(-1)) } else { (0, d.clone()) };

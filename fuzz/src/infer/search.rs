@@ -4,7 +4,7 @@
 use super::bench::{Bench, Kind};
 use super::outputs;
 use super::requires;
-use super::structure::{Structure, Var, VarKind, var_names};
+use super::structure::{Structure, Var, var_names};
 use super::term::{Pred, Term};
 use crate::blackbox::BlackBox;
 use crate::choices::Choices;
@@ -345,11 +345,6 @@ fn mentioned(p: &Pred) -> Vec<usize> {
     vars.sort_unstable();
     vars.dedup();
     vars
-}
-
-/// Whether a variable is an extent.
-pub fn is_extent(v: &Var) -> bool {
-    matches!(v.kind, VarKind::Extent(..))
 }
 
 #[cfg(all(test, feature = "z3"))]
