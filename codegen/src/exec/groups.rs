@@ -1,7 +1,7 @@
 //! Which calls share a loop nest. A call joins the group of a producer whose results nothing else reads: then running
 //! the producer at the call's place is always legal, and what passes between them need not exist in memory.
 
-use super::kernels::{self, BufferRef, LoopKernel, LoopTemplate, Pending};
+use super::kernels::{BufferRef, LoopKernel, LoopTemplate, Pending};
 use super::plan::LibraryStep;
 use super::{Engine, Shared};
 use crate::lower::{LoweredKernel, lower_program};
@@ -173,10 +173,8 @@ pub(crate) fn kernels(
     };
     let key = shared.kernels.fingerprint(&whole);
     let template = shared.kernels.loops(key, || template(&whole, &name, shared))?;
-    let mut buffers: Vec<BufferRef> = template
-        .roles
-        .iter()
-        .map(|role| match *role {
+    let buffer = |role: &Role| {
+        Ok(match *role {
             Role::Input(i) => match &external[i].0 {
                 Source::Value(v) => BufferRef::Value(*v),
                 Source::Table(numbers) => BufferRef::Packed(Arc::new(AlignedBytes::copy_of(numbers.bytes()))),
@@ -185,36 +183,21 @@ pub(crate) fn kernels(
             Role::Temp(t) => BufferRef::Temp(first_temp + t),
             Role::Scratch { .. } => BufferRef::Scratch,
         })
-        .collect();
-    buffers.extend([BufferRef::Scratch, BufferRef::HostTable]);
+    };
     let nodes: Vec<usize> = calls.iter().map(|c| c.node).collect();
-    let n_kernels = template.kernels.len();
     let mut checks = Vec::new();
     for call in calls {
         for c in &call.computation.checks {
             checks.push((graph.nodes[call.node].inputs.get(c.operand).copied().flatten()?, c.range.clone(), call.node));
         }
     }
-    let pending = template
-        .kernels
-        .iter()
-        .enumerate()
-        .map(|(k, l)| kernels::Pending {
-            record: Arc::clone(&l.record),
-            name: if n_kernels == 1 { name.clone() } else { format!("{name}_{k}") },
-            nodes: nodes.clone(),
-            flops: l.flops,
-            buffers: buffers.clone(),
-            extent: l.extent,
-            grain: l.grain,
-            scratch_bytes: l.scratch_bytes,
-            last: k + 1 == n_kernels,
-            checks: if k == 0 { checks.clone() } else { Vec::new() },
-            nest: template.program.as_ref().map(|program| (Arc::clone(program), k)),
-            before: Vec::new(),
-            temps: Vec::new(),
-        })
-        .collect();
+    let mut pending = template.pending(&name, nodes, buffer).ok()?;
+    if let Some(first) = pending.first_mut() {
+        first.checks = checks;
+    }
+    if let Some(last) = pending.last_mut() {
+        last.last = true;
+    }
     Some((pending, template.temps.clone()))
 }
 

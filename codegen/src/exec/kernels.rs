@@ -153,6 +153,36 @@ pub(crate) struct LoopTemplate {
     pub(crate) program: Option<Arc<Program>>,
 }
 
+impl LoopTemplate {
+    /// The kernels of the nest that computes `nodes`, none of them marked as the last; `buffer` says what stands for each of
+    /// the computation's buffers.
+    pub(crate) fn pending(
+        &self,
+        name: &str,
+        nodes: Vec<usize>,
+        buffer: impl Fn(&Role) -> Result<BufferRef>,
+    ) -> Result<Vec<Pending>> {
+        let mut buffers = self.roles.iter().map(buffer).collect::<Result<Vec<_>>>()?;
+        buffers.extend([BufferRef::Scratch, BufferRef::HostTable]);
+        let kernel = |(k, l): (usize, &LoopKernel)| Pending {
+            record: Arc::clone(&l.record),
+            name: if self.kernels.len() == 1 { name.to_owned() } else { format!("{name}_{k}") },
+            nodes: nodes.clone(),
+            flops: l.flops,
+            buffers: buffers.clone(),
+            extent: l.extent,
+            grain: l.grain,
+            scratch_bytes: l.scratch_bytes,
+            last: false,
+            checks: Vec::new(),
+            nest: self.program.as_ref().map(|program| (Arc::clone(program), k)),
+            before: Vec::new(),
+            temps: Vec::new(),
+        };
+        Ok(self.kernels.iter().enumerate().map(kernel).collect())
+    }
+}
+
 /// What a product becomes, without its buffers.
 pub(crate) struct ProductTemplate {
     pub(crate) record: Arc<Record>,
@@ -400,23 +430,7 @@ fn make_pairs(
             Role::Scratch { .. } => BufferRef::Scratch,
         })
     };
-    let mut buffers = template.roles.iter().map(buffer).collect::<Result<Vec<_>>>()?;
-    buffers.extend([BufferRef::Scratch, BufferRef::HostTable]);
-    before.extend(template.kernels.iter().enumerate().map(|(k, l)| Pending {
-        record: Arc::clone(&l.record),
-        name: format!("pairs_{}x{}x{}", p.outer, p.n_pairs(), p.inner),
-        nodes: vec![n],
-        flops: l.flops,
-        buffers: buffers.clone(),
-        extent: l.extent,
-        grain: l.grain,
-        scratch_bytes: l.scratch_bytes,
-        last: false,
-        checks: Vec::new(),
-        nest: template.program.as_ref().map(|program| (Arc::clone(program), k)),
-        before: Vec::new(),
-        temps: Vec::new(),
-    }));
+    before.extend(template.pending(&format!("pairs_{}x{}x{}", p.outer, p.n_pairs(), p.inner), vec![n], buffer)?);
     Ok(Some(BufferRef::Temp(pairs)))
 }
 

@@ -259,34 +259,18 @@ impl<'a> Make<'a> {
     }
 
     /// A computation that runs once, before the walk.
-    fn once(&mut self, compute: &Compute, name: &str, inputs: &[BufferRef], output: &BufferRef) -> Option<()> {
-        let (template, first) = self.loops(compute, name)?;
-        let role = |role: &Role| match role {
-            Role::Input(i) => inputs[*i].clone(),
-            Role::Output(_) => output.clone(),
-            Role::Temp(t) => BufferRef::Temp(first + t),
-            Role::Scratch { .. } => BufferRef::Scratch,
+    fn once(&mut self, compute: &Compute, name: &str, inputs: &[BufferRef], output: &BufferRef) -> Result<Option<()>> {
+        let Some((template, first)) = self.loops(compute, name) else { return Ok(None) };
+        let buffer = |role: &Role| {
+            Ok(match role {
+                Role::Input(i) => inputs[*i].clone(),
+                Role::Output(_) => output.clone(),
+                Role::Temp(t) => BufferRef::Temp(first + t),
+                Role::Scratch { .. } => BufferRef::Scratch,
+            })
         };
-        let mut buffers: Vec<BufferRef> = template.roles.iter().map(role).collect();
-        buffers.extend([BufferRef::Scratch, BufferRef::HostTable]);
-        for (k, l) in template.kernels.iter().enumerate() {
-            self.before.push(Pending {
-                record: Arc::clone(&l.record),
-                name: name.to_owned(),
-                nodes: vec![self.n],
-                flops: l.flops,
-                buffers: buffers.clone(),
-                extent: l.extent,
-                grain: l.grain,
-                scratch_bytes: l.scratch_bytes,
-                last: false,
-                checks: Vec::new(),
-                nest: template.program.as_ref().map(|program| (Arc::clone(program), k)),
-                before: Vec::new(),
-                temps: Vec::new(),
-            });
-        }
-        Some(())
+        self.before.extend(template.pending(name, vec![self.n], buffer)?);
+        Ok(Some(()))
     }
 
     /// `x w^T + bias` of all steps and directions; what holds it.
@@ -300,7 +284,7 @@ impl<'a> Make<'a> {
                 let egret_ir::lower::Operand::Input(i) = from else { return Ok(None) };
                 inputs.push(self.operand(*i)?);
             }
-            if self.once(&sum.compute, "recurrent_bias", &inputs, &made).is_none() {
+            if self.once(&sum.compute, "recurrent_bias", &inputs, &made)?.is_none() {
                 return Ok(None);
             }
             bias = Some(made);
@@ -358,7 +342,7 @@ impl<'a> Make<'a> {
         let packed = self.temp(layout.len_elems());
         let source = self.operand(2)?;
         let Some(compute) = packing(self.r, first_row, layout) else { return Ok(None) };
-        Ok(self.once(&compute, "recurrent_pack", &[source], &packed).map(|()| packed))
+        Ok(self.once(&compute, "recurrent_pack", &[source], &packed)?.map(|()| packed))
     }
 
     fn walk(&mut self, d: usize, projection: &BufferRef) -> Result<Option<Walk<Arc<Record>>>> {
