@@ -22,15 +22,9 @@ pub struct Port {
 }
 
 impl Port {
-    /// The type that an input of type `ty` is taken as: a scalar where one is wanted and there is one element.
-    fn taken(&self, ty: &Type) -> Type {
-        let rank = |ty: &Type| ty.as_tensor().and_then(|t| t.shape.dims()).map(<[_]>::len);
-        match ty.concrete() {
-            Some((dtype, shape)) if rank(&self.ty) == Some(0) && shape.iter().product::<usize>() == 1 => {
-                Type::tensor(dtype, &[])
-            }
-            _ => ty.clone(),
-        }
+    /// Whether it wants a scalar: one element in a tensor of any rank is taken for it.
+    fn is_scalar(&self) -> bool {
+        self.ty.as_tensor().and_then(|t| t.shape.dims()).is_some_and(<[_]>::is_empty)
     }
 }
 
@@ -120,7 +114,13 @@ impl Executable {
         match &self.engine {
             Engine::Reference => Ok(None),
             Engine::Planned(e) => {
-                let types: Vec<Type> = self.inputs.iter().zip(types).map(|(p, ty)| p.taken(ty)).collect();
+                let mut types = types.to_vec();
+                for (_, ty) in self.inputs.iter().zip(&mut types).filter(|(port, _)| port.is_scalar()) {
+                    match ty.concrete() {
+                        Some((dtype, shape)) if shape.iter().all(|&n| n == 1) => *ty = Type::tensor(dtype, &[]),
+                        _ => {}
+                    }
+                }
                 e.prepare(&types).map(Some)
             }
         }
@@ -220,13 +220,15 @@ impl Executable {
 
     /// The inputs as the ports take them.
     fn take(&self, inputs: &[Value]) -> Vec<Value> {
-        let take = |(i, value): (usize, &Value)| match (value, self.inputs.get(i)) {
-            (Value::Tensor(t), Some(port)) if port.taken(&value.ty()) != value.ty() => {
-                t.reshaped(&[]).map_or_else(|_| value.clone(), Value::from)
+        let mut taken = inputs.to_vec();
+        for (_, value) in self.inputs.iter().zip(&mut taken).filter(|(port, _)| port.is_scalar()) {
+            if let Value::Tensor(t) = value
+                && let Ok(scalar) = t.reshaped(&[])
+            {
+                *t = scalar;
             }
-            _ => value.clone(),
-        };
-        inputs.iter().enumerate().map(take).collect()
+        }
+        taken
     }
 
     /// Inputs against the declared types, as the native level does itself.

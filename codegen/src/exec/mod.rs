@@ -136,8 +136,6 @@ enum Role {
 #[derive(Default)]
 struct Plans {
     made: Vec<(Vec<Type>, Arc<Plan>)>,
-    /// Types of the last call that found no plan.
-    last: Vec<Type>,
     /// Arguments whose extents changed from call to call: they stay open in new plans, so that only what reads them is
     /// planned again.
     varying: Vec<bool>,
@@ -178,14 +176,14 @@ impl GraphExec {
     pub(crate) fn plan_for(&self, shared: &Shared, types: &[Type], env: &Env) -> Result<Arc<Plan>> {
         let types = {
             let mut plans = self.plans.lock().unwrap_or_else(PoisonError::into_inner);
-            let types = plans.opened(types);
-            if let Some(plan) = plans.find(&types) {
+            let open = plans.varying.contains(&true).then(|| plans.opened(types));
+            if let Some(plan) = plans.find(open.as_deref().unwrap_or(types)) {
                 return Ok(plan);
             }
-            match self.role {
-                Role::Body => plans.watch(types, self.graph.inputs.len()),
-                Role::Optimised | Role::Rest => types,
+            if self.role == Role::Body {
+                plans.watch(types, self.graph.inputs.len());
             }
+            plans.opened(types)
         };
         let plan = Arc::new(Plan::new(self, &types, shared, env)?);
         let mut plans = self.plans.lock().unwrap_or_else(PoisonError::into_inner);
@@ -227,18 +225,16 @@ impl Plans {
         types.iter().enumerate().map(|(i, ty)| open(i, ty)).collect()
     }
 
-    /// Compares types that found no plan with those before: which of the first `n_inputs` arguments vary while the
-    /// others, captures above all, stay. Returns the types to plan for.
-    fn watch(&mut self, types: Vec<Type>, n_inputs: usize) -> Vec<Type> {
-        let last = std::mem::replace(&mut self.last, types.clone());
-        if last.len() != types.len() || last[n_inputs..] != types[n_inputs..] {
-            return types;
-        }
+    /// Compares types that found no plan with those of the call before: which of the first `n_inputs` arguments vary while
+    /// the others, captures above all, stay.
+    fn watch(&mut self, types: &[Type], n_inputs: usize) {
+        let Some((last, _)) = self.made.last().filter(|(last, _)| last[n_inputs..] == types[n_inputs..]) else {
+            return;
+        };
         self.varying.resize(types.len(), false);
-        for (i, (a, b)) in last.iter().zip(&types).enumerate().take(n_inputs) {
+        for (i, (a, b)) in last.iter().zip(types).enumerate().take(n_inputs) {
             self.varying[i] |= a != b && matches!(b, Type::Tensor(_));
         }
-        self.opened(&types)
     }
 }
 

@@ -139,20 +139,11 @@ impl Plan {
         let readers = cut.readers(&graph);
         let mut items = Vec::new();
         let mut maker = vec![None; graph.values.len()];
-        // Weights that are made to be packed: a short file may ask for any number of them.
-        let mut made_bytes = 0usize;
+        check_made(&graph, &cut.now, env)?;
         for &n in &cut.now {
             env.check()?;
             check_sizes(&graph, n, &facts, &env.limits)?;
             let node = &graph.nodes[n];
-            for v in node.uses() {
-                if let Place::Const(t) = &places[v.index()]
-                    && t.is_deferred()
-                {
-                    made_bytes = made_bytes.saturating_add(t.len() * t.dtype().size_bytes());
-                }
-            }
-            env.check_memory(made_bytes).map_err(|e| e.at(graph.describe(n)))?;
             match kernels::lower_node(&graph, n, &facts, &places, None, shared)? {
                 Some(kernels::Lowered::View) => {
                     let (x, y) =
@@ -466,6 +457,20 @@ fn check_sizes(graph: &Graph, n: usize, facts: &[Fact], limits: &Limits) -> Resu
             );
             return Err(Error::limit(text).at(graph.describe_with_types(n)));
         }
+    }
+    Ok(())
+}
+
+/// Whether the constants of these calls that are made when they are read fit into memory, before one is made: a short file
+/// may ask for any number of weights.
+fn check_made(graph: &Graph, nodes: &[usize], env: &Env) -> Result<()> {
+    let (mut made, mut bytes) = (HashSet::new(), 0usize);
+    for &n in nodes {
+        let constants = graph.nodes[n].uses().filter_map(|v| graph.constant(v));
+        for t in constants.filter(|t| t.is_deferred() && made.insert(t.identity())) {
+            bytes = bytes.saturating_add(t.len().saturating_mul(t.dtype().size_bytes()));
+        }
+        env.check_memory(bytes).map_err(|e| e.at(graph.describe(n)))?;
     }
     Ok(())
 }

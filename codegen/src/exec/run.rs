@@ -281,12 +281,14 @@ impl<'a> Run<'a> {
         let runner = Bodies { shared: self.shared, observer: RefCell::new(observer) };
         // Rules of operators with bodies speak of types alone, which the plan checked; they are asked again where it left
         // extents open, which contents may tell (those of a loop without iterations, for one).
-        let ty = |v: &Option<ValueId>| v.map_or(Type::Unknown, |v| plan.graph.ty(v).clone());
-        let types: Vec<Type> = node.outputs.iter().map(ty).collect();
-        let known = !node.op.bodies().is_empty() && types.iter().all(|t| t.concrete().is_some());
-        let results = match known {
-            true => eval_checked(&*node.op, &refs, &captures, &types, env, &runner),
-            false => eval_call(&*node.op, &refs, &captures, node.outputs.len(), env, &runner),
+        let known = |v: &Option<ValueId>| Some(plan.graph.ty((*v)?)).filter(|t| t.concrete().is_some()).cloned();
+        let types: Option<Vec<Type>> = match node.op.bodies().is_empty() {
+            true => None,
+            false => node.outputs.iter().map(known).collect(),
+        };
+        let results = match types {
+            Some(types) => eval_checked(&*node.op, &refs, &captures, &types, env, &runner),
+            None => eval_call(&*node.op, &refs, &captures, node.outputs.len(), env, &runner),
         }
         .map_err(|e| e.at(plan.graph.describe_with_types(n)))?;
         for (v, value) in node.outputs.iter().zip(results) {
