@@ -86,6 +86,16 @@ impl Pairs {
         self.outer * self.n_pairs() * self.inner
     }
 
+    /// Elements of the zero point.
+    fn n_zeros(&self) -> usize {
+        match self.zero {
+            ZeroPoint::None => 0,
+            ZeroPoint::One(_) => 1,
+            ZeroPoint::Outer { period, .. } => period,
+            ZeroPoint::Inner(_) => self.inner,
+        }
+    }
+
     /// The expressions that make the pairs.
     ///
     /// # Errors
@@ -94,14 +104,7 @@ impl Pairs {
         let Pairs { operand, dtype, outer, len, inner, zero } = *self;
         let mut c = ComputeBuilder::new();
         let x = c.input(dtype, &[outer, len, inner]);
-        let z = zero.operand().map(|_| {
-            let n = match zero {
-                ZeroPoint::Outer { period, .. } => period,
-                ZeroPoint::Inner(_) => inner,
-                _ => 1,
-            };
-            c.input(dtype, &[n])
-        });
+        let z = zero.operand().map(|_| c.input(dtype, &[self.n_zeros()]));
         let y = c.compute(DType::I32, &[outer, self.n_pairs(), inner], |c, i| {
             let at = match zero {
                 ZeroPoint::Outer { period, .. } if period != outer => {
@@ -144,22 +147,12 @@ impl Pairs {
     /// # Errors
     /// When a type or a number of elements is another.
     pub fn of(&self, x: &Tensor, zero: Option<&Tensor>) -> Result<Vec<[u8; 4]>> {
-        let wide = |t: &Tensor| -> Result<Vec<i16>> {
-            match t.dtype() {
-                DType::U8 => Ok(t.bytes().iter().map(|&v| i16::from(v)).collect()),
-                DType::I8 => Ok(t.bytes().iter().map(|&v| i16::from(v.cast_signed())).collect()),
-                other => Err(Error::bug(format!("pairs of {other}"))),
-            }
-        };
-        let n_zeros = match self.zero {
-            ZeroPoint::None => 0,
-            ZeroPoint::One(_) => 1,
-            ZeroPoint::Outer { period, .. } => period,
-            ZeroPoint::Inner(_) => self.inner,
-        };
-        let zeros = zero.map(&wide).transpose()?.unwrap_or_default();
+        let signed = self.dtype == DType::I8;
+        let number = |v: u8| if signed { i16::from(v.cast_signed()) } else { i16::from(v) };
+        let zeros: Vec<i16> = zero.map_or(&[][..], Tensor::bytes).iter().map(|&v| number(v)).collect();
         let n = self.outer * self.len * self.inner;
-        if x.dtype() != self.dtype || x.bytes().len() != n || zeros.len() != n_zeros {
+        let bytes = |t: &Tensor| t.dtype() == self.dtype && matches!(t.dtype(), DType::U8 | DType::I8);
+        if !bytes(x) || !zero.is_none_or(bytes) || x.bytes().len() != n || zeros.len() != self.n_zeros() {
             return Err(Error::bug(format!(
                 "{self:?} of {} elements with {} zero points",
                 x.bytes().len(),
@@ -170,8 +163,6 @@ impl Pairs {
         if n == 0 {
             return Ok(out);
         }
-        let signed = self.dtype == DType::I8;
-        let number = |v: u8| if signed { i16::from(v.cast_signed()) } else { i16::from(v) };
         let mut row = vec![0i16; self.inner];
         for (o, block) in x.bytes().chunks_exact(self.len * self.inner).enumerate() {
             match self.zero {

@@ -12,7 +12,7 @@ use super::common::*;
 use super::lowering;
 use super::lowering::ReduceOp;
 use super::pool_common::{eval_pool, pool_rule};
-use super::window::Window;
+use super::window::{Window, window};
 use crate::error::Result;
 use crate::eval::EvalCx;
 use crate::rule::{RuleCx, RuleResult};
@@ -39,13 +39,7 @@ attributes! {
 
 impl AveragePool {
     fn window(&self) -> Window<'_> {
-        Window {
-            auto_pad: &self.auto_pad,
-            strides: self.strides.as_deref(),
-            dilations: self.dilations.as_deref(),
-            pads: self.pads.as_deref(),
-            ceil: self.ceil_mode,
-        }
+        window!(self, ceil = self.ceil_mode)
     }
 }
 

@@ -13,7 +13,7 @@
 //! ONNX `Conv`: opset 1, 11 (defaults of strides and dilations), 22 (bfloat16).
 
 use super::common::*;
-use super::window::{Axis, Window, for_each_window};
+use super::window::{Axis, Window, for_each_window, lowered, window};
 use crate::dtype::DType;
 use crate::error::Result;
 use crate::eval::EvalCx;
@@ -40,13 +40,7 @@ attributes! {
 
 impl Conv {
     fn window(&self) -> Window<'_> {
-        Window {
-            auto_pad: &self.auto_pad,
-            strides: self.strides.as_deref(),
-            dilations: self.dilations.as_deref(),
-            pads: self.pads.as_deref(),
-            ceil: false,
-        }
+        window!(self, ceil = false)
     }
 }
 
@@ -125,20 +119,8 @@ impl Op for Conv {
         let (x, w) = (cx.shape(0), cx.shape(1));
         let axes = self.window().fixed(&x[2..], &w[2..])?;
         let groups = super::window::number(&self.group)?;
-        Ok(Lowering::Conv(crate::lower::Conv {
-            n: x[0],
-            groups,
-            c: w[1],
-            m: w[0] / groups,
-            input: x[2..].to_vec(),
-            kernel: w[2..].to_vec(),
-            output: axes.iter().map(|a| a.out).collect(),
-            strides: axes.iter().map(|a| a.stride).collect(),
-            dilations: axes.iter().map(|a| a.dilation).collect(),
-            pads: axes.iter().map(|a| a.begin).collect(),
-            transposed: false,
-            bias: cx.has(2),
-        }))
+        let conv = lowered(&axes, x[0], groups, w[1], w[0] / groups);
+        Ok(Lowering::Conv(crate::lower::Conv { bias: cx.has(2), ..conv }))
     }
 }
 

@@ -10,7 +10,7 @@ use super::common::*;
 use super::lowering::{BinOp, ComputeBuilder, ExprId, Loops, ReduceOp, TensorId};
 use super::pointwise::rule_of_expansion;
 use super::quantized::{BYTES, load_parameter};
-use super::window::{Fixed, Window, number};
+use super::window::{Fixed, Window, lowered, number, window};
 use crate::dtype::DType;
 use crate::error::Result;
 use crate::lower::{PairForm, PairProduct, Pairs, ZeroPoint};
@@ -71,13 +71,7 @@ impl Op for ConvInteger {
 
 impl ConvInteger {
     fn window(&self) -> Window<'_> {
-        Window {
-            auto_pad: &self.auto_pad,
-            strides: self.strides.as_deref(),
-            dilations: self.dilations.as_deref(),
-            pads: self.pads.as_deref(),
-            ceil: false,
-        }
+        window!(self, ceil = false)
     }
 
     /// The convolution over pairs of channels.
@@ -94,20 +88,7 @@ impl ConvInteger {
             Pairs { operand: i, dtype: cx.dtype(i), outer, len: c, inner, zero: zero(i + 2) }
         };
         let (lhs, rhs) = (pairs(0, x[0] * groups, &x[2..]), pairs(1, w[0], &w[2..]));
-        let form = PairForm::Conv(crate::lower::Conv {
-            n: x[0],
-            groups,
-            c: lhs.n_pairs(),
-            m,
-            input: x[2..].to_vec(),
-            kernel: w[2..].to_vec(),
-            output: axes.iter().map(|a| a.out).collect(),
-            strides: axes.iter().map(|a| a.stride).collect(),
-            dilations: axes.iter().map(|a| a.dilation).collect(),
-            pads: axes.iter().map(|a| a.begin).collect(),
-            transposed: false,
-            bias: false,
-        });
+        let form = PairForm::Conv(lowered(axes, x[0], groups, lhs.n_pairs(), m));
         Lowering::Pairs(Box::new(PairProduct { lhs, rhs, form }))
     }
 }

@@ -13,7 +13,7 @@
 //! `output_shape` and `auto_pad` fix the output and derive the padding. ONNX `ConvTranspose`: opset 1, 11, 22.
 
 use super::common::*;
-use super::window::{Axis, Fixed, at, check_len, number, span, split_padding};
+use super::window::{Axis, Fixed, at, check_len, lowered, number, span, split_padding};
 use crate::dtype::DType;
 use crate::error::{Error, Result};
 use crate::eval::EvalCx;
@@ -178,20 +178,8 @@ impl Op for ConvTranspose {
         let (x, w) = (cx.shape(0), cx.shape(1));
         let axes = self.fixed(&x[2..], &w[2..])?;
         let groups = number(&self.group)?;
-        Ok(Lowering::Conv(crate::lower::Conv {
-            n: x[0],
-            groups,
-            c: w[0] / groups,
-            m: w[1],
-            input: x[2..].to_vec(),
-            kernel: w[2..].to_vec(),
-            output: axes.iter().map(|a| a.out).collect(),
-            strides: axes.iter().map(|a| a.stride).collect(),
-            dilations: axes.iter().map(|a| a.dilation).collect(),
-            pads: axes.iter().map(|a| a.begin).collect(),
-            transposed: true,
-            bias: cx.has(2),
-        }))
+        let conv = lowered(&axes, x[0], groups, w[0] / groups, w[1]);
+        Ok(Lowering::Conv(crate::lower::Conv { transposed: true, bias: cx.has(2), ..conv }))
     }
 }
 

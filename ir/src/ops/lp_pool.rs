@@ -9,7 +9,7 @@
 
 use super::common::*;
 use super::pool_common::{eval_pool, lp_norm, pool_rule, upgrade_p};
-use super::window::Window;
+use super::window::{Window, window};
 use crate::error::Result;
 use crate::eval::EvalCx;
 use crate::rule::{RuleCx, RuleResult};
@@ -36,13 +36,7 @@ attributes! {
 
 impl LpPool {
     fn window(&self) -> Window<'_> {
-        Window {
-            auto_pad: &self.auto_pad,
-            strides: self.strides.as_deref(),
-            dilations: self.dilations.as_deref(),
-            pads: self.pads.as_deref(),
-            ceil: self.ceil_mode,
-        }
+        window!(self, ceil = self.ceil_mode)
     }
 }
 

@@ -12,7 +12,7 @@ use super::common::*;
 use super::lowering;
 use super::lowering::ReduceOp;
 use super::pool_common::pool_rule;
-use super::window::{Window, for_each_window, numbers};
+use super::window::{Window, for_each_window, numbers, window};
 use crate::dtype::DType;
 use crate::error::Result;
 use crate::eval::EvalCx;
@@ -43,13 +43,7 @@ const TYPES: &[DType] = &[DType::F32, DType::F64, DType::F16, DType::BF16, DType
 
 impl MaxPool {
     fn window(&self) -> Window<'_> {
-        Window {
-            auto_pad: &self.auto_pad,
-            strides: self.strides.as_deref(),
-            dilations: self.dilations.as_deref(),
-            pads: self.pads.as_deref(),
-            ceil: self.ceil_mode,
-        }
+        window!(self, ceil = self.ceil_mode)
     }
 }
 

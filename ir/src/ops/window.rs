@@ -24,6 +24,20 @@ pub struct Window<'a> {
     pub ceil: bool,
 }
 
+/// The [`Window`] of an operator with the attributes that they share, the number of windows rounded up or not.
+macro_rules! window {
+    ($op:expr, ceil = $ceil:expr) => {
+        $crate::ops::window::Window {
+            auto_pad: &$op.auto_pad,
+            strides: $op.strides.as_deref(),
+            dilations: $op.dilations.as_deref(),
+            pads: $op.pads.as_deref(),
+            ceil: $ceil,
+        }
+    };
+}
+pub(crate) use window;
+
 /// One spatial axis as terms.
 #[derive(Clone, Debug)]
 pub struct Axis {
@@ -60,6 +74,26 @@ pub struct Fixed {
     pub end: usize,
     /// Number of windows.
     pub out: usize,
+}
+
+/// The convolution of `n` images over these axes, for a lowering: `c` input and `m` output channels a group, no bias, not
+/// transposed.
+pub fn lowered(axes: &[Fixed], n: usize, groups: usize, c: usize, m: usize) -> crate::lower::Conv {
+    let of = |f: fn(&Fixed) -> usize| axes.iter().map(f).collect();
+    crate::lower::Conv {
+        n,
+        groups,
+        c,
+        m,
+        input: of(|a| a.extent),
+        kernel: of(|a| a.kernel),
+        output: of(|a| a.out),
+        strides: of(|a| a.stride),
+        dilations: of(|a| a.dilation),
+        pads: of(|a| a.begin),
+        transposed: false,
+        bias: false,
+    }
 }
 
 /// The number that a term is.
