@@ -392,14 +392,7 @@ pub fn evaluate_observed(
     runner: &dyn BodyRunner,
     observe: &mut dyn FnMut(ValueId, &Value),
 ) -> Result<Vec<Value>> {
-    if args.len() != graph.inputs.len() {
-        return Err(Error::invalid(format!(
-            "\"{}\" takes {} arguments, {} are given",
-            graph.name,
-            graph.inputs.len(),
-            args.len()
-        )));
-    }
+    graph.check_args(args.len())?;
     let mut values: Vec<Option<Value>> = graph.values.iter().map(|v| v.constant.clone().map(Value::Tensor)).collect();
     for (v, value) in graph.inputs.iter().zip(args).chain(graph.captures.iter().zip(captures.iter().cloned())) {
         values[v.index()] = Some(value);

@@ -159,6 +159,24 @@ impl Graph {
         out
     }
 
+    /// Removes the nodes that are marked, by number; the others keep their order.
+    pub fn remove_nodes(&mut self, removed: &[bool]) {
+        let mut marks = removed.iter();
+        self.nodes.retain(|_| marks.next() != Some(&true));
+    }
+
+    /// Whether it takes so many arguments.
+    ///
+    /// # Errors
+    /// When it takes another number.
+    pub fn check_args(&self, n: usize) -> Result<()> {
+        if n != self.inputs.len() {
+            let text = format!("\"{}\" takes {} arguments, {n} are given", self.name, self.inputs.len());
+            return Err(Error::invalid(text));
+        }
+        Ok(())
+    }
+
     /// For each value the nodes that read it, each once, in order.
     pub fn consumers(&self) -> Vec<Vec<usize>> {
         let mut out = vec![Vec::new(); self.values.len()];

@@ -130,14 +130,7 @@ fn first_fresh(graph: &Graph) -> u64 {
 /// # Errors
 /// As [`infer`].
 pub fn infer_body(body: &Graph, args: &[Fact], captures: &[Fact], fresh: &mut u64) -> Result<Vec<Fact>> {
-    if args.len() != body.inputs.len() {
-        return Err(Error::invalid(format!(
-            "the body \"{}\" takes {} arguments, {} are given",
-            body.name,
-            body.inputs.len(),
-            args.len()
-        )));
-    }
+    body.check_args(args.len())?;
     if captures.len() != body.captures.len() {
         return Err(Error::bug(format!(
             "body \"{}\" has {} captures, {} given",

@@ -25,11 +25,7 @@ pub fn fold_batch_norm(mut graph: Graph) -> Result<Graph> {
         node.outputs[0] = result;
         removed[n] = true;
     }
-    let mut n = 0;
-    graph.nodes.retain(|_| {
-        n += 1;
-        !removed[n - 1]
-    });
+    graph.remove_nodes(&removed);
     Ok(graph)
 }
 

@@ -48,11 +48,7 @@ pub fn merge_conv_sums(mut graph: Graph) -> Result<Graph> {
         }
         (removed[n], removed[gone]) = (true, true);
     }
-    let mut n = 0;
-    graph.nodes.retain(|_| {
-        n += 1;
-        !removed[n - 1]
-    });
+    graph.remove_nodes(&removed);
     Ok(graph)
 }
 

@@ -10,10 +10,10 @@ use egret_ir::{Graph, Result};
 pub fn remove_dead(mut graph: Graph) -> Result<Graph> {
     let mut live = vec![false; graph.values.len()];
     graph.outputs.iter().chain(&graph.inputs).for_each(|v| live[v.index()] = true);
-    let mut keep = vec![false; graph.nodes.len()];
+    let mut dead = vec![true; graph.nodes.len()];
     for (n, node) in graph.nodes.iter().enumerate().rev() {
         if node.defs().any(|v| live[v.index()]) {
-            keep[n] = true;
+            dead[n] = false;
             node.uses().for_each(|v| live[v.index()] = true);
         }
     }
@@ -25,11 +25,7 @@ pub fn remove_dead(mut graph: Graph) -> Result<Graph> {
             node.outputs.pop();
         }
     }
-    let mut n = 0;
-    graph.nodes.retain(|_| {
-        n += 1;
-        keep[n - 1]
-    });
+    graph.remove_nodes(&dead);
     for (value, live) in graph.values.iter_mut().zip(live) {
         if !live {
             value.constant = None;

@@ -84,15 +84,8 @@ struct Bodies<'a> {
 
 impl BodyRunner for Bodies<'_> {
     fn run(&self, body: &Arc<Graph>, args: Vec<Value>, captures: &[Value], env: &Env) -> Result<Vec<Value>> {
+        body.check_args(args.len())?;
         let exec = self.shared.body(body);
-        if args.len() != body.inputs.len() {
-            return Err(Error::invalid(format!(
-                "the body \"{}\" takes {} arguments, {} are given",
-                body.name,
-                body.inputs.len(),
-                args.len()
-            )));
-        }
         run_graph(&exec, args, captures, env, self.shared, &mut **self.observer.borrow_mut())
     }
 }
