@@ -56,8 +56,8 @@ fn step_cycles(rows: usize, vecs: usize) -> f64 {
 }
 
 /// Cycles of a broadcast of A that several vectors of B share: Cranelift then keeps the load and the broadcast apart and
-/// copies the register for each multiply-add but one; a broadcast with one reader is part of its load. Measured on Ice
-/// Lake for 512 steps of k: a 5x2 tile takes 7.0 cycles a step, with loads that broadcast 5.7.
+/// copies the register for each multiply-add but one; a broadcast with one reader is part of its load. An estimate: what the
+/// copies take of the instructions that a cycle issues.
 const SHARED_BROADCAST_CYCLES: f64 = 0.4;
 
 /// The tile that needs the fewest estimated cycles for an `m x n` result on `target`.
