@@ -95,11 +95,14 @@ pub fn extents(operand: usize, rank: usize) -> Vec<Dim> {
 /// What an extent may be: mostly small, with empty ones, and sizes around those of vector registers.
 pub const EXTENT: Wish = Wish { lo: 0, hi: MAX_SIZE, usual: &[1, 1, 2, 2, 3, 4, 5, 7, 8, 9, 15, 16, 17, 0] };
 
+/// A seed that depends on the operator alone.
+pub fn seed_of(def: &OpDef) -> u64 {
+    def.name.bytes().chain(def.domain.bytes()).fold(0u64, |h, b| h.wrapping_mul(0x100_0000_01b3) ^ u64::from(b))
+}
+
 /// All forms of an operator that trying finds; the same for the same operator, always.
 pub fn forms_of(def: &'static OpDef) -> Vec<Form> {
-    let key =
-        def.name.bytes().chain(def.domain.bytes()).fold(0u64, |h, b| h.wrapping_mul(0x100_0000_01b3) ^ u64::from(b));
-    let mut choices = Seeded::new(key, 0);
+    let mut choices = Seeded::new(seed_of(def), 0);
     let mut forms: Vec<Form> = Vec::new();
     for turn in 0..PROPOSALS {
         // An operator that refuses everything for long is left alone.

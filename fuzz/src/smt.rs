@@ -8,7 +8,7 @@ use egret_ir::{Cond, CondKind, Dim, DimKind};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use z3::ast::{Bool, Int};
-use z3::{Params, SatResult, Solver};
+use z3::{Model, Params, SatResult, Solver};
 
 /// How long z3 may think about one question.
 const TIMEOUT_MS: u32 = 200;
@@ -76,18 +76,7 @@ fn fraction(scale: f64) -> Option<(i64, i64)> {
 /// Values within bounds that satisfy all conditions, if z3 finds some in its time. Values nearest to `wish` are tried
 /// first, so that answers are spread and not all at the lower bound.
 pub fn solve(conds: &[Cond], bounds: &BTreeMap<Arc<str>, (i64, i64)>, wish: &Assignment) -> Option<Assignment> {
-    let solver = Solver::new();
-    let mut params = Params::new();
-    params.set_u32("timeout", TIMEOUT_MS);
-    solver.set_params(&params);
-    for c in conds {
-        solver.assert(&cond(c)?);
-    }
-    for (name, &(lo, hi)) in bounds {
-        let x = Int::new_const(&**name);
-        solver.assert(x.ge(Int::from_i64(lo)));
-        solver.assert(x.le(Int::from_i64(hi)));
-    }
+    let solver = stated(conds, bounds.iter().map(|(name, &(lo, hi))| (name, lo, Some(hi))), TIMEOUT_MS)?;
     if solver.check() != SatResult::Sat {
         return None;
     }
@@ -100,7 +89,36 @@ pub fn solve(conds: &[Cond], bounds: &BTreeMap<Arc<str>, (i64, i64)>, wish: &Ass
             _ => solver.pop(1),
         }
     }
-    bounds.keys().map(|name| Some((Arc::clone(name), model.eval(&Int::new_const(&**name), true)?.as_i64()?))).collect()
+    values(&model, bounds.keys())
+}
+
+/// A solver that was told the conditions and for each symbol its least and greatest value.
+fn stated<'a>(
+    conds: &[Cond],
+    bounds: impl Iterator<Item = (&'a Arc<str>, i64, Option<i64>)>,
+    timeout_ms: u32,
+) -> Option<Solver> {
+    let solver = Solver::new();
+    let mut params = Params::new();
+    params.set_u32("timeout", timeout_ms);
+    solver.set_params(&params);
+    for c in conds {
+        solver.assert(&cond(c)?);
+    }
+    for (name, lo, hi) in bounds {
+        let x = Int::new_const(&**name);
+        solver.assert(x.ge(Int::from_i64(lo)));
+        if let Some(hi) = hi {
+            solver.assert(x.le(Int::from_i64(hi)));
+        }
+    }
+    Some(solver)
+}
+
+/// What symbols are in a model; none where one is beyond 64 bits.
+fn values<'a>(model: &Model, names: impl Iterator<Item = &'a Arc<str>>) -> Option<Assignment> {
+    let value = |name: &Arc<str>| model.eval(&Int::new_const(&**name), true)?.as_i64();
+    names.map(|name| Some((Arc::clone(name), value(name)?))).collect()
 }
 
 /// What z3 says of a conjunction.
@@ -117,33 +135,18 @@ pub enum Decision {
 /// Whether all conditions can hold, for symbols within `bounds`: a symbol's least value and, where there is one, its
 /// greatest. Symbols that are not listed are sizes.
 pub fn decide(conds: &[Cond], bounds: &BTreeMap<Arc<str>, (i64, Option<i64>)>, timeout_ms: u32) -> Decision {
-    let solver = Solver::new();
-    let mut params = Params::new();
-    params.set_u32("timeout", timeout_ms);
-    solver.set_params(&params);
     let mut names: BTreeMap<Arc<str>, (i64, Option<i64>)> =
         conds.iter().flat_map(Cond::symbols).map(|s| (s, (0, None))).collect();
     names.extend(bounds.iter().map(|(n, b)| (Arc::clone(n), *b)));
-    for c in conds {
-        let Some(c) = cond(c) else { return Decision::Unknown };
-        solver.assert(&c);
-    }
-    for (name, (lo, hi)) in &names {
-        let x = Int::new_const(&**name);
-        solver.assert(x.ge(Int::from_i64(*lo)));
-        if let Some(hi) = hi {
-            solver.assert(x.le(Int::from_i64(*hi)));
-        }
-    }
+    let Some(solver) = stated(conds, names.iter().map(|(n, &(lo, hi))| (n, lo, hi)), timeout_ms) else {
+        return Decision::Unknown;
+    };
     match solver.check() {
         SatResult::Unsat => Decision::Unsat,
         SatResult::Unknown => Decision::Unknown,
         SatResult::Sat => {
-            let values = solver.get_model().and_then(|model| {
-                let value = |n: &Arc<str>| model.eval(&Int::new_const(&**n), true)?.as_i64();
-                names.keys().map(|n| Some((Arc::clone(n), value(n)?))).collect()
-            });
-            values.map_or(Decision::Unknown, Decision::Sat)
+            let model = solver.get_model().and_then(|model| values(&model, names.keys()));
+            model.map_or(Decision::Unknown, Decision::Sat)
         }
     }
 }

@@ -3,9 +3,10 @@
 use super::list;
 use super::search::{Effort, Rule, infer};
 use crate::blackbox::BlackBox;
+use crate::form::seed_of;
 use egret_ir::OpDef;
-use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 /// What came of one operator.
@@ -21,15 +22,10 @@ pub struct Inferred {
     pub took: Duration,
 }
 
-/// A number that depends on a text alone.
-fn key(text: &str) -> u64 {
-    text.bytes().fold(0xcbf2_9ce4_8422_2325, |h, b| (h ^ u64::from(b)).wrapping_mul(0x100_0000_01b3))
-}
-
 /// Infers the rules of one operator.
 pub fn operator(def: &'static OpDef, system: &mut dyn BlackBox, seed: u64, effort: Effort) -> Inferred {
     let begin = Instant::now();
-    let seed = seed ^ key(def.name);
+    let seed = seed ^ seed_of(def);
     let listing = list::list(def, system, seed);
     let n = listing.structures.len();
     let most = effort.structures.unwrap_or(n).min(n);
@@ -48,23 +44,36 @@ pub fn operators(
     jobs: usize,
     done: &(dyn Fn(&Inferred) + Sync),
 ) -> Vec<Inferred> {
+    side_by_side(defs, jobs, make, |system, def| {
+        let inferred = operator(def, &mut **system, seed, effort);
+        done(&inferred);
+        inferred
+    })
+}
+
+/// `work` on each item, `jobs` at a time, each thread with a state of its own; the results in the order of the items.
+pub fn side_by_side<T: Sync, S, R: Send>(
+    items: &[T],
+    jobs: usize,
+    state: impl Fn() -> S + Sync,
+    work: impl Fn(&mut S, &T) -> R + Sync,
+) -> Vec<R> {
     let next = AtomicUsize::new(0);
-    let results: Mutex<Vec<(usize, Inferred)>> = Mutex::new(Vec::new());
+    let results: Mutex<Vec<(usize, R)>> = Mutex::new(Vec::new());
     std::thread::scope(|scope| {
-        for _ in 0..jobs.clamp(1, defs.len().max(1)) {
+        for _ in 0..jobs.clamp(1, items.len().max(1)) {
             scope.spawn(|| {
-                let mut system = make();
-                loop {
-                    let k = next.fetch_add(1, Ordering::Relaxed);
-                    let Some(def) = defs.get(k) else { break };
-                    let inferred = operator(def, &mut *system, seed, effort);
-                    done(&inferred);
-                    results.lock().unwrap_or_else(std::sync::PoisonError::into_inner).push((k, inferred));
+                let mut own = state();
+                while let Some((k, item)) =
+                    Some(next.fetch_add(1, Ordering::Relaxed)).and_then(|k| Some((k, items.get(k)?)))
+                {
+                    let result = work(&mut own, item);
+                    results.lock().unwrap_or_else(PoisonError::into_inner).push((k, result));
                 }
             });
         }
     });
-    let mut results = results.into_inner().unwrap_or_else(std::sync::PoisonError::into_inner);
+    let mut results = results.into_inner().unwrap_or_else(PoisonError::into_inner);
     results.sort_by_key(|(k, _)| *k);
     results.into_iter().map(|(_, r)| r).collect()
 }

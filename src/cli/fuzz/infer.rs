@@ -60,7 +60,7 @@ pub(super) struct ShowArgs {
 }
 
 /// Compare inferred rules with the registry's: proved equivalent by z3, or a call on which they differ; precision, recall
-/// and extents on fresh calls, half of them invalid.
+/// and extents on fresh calls; the report says how many of those are invalid.
 #[derive(Args)]
 pub(super) struct ScoreArgs {
     /// The file of rules.
@@ -96,7 +96,7 @@ mod with_fuzzer {
     use egret_fuzz::blackbox::{BlackBox, Egret};
     use egret_fuzz::infer::list::list;
     use egret_fuzz::infer::rulefile;
-    use egret_fuzz::infer::run::{Inferred, operators};
+    use egret_fuzz::infer::run::{Inferred, operators, side_by_side};
     use egret_fuzz::infer::score::{Counts, Score, Verdict, score as score_rule};
     use egret_fuzz::infer::search::{Effort, Rule, Status, render};
     use egret_fuzz::trace::{Record, trace_examples, trace_model};
@@ -104,8 +104,6 @@ mod with_fuzzer {
     use std::collections::BTreeMap;
     use std::io::Write;
     use std::path::{Path, PathBuf};
-    use std::sync::Mutex;
-    use std::sync::atomic::{AtomicUsize, Ordering};
     use std::time::Instant;
 
     pub(in super::super) fn trace(args: &TraceArgs) -> Result<()> {
@@ -114,7 +112,10 @@ mod with_fuzzer {
         for path in args.models.iter().flat_map(|p| models(p)) {
             match trace_model(&path, &mut Egret::default()) {
                 Ok(r) => records.extend(r),
-                Err(_) => refused += 1,
+                Err(e) => {
+                    refused += 1;
+                    eprintln!("{}: {e:#}", path.display());
+                }
             }
         }
         write_lines(args.out.as_deref(), records.iter().map(Record::json))?;
@@ -247,25 +248,18 @@ mod with_fuzzer {
         let mut rules = read(&args.rules)?;
         rules.retain(|r| args.ops.is_empty() || args.ops.contains(&r.structure.op));
         let bar = bar(rules.len());
-        let next = AtomicUsize::new(0);
-        let scores: Mutex<Vec<(usize, Score)>> = Mutex::new(Vec::new());
-        std::thread::scope(|scope| {
-            for _ in 0..jobs(args.jobs) {
-                scope.spawn(|| {
-                    loop {
-                        let k = next.fetch_add(1, Ordering::Relaxed);
-                        let Some(rule) = rules.get(k) else { break };
-                        let score = score_rule(rule, args.seed);
-                        bar.inc(1);
-                        scores.lock().unwrap_or_else(std::sync::PoisonError::into_inner).push((k, score));
-                    }
-                });
-            }
-        });
+        let scores = side_by_side(
+            &rules,
+            jobs(args.jobs),
+            || (),
+            |(), rule| {
+                let score = score_rule(rule, args.seed);
+                bar.inc(1);
+                score
+            },
+        );
         bar.finish_and_clear();
-        let mut scores = scores.into_inner().unwrap_or_else(std::sync::PoisonError::into_inner);
-        scores.sort_by_key(|(k, _)| *k);
-        let scored: Vec<(&Rule, &Score)> = scores.iter().map(|(k, s)| (&rules[*k], s)).collect();
+        let scored: Vec<(&Rule, &Score)> = rules.iter().zip(&scores).collect();
         if args.json { as_json(&scored) } else { print(&scored, args.exceptions) }
     }
 
