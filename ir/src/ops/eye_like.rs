@@ -1,7 +1,8 @@
 //! `y[i, j] = 1 if j = i + k else 0`, of the operand's shape.
 //!
 //! - **C1** the operand has rank 2
-//! - **C2** the element type (`dtype`, or the operand's) is a number kind or `bool`
+//! - **C2** both element types, the operand's and the result's (`dtype`, or the operand's), are `bool`, integers of 8 bits or
+//!   more, or floats of 16 or more
 //!
 //! ONNX `EyeLike`: opset 9, 22 (bfloat16).
 
@@ -30,7 +31,9 @@ impl Op for EyeLike {
         let shape = cx.shape(0)?;
         cx.require("C1", shape.len() == 2, || format!("the operand has rank {}", shape.len()))?;
         let dtype = self.dtype.unwrap_or(cx.dtype(0)?);
-        cx.require("C2", dtype.is_number() || dtype == DType::Bool, || format!("{dtype} has no 0 and 1"))?;
+        for d in [cx.dtype(0)?, dtype] {
+            cx.require("C2", sets::NUMBERS.contains(&d) || d == DType::Bool, || format!("the element type {d}"))?;
+        }
         cx.output(dtype, shape)
     }
 
@@ -90,5 +93,6 @@ mod tests {
         let label = |d, s: &[usize]| violated("EyeLike", attrs! {}, &[Type::tensor(d, s)]);
         assert_eq!(label(DType::F32, &[2]).as_deref(), Some("EyeLike.C1"));
         assert_eq!(label(DType::String, &[2, 2]).as_deref(), Some("EyeLike.C2"));
+        assert_eq!(label(DType::F8E8M0, &[2, 2]).as_deref(), Some("EyeLike.C2"));
     }
 }
