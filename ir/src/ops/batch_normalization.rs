@@ -69,7 +69,7 @@ impl Op for BatchNormalization {
         if self.training_mode {
             let old = f64::from(self.momentum);
             for (c, base) in channels.iter().enumerate() {
-                (mean[c], var[c]) = moments(&cells.iter().map(|o| v[base + o]).collect::<Vec<_>>());
+                (mean[c], var[c]) = moments(x.dtype(), &cells.iter().map(|o| v[base + o]).collect::<Vec<_>>());
                 running_mean[c] = running_mean[c] * old + mean[c] * (1.0 - old);
                 running_var[c] = running_var[c] * old + var[c] * (1.0 - old);
             }

@@ -58,7 +58,7 @@ impl Op for GroupNormalization {
         let mut v = x.floats()?;
         if size > 0 {
             for (g, cells) in v.chunks_mut(size).enumerate().take(n * groups) {
-                let (mean, var) = moments(cells);
+                let (mean, var) = moments(x.dtype(), cells);
                 let factor = 1.0 / (var + f64::from(self.epsilon)).sqrt();
                 for (i, x) in cells.iter_mut().enumerate() {
                     let ch = g % groups * (c / groups) + i / plane;

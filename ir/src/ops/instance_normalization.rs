@@ -47,7 +47,7 @@ impl Op for InstanceNormalization {
         let mut v = x.floats()?;
         for (p, base) in bases.iter().enumerate() {
             let c = p % x.shape()[1];
-            let (mean, var) = moments(&cells.iter().map(|o| v[base + o]).collect::<Vec<_>>());
+            let (mean, var) = moments(x.dtype(), &cells.iter().map(|o| v[base + o]).collect::<Vec<_>>());
             let factor = scale[c] / (var + f64::from(self.epsilon)).sqrt();
             for o in &cells {
                 v[base + o] = (v[base + o] - mean) * factor + bias[c];

@@ -2,6 +2,7 @@
 //! walk a tensor lane by lane.
 
 use super::common::*;
+use crate::dtype::DType;
 use crate::error::Result;
 use crate::eval::EvalCx;
 use crate::tensor::{Tensor, strides};
@@ -66,11 +67,19 @@ pub fn sum(v: impl Iterator<Item = f64>) -> f64 {
     v.fold(0.0, |a, b| a + b)
 }
 
-/// Mean and variance (population).
-pub fn moments(v: &[f64]) -> (f64, f64) {
+/// Mean and variance (population) of elements of `dtype`.
+pub fn moments(dtype: DType, v: &[f64]) -> (f64, f64) {
     let n = v.len() as f64;
     let mean = v.iter().sum::<f64>() / n;
-    (mean, v.iter().map(|x| (x - mean) * (x - mean)).sum::<f64>() / n)
+    (mean, mean_square(dtype, v.iter().map(|x| x - mean)))
+}
+
+/// Mean of the squares of elements of `dtype`: squares and mean are numbers of the type that ONNX gives these statistics, `f64`
+/// for `f64` and `f32` for all others. Smaller ones vanish and larger ones are infinite.
+pub fn mean_square(dtype: DType, v: impl ExactSizeIterator<Item = f64>) -> f64 {
+    let held = |x: f64| if dtype == DType::F64 { x } else { f64::from(x as f32) };
+    let n = v.len() as f64;
+    held(v.map(|x| held(x * x)).sum::<f64>() / n)
 }
 
 /// Softmax in place; a lane of nothing but `-inf` becomes NaN, as the formula says.

@@ -67,7 +67,7 @@ impl Op for LayerNormalization {
         let mut v = x.floats()?;
         let (mut means, mut inverses) = (Vec::new(), Vec::new());
         for base in &bases {
-            let (mean, var) = moments(&cells.iter().map(|o| v[base + o]).collect::<Vec<_>>());
+            let (mean, var) = moments(x.dtype(), &cells.iter().map(|o| v[base + o]).collect::<Vec<_>>());
             let inverse = 1.0 / (var + f64::from(self.epsilon)).sqrt();
             for o in &cells {
                 v[base + o] = (v[base + o] - mean) * inverse;

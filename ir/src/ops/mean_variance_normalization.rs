@@ -37,7 +37,7 @@ impl Op for MeanVarianceNormalization {
             axes = (0..x.rank()).collect();
         }
         let y = map_lanes(x, &axes, |v| {
-            let (mean, var) = moments(v);
+            let (mean, var) = moments(x.dtype(), v);
             v.iter_mut().for_each(|x| *x = (*x - mean) / (var.sqrt() + 1e-9));
         })?;
         cx.push(y);

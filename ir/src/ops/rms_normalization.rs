@@ -7,9 +7,10 @@
 //! The result has the type of `scale`. ONNX `RMSNormalization`: opset 23.
 
 use super::common::*;
-use super::lanes::map_lanes;
+use super::lanes::{map_lanes, mean_square};
 use super::layer_normalization::{require_broadcasts_to, scale_and_shift};
 use super::lowering;
+use crate::dtype::DType;
 use crate::error::Result;
 use crate::eval::EvalCx;
 use crate::rule::{RuleCx, RuleResult};
@@ -27,10 +28,9 @@ attributes! {
     }
 }
 
-/// Divides by the root of the mean of squares.
-pub fn rms(v: &mut [f64], epsilon: f64) {
-    let mean = v.iter().map(|x| x * x).sum::<f64>() / v.len() as f64;
-    let inverse = 1.0 / (mean + epsilon).sqrt();
+/// Divides elements of `dtype` by the root of the mean of squares.
+pub fn rms(dtype: DType, v: &mut [f64], epsilon: f64) {
+    let inverse = 1.0 / (mean_square(dtype, v.iter().copied()) + epsilon).sqrt();
     v.iter_mut().for_each(|x| *x *= inverse);
 }
 
@@ -49,8 +49,8 @@ impl Op for RmsNormalization {
     fn eval(&self, cx: &mut EvalCx<'_>) -> Result<()> {
         let (x, scale) = (cx.tensor(0)?, cx.tensor(1)?);
         let axes: Vec<usize> = (normal_axis(self.axis, x.rank())..x.rank()).collect();
-        let wide = Tensor::from_floats(crate::DType::F64, x.shape(), x.floats()?);
-        let mut v = map_lanes(&wide, &axes, |v| rms(v, f64::from(self.epsilon)))?.floats()?;
+        let wide = Tensor::from_floats(DType::F64, x.shape(), x.floats()?);
+        let mut v = map_lanes(&wide, &axes, |v| rms(x.dtype(), v, f64::from(self.epsilon)))?.floats()?;
         scale_and_shift(&mut v, x.shape(), Some(scale), None)?;
         cx.push(Tensor::from_floats(scale.dtype(), x.shape(), v));
         Ok(())
@@ -83,7 +83,6 @@ graph @rms_normalization(%a: f32[2, 2], %b: f32[2]) -> f32[2, 2] {
 mod tests {
     use super::super::common::testing::*;
     use super::*;
-    use crate::DType;
 
     #[test]
     fn rms_normalization_scales_rows() {
@@ -91,6 +90,15 @@ mod tests {
         let s = Tensor::from_slice(&[2], &[1.0f32, 2.0]);
         let y = run1("RMSNormalization", attrs! { epsilon: 0.0f32 }, &[x, s]).unwrap();
         assert_eq!(y.floats().unwrap(), [1.0, 2.0, -1.0, 2.0]);
+    }
+
+    #[test]
+    fn squares_that_f32_cannot_hold_vanish_or_are_infinite() {
+        for (x, want) in [(1e-30f32, f64::INFINITY), (1e30, 0.0), (1e-15, 1.0)] {
+            let args = [Tensor::from_slice(&[1, 2], &[x; 2]), Tensor::from_slice(&[2], &[1.0f32; 2])];
+            let y = run1("RMSNormalization", attrs! { epsilon: 0.0f32 }, &args).unwrap().floats().unwrap();
+            assert!(y.iter().all(|y| *y == want || (y - want).abs() < 1e-6), "{y:?} for {x}");
+        }
     }
 
     #[test]
