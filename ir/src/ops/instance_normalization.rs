@@ -9,7 +9,7 @@
 //! ONNX `InstanceNormalization`: opset 1, 6, 22.
 
 use super::common::*;
-use super::lanes::{lanes, moments};
+use super::lanes::{filled_lanes, moments};
 use super::lowering::{self, BinOp};
 use crate::error::Result;
 use crate::eval::EvalCx;
@@ -43,7 +43,7 @@ impl Op for InstanceNormalization {
     fn eval(&self, cx: &mut EvalCx<'_>) -> Result<()> {
         let x = cx.tensor(0)?;
         let (scale, bias) = (cx.tensor(1)?.floats()?, cx.tensor(2)?.floats()?);
-        let (bases, cells) = lanes(x.shape(), &(2..x.rank()).collect::<Vec<_>>());
+        let (bases, cells) = filled_lanes(x.shape(), &(2..x.rank()).collect::<Vec<_>>());
         let mut v = x.floats()?;
         for (p, base) in bases.iter().enumerate() {
             let c = p % x.shape()[1];

@@ -9,6 +9,9 @@ use crate::tensor::{Tensor, strides};
 
 /// Linear positions of all indices of `axes`, the other axes at 0; row-major in the order of `axes`.
 pub fn offsets(shape: &[usize], axes: &[usize]) -> Vec<usize> {
+    if axes.iter().any(|&a| shape[a] == 0) {
+        return Vec::new();
+    }
     let steps = strides(shape);
     let mut out = vec![0usize];
     for &a in axes {
@@ -26,9 +29,17 @@ pub fn other_axes(rank: usize, axes: &[usize]) -> Vec<usize> {
     (0..rank).filter(|a| !axes.contains(a)).collect()
 }
 
-/// First position of each lane along `axes`, and the positions within a lane relative to it.
+/// First position of each lane along `axes`, and the positions within a lane relative to it. Lanes may be without elements: their
+/// number is then bounded only by that of the results which a caller makes of them, see [`filled_lanes`].
 pub fn lanes(shape: &[usize], axes: &[usize]) -> (Vec<usize>, Vec<usize>) {
-    (offsets(shape, &other_axes(shape.len(), axes)), offsets(shape, axes))
+    let bases = offsets(shape, &other_axes(shape.len(), axes));
+    let inner = if bases.is_empty() { Vec::new() } else { offsets(shape, axes) };
+    (bases, inner)
+}
+
+/// The [`lanes`] that have elements: for results of the operand's own shape.
+pub fn filled_lanes(shape: &[usize], axes: &[usize]) -> (Vec<usize>, Vec<usize>) {
+    if shape.contains(&0) { (Vec::new(), Vec::new()) } else { lanes(shape, axes) }
 }
 
 /// Replaces each lane of `x` along `axes` by what `f` makes of it, in `f64`.
@@ -37,7 +48,7 @@ pub fn lanes(shape: &[usize], axes: &[usize]) -> (Vec<usize>, Vec<usize>) {
 /// When the elements are no real numbers.
 pub fn map_lanes(x: &Tensor, axes: &[usize], f: impl Fn(&mut [f64])) -> Result<Tensor> {
     let mut v = x.floats()?;
-    let (bases, inner) = lanes(x.shape(), axes);
+    let (bases, inner) = filled_lanes(x.shape(), axes);
     let mut lane = vec![0.0; inner.len()];
     for base in bases {
         for (l, o) in lane.iter_mut().zip(&inner) {
@@ -99,5 +110,7 @@ mod tests {
         assert_eq!(lanes(&[2, 3], &[0]), (vec![0, 1, 2], vec![0, 3]));
         assert_eq!(lanes(&[2, 3], &[1]), (vec![0, 3], vec![0, 1, 2]));
         assert_eq!(lanes(&[2, 0], &[1]), (vec![0, 0], vec![]));
+        assert_eq!(lanes(&[1 << 40, 1 << 40, 0], &[0, 1]), (vec![], vec![]));
+        assert_eq!(filled_lanes(&[1 << 40, 0], &[1]), (vec![], vec![]));
     }
 }

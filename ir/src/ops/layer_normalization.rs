@@ -10,7 +10,7 @@
 //! Statistics are taken in `f64` whatever `stash_type` says. ONNX `LayerNormalization`: opset 17.
 
 use super::common::*;
-use super::lanes::{lanes, moments};
+use super::lanes::{filled_lanes, lanes, moments};
 use super::lowering;
 use crate::dtype::DType;
 use crate::error::Result;
@@ -63,6 +63,8 @@ impl Op for LayerNormalization {
     fn eval(&self, cx: &mut EvalCx<'_>) -> Result<()> {
         let x = cx.tensor(0)?;
         let axis = normal_axis(self.axis, x.rank());
+        let with_statistics = cx.n_outputs() > 1;
+        let lanes = if with_statistics { lanes } else { filled_lanes };
         let (bases, cells) = lanes(x.shape(), &(axis..x.rank()).collect::<Vec<_>>());
         let mut v = x.floats()?;
         let (mut means, mut inverses) = (Vec::new(), Vec::new());
@@ -79,7 +81,7 @@ impl Op for LayerNormalization {
         cx.push(Tensor::from_floats(x.dtype(), x.shape(), v));
         let mut stats = x.shape().to_vec();
         stats[axis..].fill(1);
-        if cx.n_outputs() > 1 {
+        if with_statistics {
             cx.push(Tensor::from_floats(self.stash_type, &stats, means));
             cx.push(Tensor::from_floats(self.stash_type, &stats, inverses));
         }

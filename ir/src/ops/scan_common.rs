@@ -2,7 +2,7 @@
 
 use super::common::*;
 use super::contraction::NUMBERS;
-use super::lanes::lanes;
+use super::lanes::filled_lanes;
 use super::move_common::around;
 use crate::error::{Error, Result};
 use crate::eval::EvalCx;
@@ -39,7 +39,7 @@ pub fn cumulate(
 ) -> Result<()> {
     let x = cx.tensor(0)?;
     let axis = *cx.tensor(1)?.to_i64s()?.first().ok_or_else(|| Error::invalid("`axis` is empty"))?;
-    let (bases, mut inner) = lanes(x.shape(), &[normal_axis(axis, x.rank())]);
+    let (bases, mut inner) = filled_lanes(x.shape(), &[normal_axis(axis, x.rank())]);
     if reverse {
         inner.reverse();
     }
