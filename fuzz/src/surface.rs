@@ -5,6 +5,8 @@
 //! Each function returns the finding as text, so that a test, a reducer and a libFuzzer target (which panics with it) can use
 //! the same one.
 
+use crate::infer::rulefile;
+use crate::infer::search::Rule;
 use crate::mutate::{Seed, mutant_by};
 use crate::random::Random;
 use crate::seeds;
@@ -62,6 +64,25 @@ pub fn text(bytes: &[u8]) -> Result<(), String> {
     let twice = text::print_all(&again);
     if printed != twice {
         return Err(format!("the print reads as something else:\n{printed}\nread back:\n{twice}"));
+    }
+    Ok(())
+}
+
+/// Any bytes as a file of inferred rules: what is read is written, and what is written reads as the same rules.
+///
+/// # Errors
+/// The finding.
+pub fn rules(bytes: &[u8]) -> Result<(), String> {
+    let Ok(source) = std::str::from_utf8(bytes) else { return Ok(()) };
+    // The reader's errors are about the file, whatever they say.
+    let Ok(rules) = rulefile::read(source) else { return Ok(()) };
+    let written = |rules: &[Rule]| rules.iter().map(|r| rulefile::json(r).to_string() + "\n").collect::<String>();
+    let first = written(&rules);
+    let again =
+        rulefile::read(&first).map_err(|error| format!("the written rules are not read: {error:#}\n{first}"))?;
+    let second = written(&again);
+    if first != second {
+        return Err(format!("the written rules read as others:\n{first}\nread back:\n{second}"));
     }
     Ok(())
 }

@@ -59,6 +59,11 @@ fn text() {
 }
 
 #[test]
+fn rules() {
+    search("rules", surface::rules);
+}
+
+#[test]
 fn compile() {
     search("compile", surface::compile);
 }

@@ -6,10 +6,13 @@
 
 use crate::trace::{Argument, Call, Number};
 use crate::trace::{attr, attr_json, dtype};
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, ensure};
 use egret_ir::{Attr, Attrs, DType, Dim, OpDef};
 use serde_json::{Value as Json, json};
 use std::collections::BTreeMap;
+
+/// Highest rank of an operand in a file.
+const MAX_RANK: u64 = 64;
 
 /// An element of an operand whose elements matter.
 #[derive(Clone, Copy, PartialEq, Debug)]
@@ -279,7 +282,8 @@ impl Structure {
     pub fn from_json(json: &Json) -> Result<Structure> {
         let text = |key: &str| json[key].as_str().map(str::to_owned).with_context(|| format!("no `{key}`"));
         let list = |key: &str| json[key].as_array().with_context(|| format!("no list `{key}`"));
-        let names = list("names")?.iter().filter_map(|n| n.as_str().map(str::to_owned)).collect();
+        let name = |n: &Json| n.as_str().map(str::to_owned).context("a name is no text");
+        let names: Vec<String> = list("names")?.iter().map(name).collect::<Result<_>>()?;
         let arg = |a: &Json| -> Result<Option<ArgSlot>> {
             if a.is_null() {
                 return Ok(None);
@@ -296,7 +300,11 @@ impl Structure {
                         })
                         .collect(),
                 },
-                None => ArgKind::Tensor(a["rank"].as_u64().context("an operand has no rank")? as usize),
+                None => {
+                    let rank = a["rank"].as_u64().context("an operand has no rank")?;
+                    ensure!(rank <= MAX_RANK, "an operand of rank {rank}");
+                    ArgKind::Tensor(rank as usize)
+                }
             };
             Ok(Some(ArgSlot { dtype: dtype(&a["dtype"])?, kind }))
         };
@@ -309,11 +317,13 @@ impl Structure {
             };
             attrs.insert(name.clone(), slot);
         }
+        let args: Vec<Option<ArgSlot>> = list("args")?.iter().map(arg).collect::<Result<_>>()?;
+        ensure!(names.len() >= args.len(), "{} names for {} operands", names.len(), args.len());
         Ok(Structure {
             domain: text("domain")?,
             op: text("op")?,
             names,
-            args: list("args")?.iter().map(arg).collect::<Result<_>>()?,
+            args,
             attrs,
             n_outputs: json["n_outputs"].as_u64().unwrap_or(1) as usize,
         })

@@ -348,12 +348,22 @@ pub struct Parser<'a> {
 }
 
 impl<'a> Parser<'a> {
+    /// Terms are trees that functions walk by recursion, and a sum of n terms is n deep.
+    const MAX_BYTES: usize = 4096;
+
+    fn new(text: &'a str, names: &'a [String]) -> Result<Parser<'a>, String> {
+        if text.len() > Parser::MAX_BYTES {
+            return Err(format!("a text of {} bytes, {} are allowed", text.len(), Parser::MAX_BYTES));
+        }
+        Ok(Parser { text, names })
+    }
+
     /// A term.
     ///
     /// # Errors
     /// What stands where in the text.
     pub fn term(text: &'a str, names: &'a [String]) -> Result<Term, String> {
-        let mut p = Parser { text, names };
+        let mut p = Parser::new(text, names)?;
         let t = p.sum(0)?;
         p.end(t)
     }
@@ -363,7 +373,7 @@ impl<'a> Parser<'a> {
     /// # Errors
     /// What stands where in the text.
     pub fn pred(text: &'a str, names: &'a [String]) -> Result<Pred, String> {
-        let mut p = Parser { text, names };
+        let mut p = Parser::new(text, names)?;
         let t = p.any(0)?;
         p.end(t)
     }
