@@ -1,18 +1,23 @@
 //! How far a correct compiler's results may lie from the reference's, element by element.
 //!
-//! Each operator says how exact it is ([`Accuracy`]); a sum of `n` products may err by `n u Σ|terms|`, and `Σ|terms|` is
-//! what the operator gives on the magnitudes of its operands. What such an error does to the results is measured: the
-//! graph is evaluated again with random errors of that size behind every node. An element that changes its kind (NaN,
-//! infinite, another integer, another truth value) under them is ill-conditioned: nobody can be blamed for it.
+//! An operator whose formula has several steps is replaced by them (`crate::formulas`), and what remains are steps that round
+//! once or sum up. Each says how exact it is ([`Accuracy`]); a sum of `n` products may err by `n u Σ|terms|`, and `Σ|terms|`
+//! is what the step gives on the magnitudes of its operands. What such an error does to the results is measured: the steps
+//! are evaluated again with random errors of that size behind every one. An element that changes its kind (NaN, infinite,
+//! another integer, another truth value) under them is ill-conditioned: nobody can be blamed for it.
 
 use crate::choices::Choices;
+use crate::formulas::formula;
 use crate::generate::Case;
 use egret_ir::eval::{Env, Limits, Reference, eval_call};
 use egret_ir::op::Accuracy;
-use egret_ir::{DType, Graph, Tensor, Value};
+use egret_ir::{DType, Graph, GraphBuilder, Node, Result, Tensor, Value, ValueId};
 
 /// A deviation that was seen in few trials is taken this many times.
 const SAFETY: f64 = 4.0;
+
+/// Evaluations of an operator without a formula on operands that are off by a rounding error.
+const CONDITION_TRIALS: usize = 4;
 
 /// What each element of one result may differ by.
 #[derive(Clone, Debug)]
@@ -23,42 +28,120 @@ pub struct Bound {
     pub unsure: Vec<bool>,
 }
 
-/// Bounds of every result of a case from so many trials.
-pub fn bounds(case: &Case, trials: usize, choices: &mut dyn Choices) -> Vec<Bound> {
-    let Some(base) = run(&case.graph, &case.inputs, None) else { return nothing_known(case) };
-    let errors = local_errors(&case.graph, &base);
-    let mut out: Vec<Bound> = case
-        .graph
-        .outputs
-        .iter()
-        .map(|v| {
-            let n = base[v.index()].as_ref().and_then(|v| v.tensor().ok()).map_or(0, Tensor::len);
-            let error = errors[v.index()].clone().unwrap_or_else(|| vec![0.0; n]);
-            let unsure = error.iter().map(|e| !e.is_finite()).collect();
-            Bound { error, unsure }
-        })
-        .collect();
-    for _ in 0..trials {
-        let Some(trial) = run(&case.graph, &case.inputs, Some((&errors, choices))) else { return nothing_known(case) };
-        for (bound, v) in out.iter_mut().zip(&case.graph.outputs) {
-            let (Some(a), Some(b)) = (tensor(&base, v.index()), tensor(&trial, v.index())) else { continue };
-            if a.shape() != b.shape() {
-                bound.unsure.fill(true);
-                continue;
-            }
-            let (Ok(x), Ok(y)) = (numbers(a), numbers(b)) else { continue };
-            let float = a.dtype().is_float();
-            for i in 0..x.len() {
-                let same_kind = x[i].is_finite() && y[i].is_finite() && float;
-                if same_kind {
-                    bound.error[i] = bound.error[i].max(SAFETY * (x[i] - y[i]).abs());
-                } else if !(x[i] == y[i] || x[i].is_nan() && y[i].is_nan()) {
-                    bound.unsure[i] = true;
-                }
+impl Bound {
+    /// Takes in another evaluation of the result.
+    fn widen(&mut self, want: &Tensor, seen: &Tensor) {
+        if want.shape() != seen.shape() {
+            return self.unsure.fill(true);
+        }
+        let (Ok(x), Ok(y)) = (numbers(want), numbers(seen)) else { return };
+        let float = want.dtype().is_float();
+        for i in 0..x.len() {
+            if x[i].is_finite() && y[i].is_finite() && float {
+                self.error[i] = self.error[i].max(SAFETY * (x[i] - y[i]).abs());
+            } else if !(x[i] == y[i] || x[i].is_nan() && y[i].is_nan()) {
+                self.unsure[i] = true;
             }
         }
     }
+}
+
+/// Bounds of every result of a case from so many trials.
+pub fn bounds(case: &Case, trials: usize, choices: &mut dyn Choices) -> Vec<Bound> {
+    let steps = steps(&case.graph);
+    let Some(base) = run(&steps, &case.inputs, None) else { return nothing_known(case) };
+    let errors = local_errors(&steps, &base, choices);
+    let mut out: Vec<Bound> = Vec::new();
+    for (v, want) in steps.outputs.iter().zip(&case.outputs) {
+        let Ok(want) = want.tensor() else { return nothing_known(case) };
+        let n = want.len();
+        let error = errors[v.index()].clone().filter(|e| e.len() == n).unwrap_or_else(|| vec![0.0; n]);
+        let unsure = error.iter().map(|e| !e.is_finite()).collect();
+        out.push(Bound { error, unsure });
+    }
+    let take = |out: &mut Vec<Bound>, values: &[Option<Value>]| {
+        for ((bound, v), want) in out.iter_mut().zip(&steps.outputs).zip(&case.outputs) {
+            if let (Ok(want), Some(seen)) = (want.tensor(), tensor(values, v.index())) {
+                bound.widen(want, seen);
+            }
+        }
+    };
+    take(&mut out, &base);
+    for _ in 0..trials {
+        match run(&steps, &case.inputs, Some((&errors, choices))) {
+            Some(values) => take(&mut out, &values),
+            None => return nothing_known(case),
+        }
+    }
     out
+}
+
+/// The graph with formulas for operators; the same results in the same order.
+fn steps(graph: &Graph) -> Graph {
+    let mut b = GraphBuilder::new("steps");
+    let mut at: Vec<Option<ValueId>> = vec![None; graph.values.len()];
+    for (v, info) in graph.values.iter().enumerate() {
+        at[v] = info.constant.as_ref().map(|t| b.constant(t.clone()));
+    }
+    for v in &graph.inputs {
+        at[v.index()] = Some(b.input("", graph.ty(*v).clone()));
+    }
+    for node in &graph.nodes {
+        let args: Vec<Option<ValueId>> = node.inputs.iter().map(|v| v.and_then(|v| at[v.index()])).collect();
+        let captures: Vec<ValueId> = node.captures.iter().filter_map(|v| at[v.index()]).collect();
+        match taken_apart(&mut b, node, &args, &captures, 0) {
+            Ok(made) => {
+                for (v, to) in node.outputs.iter().zip(made) {
+                    v.iter().for_each(|v| at[v.index()] = Some(to));
+                }
+            }
+            // The rules have accepted the graph; without the call there are no bounds.
+            Err(_) => return graph.clone(),
+        }
+    }
+    let outputs: Option<Vec<ValueId>> = graph.outputs.iter().map(|v| at[v.index()]).collect();
+    outputs.map_or_else(|| graph.clone(), |outputs| b.finish(&outputs))
+}
+
+/// Formulas within formulas end here.
+const DEPTH: usize = 8;
+
+/// The node's results by its formula, whose steps are taken apart again; by itself where it has none.
+fn taken_apart(
+    b: &mut GraphBuilder,
+    node: &Node,
+    args: &[Option<ValueId>],
+    captures: &[ValueId],
+    depth: usize,
+) -> Result<Vec<ValueId>> {
+    if depth < DEPTH && captures.is_empty() {
+        let mut inner = GraphBuilder::new("formula");
+        let given: Vec<Option<ValueId>> =
+            args.iter().map(|v| v.map(|v| inner.input_with_content("", b.fact(v)))).collect();
+        if let Ok(Some(results)) = formula(&mut inner, node, &given) {
+            let inner = inner.finish(&results);
+            let mut at: Vec<Option<ValueId>> = vec![None; inner.values.len()];
+            for (v, info) in inner.values.iter().enumerate() {
+                at[v] = info.constant.as_ref().map(|t| b.constant(t.clone()));
+            }
+            for (v, to) in given.iter().zip(args) {
+                v.iter().for_each(|v| at[v.index()] = *to);
+            }
+            for step in &inner.nodes {
+                let args: Vec<Option<ValueId>> = step.inputs.iter().map(|v| v.and_then(|v| at[v.index()])).collect();
+                let captures: Vec<ValueId> = step.captures.iter().filter_map(|v| at[v.index()]).collect();
+                let made = taken_apart(b, step, &args, &captures, depth + 1)?;
+                for (v, to) in step.outputs.iter().zip(made) {
+                    v.iter().for_each(|v| at[v.index()] = Some(to));
+                }
+            }
+            let found: Option<Vec<ValueId>> = results.iter().map(|v| at[v.index()]).collect();
+            if let Some(found) = found {
+                return Ok(found);
+            }
+        }
+    }
+    b.call(node.op.clone(), args, captures, node.outputs.len())
 }
 
 fn nothing_known(case: &Case) -> Vec<Bound> {
@@ -111,14 +194,14 @@ fn numbers(t: &Tensor) -> egret_ir::Result<Vec<f64>> {
 }
 
 /// Error that a node may make by itself, by value and element; `None` where it may make none.
-fn local_errors(graph: &Graph, base: &[Option<Value>]) -> Vec<Option<Vec<f64>>> {
+fn local_errors(graph: &Graph, base: &[Option<Value>], choices: &mut dyn Choices) -> Vec<Option<Vec<f64>>> {
     let mut out = vec![None; graph.values.len()];
     for node in &graph.nodes {
         let accuracy = node.op.facts().accuracy;
         if accuracy == Accuracy::Exact {
             continue;
         }
-        let magnitudes = on_magnitudes(node, base);
+        let sizes = if accuracy == Accuracy::Reduction { sizes(node, base, choices) } else { Vec::new() };
         let terms = node.uses().filter_map(|v| tensor(base, v.index())).map(Tensor::len).max().unwrap_or(1);
         for (k, v) in node.outputs.iter().enumerate() {
             let Some(v) = *v else { continue };
@@ -126,20 +209,20 @@ fn local_errors(graph: &Graph, base: &[Option<Value>]) -> Vec<Option<Vec<f64>>> 
             let (Some(u), Ok(ys)) = (y.dtype().unit_roundoff(), y.floats()) else { continue };
             // Results of narrow floats come from binary32 arithmetic, that of binary64 from its own.
             let inner = if y.dtype() == DType::F64 { u } else { 2f64.powi(-24) };
-            let largest = largest_finite(y.dtype());
-            let scale = magnitudes.as_ref().and_then(|m| m.get(k)).filter(|m| m.len() == ys.len());
+            let (least, largest) = (least_positive(y.dtype()), largest_finite(y.dtype()));
+            let size = sizes.get(k).filter(|m| m.len() == ys.len());
             let error = |i: usize| {
                 let y = if ys[i].is_finite() { ys[i].abs() } else { 0.0 };
                 match accuracy {
                     Accuracy::Exact => 0.0,
-                    Accuracy::Ulp(n) => f64::from(n.max(1)) * 2.0 * u * y + 4.0 * inner * f64::from(f32::MIN_POSITIVE),
+                    Accuracy::Ulp(n) => f64::from(n.max(1)) * (2.0 * u * y + least),
                     Accuracy::Reduction => {
-                        let s = scale.map_or(y, |m| m[i]).max(y);
+                        let s = size.map_or(y, |m| m[i]).max(y);
                         // Partial sums of this size overflow in one order and not in another.
                         if s.is_nan() || s > largest / 4.0 {
                             return f64::INFINITY;
                         }
-                        (terms.min(4096) as f64 + 8.0) * inner * s + 2.0 * u * y + f64::from(f32::MIN_POSITIVE)
+                        (terms.min(4096) as f64 + 8.0) * (inner * s + least) + 2.0 * u * y
                     }
                 }
             };
@@ -147,6 +230,100 @@ fn local_errors(graph: &Graph, base: &[Option<Value>]) -> Vec<Option<Vec<f64>>> 
         }
     }
     out
+}
+
+/// How large the numbers are that a node sums up, by result and element.
+fn sizes(node: &Node, base: &[Option<Value>], choices: &mut dyn Choices) -> Vec<Vec<f64>> {
+    let n = |v: &Option<ValueId>| v.and_then(|v| tensor(base, v.index())).map_or(0, Tensor::len);
+    let greatest = |v: &Option<Value>| {
+        let floats = v.as_ref().and_then(|v| v.tensor().ok()).and_then(|t| t.floats().ok());
+        floats.into_iter().flatten().map(f64::abs).fold(1.0, f64::max)
+    };
+    let mut sizes = match node.op.def().name {
+        // Cosines of multiples of the step.
+        "HannWindow" | "HammingWindow" | "BlackmanWindow" => node.outputs.iter().map(|v| vec![8.0; n(v)]).collect(),
+        // States are sums of products with activations, which err as numbers of size 1.
+        "GRU" | "LSTM" | "RNN" => {
+            let states = node.inputs.iter().skip(5).flatten().map(|v| greatest(&base[v.index()]));
+            let size = states.fold(1.0, f64::max);
+            node.outputs.iter().map(|v| vec![8.0 * size; n(v)]).collect()
+        }
+        name => {
+            let mut sizes = on_magnitudes(node, base).unwrap_or_default();
+            if name == "DFT" || name == "STFT" {
+                // The factors are rounded too, and no bin has larger terms than the first.
+                for size in &mut sizes {
+                    let most = size.iter().copied().fold(0.0, f64::max);
+                    size.fill(2.0 * most);
+                }
+            }
+            sizes
+        }
+    };
+    // What an operator without a formula does to errors of its operands, it may do to errors of its own.
+    for (k, change) in condition(node, base, choices).into_iter().enumerate() {
+        match sizes.get_mut(k) {
+            Some(size) if size.len() == change.len() => {
+                size.iter_mut().zip(change).for_each(|(s, c)| *s = s.max(c));
+            }
+            _ => {
+                sizes.truncate(k);
+                sizes.push(change);
+            }
+        }
+    }
+    sizes
+}
+
+/// By how much results change with the operands, as the size of a number that changes by as many units in its last place:
+/// every element of a float operand goes to a neighbour.
+fn condition(node: &Node, base: &[Option<Value>], choices: &mut dyn Choices) -> Vec<Vec<f64>> {
+    let mut out: Vec<Vec<f64>> = Vec::new();
+    let wanted: Vec<Option<(Vec<f64>, DType)>> = node
+        .outputs
+        .iter()
+        .map(|v| {
+            let t = v.and_then(|v| tensor(base, v.index())).filter(|t| t.dtype().is_float())?;
+            Some((t.floats().ok()?, t.dtype()))
+        })
+        .collect();
+    for _ in 0..CONDITION_TRIALS {
+        let Some(seen) = on_changed(node, base, &mut |t| {
+            let u = t.dtype().unit_roundoff().unwrap_or(0.0);
+            Some(
+                t.floats()
+                    .ok()?
+                    .into_iter()
+                    .map(|x| if choices.chance(1, 2) { x * (1.0 + 2.0 * u) } else { x })
+                    .collect(),
+            )
+        }) else {
+            return Vec::new();
+        };
+        for (k, (seen, wanted)) in seen.iter().zip(&wanted).enumerate() {
+            let Some((x, dtype)) = wanted.as_ref().filter(|(x, _)| x.len() == seen.len()) else {
+                out.resize(out.len().max(k + 1), Vec::new());
+                continue;
+            };
+            let u = dtype.unit_roundoff().unwrap_or(1.0);
+            let change = x.iter().zip(seen).map(|(x, y)| if x == y { 0.0 } else { (x - y).abs() / (2.0 * u) });
+            match out.get_mut(k) {
+                Some(most) => most.iter_mut().zip(change).for_each(|(m, c)| *m = if c.is_nan() { c } else { m.max(c) }),
+                None => out.push(change.collect()),
+            }
+        }
+    }
+    out
+}
+
+/// The least positive number of a type.
+fn least_positive(dtype: DType) -> f64 {
+    match dtype {
+        DType::F16 => 2f64.powi(-24),
+        DType::BF16 => 2f64.powi(-133),
+        DType::F64 => f64::from_bits(1),
+        _ => 2f64.powi(-149),
+    }
 }
 
 fn largest_finite(dtype: DType) -> f64 {
@@ -158,25 +335,29 @@ fn largest_finite(dtype: DType) -> f64 {
 }
 
 /// What the node gives on the magnitudes of its float operands: `Σ|terms|` for sums of products.
-fn on_magnitudes(node: &egret_ir::Node, base: &[Option<Value>]) -> Option<Vec<Vec<f64>>> {
-    let operands: Vec<Option<Value>> = node
-        .inputs
-        .iter()
-        .map(|v| {
-            let value = base[(*v)?.index()].clone()?;
-            match value.tensor() {
-                Ok(t) if t.dtype().is_float() => {
-                    let sizes = t.floats().ok()?.into_iter().map(f64::abs);
-                    Some(Tensor::from_floats(t.dtype(), t.shape(), sizes).into())
-                }
-                _ => Some(value),
-            }
-        })
-        .collect();
+fn on_magnitudes(node: &Node, base: &[Option<Value>]) -> Option<Vec<Vec<f64>>> {
+    on_changed(node, base, &mut |t| Some(t.floats().ok()?.into_iter().map(f64::abs).collect()))
+}
+
+/// The node's results with other elements in its float operands; no elements for what is no tensor of numbers.
+fn on_changed(
+    node: &Node,
+    base: &[Option<Value>],
+    change: &mut dyn FnMut(&Tensor) -> Option<Vec<f64>>,
+) -> Option<Vec<Vec<f64>>> {
+    let mut operands: Vec<Option<Value>> = Vec::with_capacity(node.inputs.len());
+    for v in &node.inputs {
+        let value = v.and_then(|v| base[v.index()].clone());
+        operands.push(match value.as_ref().and_then(|v| v.tensor().ok()).filter(|t| t.dtype().is_float()) {
+            Some(t) => Some(Tensor::from_floats(t.dtype(), t.shape(), change(t)?).into()),
+            None => value,
+        });
+    }
     let operands: Vec<Option<&Value>> = operands.iter().map(Option::as_ref).collect();
+    let captures: Vec<Value> = node.captures.iter().filter_map(|v| base[v.index()].clone()).collect();
     let limits = Limits { loop_steps: 1 << 16, ..Limits::default() };
-    let out = eval_call(&*node.op, &operands, &[], node.outputs.len(), &Env::new(limits, 0), &Reference).ok()?;
-    out.iter().map(|v| v.tensor().and_then(Tensor::floats).ok()).collect()
+    let out = eval_call(&*node.op, &operands, &captures, node.outputs.len(), &Env::new(limits, 0), &Reference).ok()?;
+    Some(out.iter().map(|v| v.tensor().and_then(Tensor::floats).unwrap_or_default()).collect())
 }
 
 /// All values of a run, errors added behind each node if asked for; `None` if a node refuses.
@@ -194,7 +375,8 @@ fn run(
     for node in &graph.nodes {
         let operands: Vec<Option<&Value>> =
             node.inputs.iter().map(|v| v.and_then(|v| values[v.index()].as_ref())).collect();
-        let out = eval_call(&*node.op, &operands, &[], node.outputs.len(), &env, &Reference).ok()?;
+        let captures: Vec<Value> = node.captures.iter().filter_map(|v| values[v.index()].clone()).collect();
+        let out = eval_call(&*node.op, &operands, &captures, node.outputs.len(), &env, &Reference).ok()?;
         for (v, mut value) in node.outputs.iter().zip(out) {
             let Some(v) = *v else { continue };
             if let Some((errors, choices)) = &mut errors
@@ -204,8 +386,13 @@ fn run(
                 && let Ok(x) = t.floats()
             {
                 let off = x.iter().zip(e).map(|(x, e)| {
-                    let e = if e.is_finite() { *e } else { 0.0 };
-                    if choices.chance(1, 2) { x + e } else { x - e }
+                    match (e.is_finite(), choices.below(2)) {
+                        (true, 0) => x + e,
+                        (true, _) => x - e,
+                        // Partial sums that overflow, in one order or in another.
+                        (false, 0) => f64::INFINITY.copysign(*x),
+                        (false, _) => f64::NAN,
+                    }
                 });
                 value = Tensor::from_floats(t.dtype(), t.shape(), off.collect::<Vec<_>>()).into();
             }

@@ -7,7 +7,7 @@
 //! | [`form`] | argument structures of operators: element types, ranks, attributes, with open extents |
 //! | `smt` (feature `z3`), [`solve`] | conditions of a call for z3; numbers for its symbols |
 //! | [`mod@generate`], [`values`], [`choices`] | graphs grown call by call; elements by class; a seed or libFuzzer's bytes decides |
-//! | [`bounds`] | how far a correct compiler's results may lie from the reference's |
+//! | [`bounds`], `formulas` | how far a correct compiler's results may lie from the reference's; operators step by step |
 //! | [`check`], [`runtime`] | Egret stage by stage; other runtimes in processes of their own |
 //! | [`mod@reduce`], [`finding`], [`campaign`] | the smallest failing graph; a folder for it; all of it in a row |
 //! | [`surface`] | what must hold of every input from outside, however wrong |
@@ -27,6 +27,7 @@ pub mod check;
 pub mod choices;
 pub mod finding;
 pub mod form;
+mod formulas;
 pub mod generate;
 pub mod hostile;
 pub mod infer;

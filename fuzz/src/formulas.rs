@@ -1,0 +1,398 @@
+//! Operators as the simpler operators of their formula, for the analysis of rounding errors.
+//!
+//! An operator's own definition rounds once; a compiler that computes step by step rounds at each step, and is right too.
+//! Where the registry has an expansion, that is the formula. The others are written here from ONNX's function bodies and
+//! formulas, with the element types that those use. Nothing here is compared with a result: a formula says how large the
+//! numbers on the way are, and what becomes of errors in them.
+
+use egret_ir::ops::{
+    batch_normalization::BatchNormalization, celu::Celu, elu::Elu, global_lp_pool::GlobalLpPool,
+    group_normalization::GroupNormalization, hard_sigmoid::HardSigmoid, instance_normalization::InstanceNormalization,
+    layer_normalization::LayerNormalization, log_softmax::LogSoftmax, lp_normalization::LpNormalization, lrn::Lrn,
+    mean_variance_normalization::MeanVarianceNormalization, rms_normalization::RmsNormalization, selu::Selu,
+    simplified_layer_normalization::SimplifiedLayerNormalization, softmax::Softmax,
+};
+use egret_ir::{Attrs, DType, GraphBuilder, Node, Op, Result, Tensor, ValueId, attrs};
+
+/// The node's results by its formula; `None` where it is a step by itself.
+///
+/// # Errors
+/// When a step refuses its operands.
+pub(crate) fn formula(b: &mut GraphBuilder, node: &Node, args: &[Option<ValueId>]) -> Result<Option<Vec<ValueId>>> {
+    if let Some(results) = written(b, &*node.op, node.outputs.len(), args)? {
+        return Ok(Some(results));
+    }
+    Ok(node.op.expand(b, args)?.filter(|r| r.len() >= node.outputs.len()))
+}
+
+/// A graph in the making, with short words for steps.
+struct Steps<'a> {
+    b: &'a mut GraphBuilder,
+    dtype: DType,
+    shape: Vec<usize>,
+}
+
+impl Steps<'_> {
+    fn one(&mut self, op: &str, x: ValueId) -> Result<ValueId> {
+        self.b.op(op, attrs! {}, &[x])
+    }
+
+    fn two(&mut self, op: &str, x: ValueId, y: ValueId) -> Result<ValueId> {
+        self.b.op(op, attrs! {}, &[x, y])
+    }
+
+    /// A number of the working type.
+    fn number(&mut self, x: f64) -> ValueId {
+        self.b.constant(Tensor::from_floats(self.dtype, &[], [x]))
+    }
+
+    fn with(&mut self, op: &str, x: ValueId, number: f64) -> Result<ValueId> {
+        let c = self.number(number);
+        self.two(op, x, c)
+    }
+
+    fn cast(&mut self, x: ValueId, to: DType) -> Result<ValueId> {
+        if self.b.ty(x).as_tensor().is_some_and(|t| t.dtype == to) {
+            return Ok(x);
+        }
+        self.b.op("Cast", attrs! { to: to }, &[x])
+    }
+
+    fn reduce(&mut self, op: &str, x: ValueId, axes: &[usize]) -> Result<ValueId> {
+        let axes: Vec<i64> = axes.iter().map(|&a| a as i64).collect();
+        let axes = self.b.ints(&axes);
+        self.b.op(op, attrs! { noop_with_empty_axes: true }, &[x, axes])
+    }
+
+    fn reshape(&mut self, x: ValueId, shape: &[usize]) -> Result<ValueId> {
+        let shape: Vec<i64> = shape.iter().map(|&d| d as i64).collect();
+        let shape = self.b.ints(&shape);
+        self.b.op("Reshape", attrs! { allowzero: true }, &[x, shape])
+    }
+
+    /// `x` where it is positive, `negative` elsewhere.
+    fn joined(&mut self, x: ValueId, negative: ValueId) -> Result<ValueId> {
+        let positive = self.with("Greater", x, 0.0)?;
+        self.b.op("Where", attrs! {}, &[positive, x, negative])
+    }
+
+    /// `exp(x) - 1` in two steps.
+    fn exp_less_one(&mut self, x: ValueId) -> Result<ValueId> {
+        let low = self.with("Min", x, 0.0)?;
+        let e = self.one("Exp", low)?;
+        self.with("Sub", e, 1.0)
+    }
+
+    /// Mean and variance over `axes`, the variance as the mean square less the squared mean: of the ways to compute it the
+    /// one that cancels most, ONNX's own in `MeanVarianceNormalization`.
+    fn moments(&mut self, x: ValueId, axes: &[usize]) -> Result<(ValueId, ValueId)> {
+        let mean = self.reduce("ReduceMean", x, axes)?;
+        let square = self.two("Mul", x, x)?;
+        let mean_square = self.reduce("ReduceMean", square, axes)?;
+        let squared_mean = self.two("Mul", mean, mean)?;
+        let difference = self.two("Sub", mean_square, squared_mean)?;
+        // A rounding error makes no variance negative.
+        let variance = self.with("Max", difference, 0.0)?;
+        Ok((mean, variance))
+    }
+
+    /// `1 / sqrt(x + epsilon)`.
+    fn inverse_root(&mut self, x: ValueId, epsilon: f64) -> Result<ValueId> {
+        let sum = self.with("Add", x, epsilon)?;
+        let root = self.one("Sqrt", sum)?;
+        self.one("Reciprocal", root)
+    }
+
+    /// `(x - mean) / sqrt(variance + epsilon)`, with the inverse root.
+    fn normalised(&mut self, x: ValueId, axes: &[usize], epsilon: f64) -> Result<(ValueId, ValueId, ValueId)> {
+        let (mean, variance) = self.moments(x, axes)?;
+        let centred = self.two("Sub", x, mean)?;
+        let factor = self.inverse_root(variance, epsilon)?;
+        Ok((self.two("Mul", centred, factor)?, mean, factor))
+    }
+
+    /// `x / sqrt(mean(x²) + epsilon)` over the axes from `axis` on.
+    fn by_root_mean_square(&mut self, x: ValueId, axis: usize, epsilon: f64) -> Result<(ValueId, ValueId)> {
+        let square = self.two("Mul", x, x)?;
+        let axes: Vec<usize> = (axis..self.shape.len()).collect();
+        let mean = self.reduce("ReduceMean", square, &axes)?;
+        let factor = self.inverse_root(mean, epsilon)?;
+        Ok((self.two("Mul", x, factor)?, factor))
+    }
+
+    /// `x` less the greatest element along `axis`.
+    fn below_greatest(&mut self, x: ValueId, axes: &[usize]) -> Result<ValueId> {
+        let greatest = self.reduce("ReduceMax", x, axes)?;
+        self.two("Sub", x, greatest)
+    }
+
+    /// Scales by channel.
+    fn by_channel(&mut self, v: ValueId) -> Result<ValueId> {
+        let mut shape = vec![1; self.shape.len()];
+        shape[1] = self.shape[1];
+        self.reshape(v, &shape)
+    }
+}
+
+fn normal(axis: i64, rank: usize) -> usize {
+    if axis < 0 { (axis + rank as i64) as usize } else { axis as usize }
+}
+
+fn written(
+    b: &mut GraphBuilder,
+    op: &dyn Op,
+    n_outputs: usize,
+    args: &[Option<ValueId>],
+) -> Result<Option<Vec<ValueId>>> {
+    let Some(x) = args.first().copied().flatten() else { return Ok(None) };
+    let Some((dtype, shape)) = b.ty(x).concrete() else { return Ok(None) };
+    if !dtype.is_float() {
+        return Ok(None);
+    }
+    let mut s = Steps { b, dtype, shape };
+    let rank = s.shape.len();
+    let def = op.def();
+    let y = match (def.domain, def.name) {
+        ("ai.onnx", "Sigmoid") => {
+            // Computed by the hyperbolic tangent, small results keep the absolute error of 1.
+            let half = s.with("Mul", x, 0.5)?;
+            let t = s.one("Tanh", half)?;
+            let sum = s.with("Add", t, 1.0)?;
+            s.with("Mul", sum, 0.5)?
+        }
+        ("ai.onnx", "Elu") => {
+            let Some(op) = op.downcast::<Elu>() else { return Ok(None) };
+            let e = s.exp_less_one(x)?;
+            let low = s.with("Mul", e, op.alpha.into())?;
+            s.joined(x, low)?
+        }
+        ("ai.onnx", "Selu") => {
+            let Some(op) = op.downcast::<Selu>() else { return Ok(None) };
+            let e = s.exp_less_one(x)?;
+            let low = s.with("Mul", e, op.alpha.into())?;
+            let y = s.joined(x, low)?;
+            s.with("Mul", y, op.gamma.into())?
+        }
+        ("ai.onnx", "Celu") => {
+            let Some(op) = op.downcast::<Celu>() else { return Ok(None) };
+            let scaled = s.with("Div", x, op.alpha.into())?;
+            let e = s.exp_less_one(scaled)?;
+            let low = s.with("Mul", e, op.alpha.into())?;
+            s.joined(x, low)?
+        }
+        ("ai.onnx", "Softplus") => {
+            // max(x, 0) + log(1 + exp(-|x|))
+            let size = s.one("Abs", x)?;
+            let minus = s.one("Neg", size)?;
+            let e = s.one("Exp", minus)?;
+            let sum = s.with("Add", e, 1.0)?;
+            let log = s.one("Log", sum)?;
+            let high = s.with("Max", x, 0.0)?;
+            s.two("Add", high, log)?
+        }
+        ("ai.onnx", "HardSigmoid") => {
+            let Some(op) = op.downcast::<HardSigmoid>() else { return Ok(None) };
+            let product = s.with("Mul", x, op.alpha.into())?;
+            let sum = s.with("Add", product, op.beta.into())?;
+            let low = s.with("Max", sum, 0.0)?;
+            s.with("Min", low, 1.0)?
+        }
+        ("ai.onnx", "Softmax") => {
+            let Some(op) = op.downcast::<Softmax>() else { return Ok(None) };
+            let axes = [normal(op.axis, rank)];
+            let below = s.below_greatest(x, &axes)?;
+            let e = s.one("Exp", below)?;
+            let sum = s.reduce("ReduceSum", e, &axes)?;
+            s.two("Div", e, sum)?
+        }
+        ("ai.onnx", "LogSoftmax") => {
+            let Some(op) = op.downcast::<LogSoftmax>() else { return Ok(None) };
+            let axes = [normal(op.axis, rank)];
+            let below = s.below_greatest(x, &axes)?;
+            let e = s.one("Exp", below)?;
+            let sum = s.reduce("ReduceSum", e, &axes)?;
+            let log = s.one("Log", sum)?;
+            s.two("Sub", below, log)?
+        }
+        ("ai.onnx", "ReduceL2" | "ReduceLogSum" | "ReduceLogSumExp") => {
+            let inputs: Vec<_> = std::iter::once(x).chain(args.get(1).copied().flatten()).collect();
+            let reduce = |s: &mut Steps<'_>, x: ValueId, op: &str, attrs: Attrs| {
+                let inputs: Vec<_> = std::iter::once(x).chain(inputs[1..].iter().copied()).collect();
+                s.b.op(op, attrs, &inputs)
+            };
+            match def.name {
+                "ReduceL2" => {
+                    let square = s.two("Mul", x, x)?;
+                    let sum = reduce(&mut s, square, "ReduceSum", op.attrs())?;
+                    s.one("Sqrt", sum)?
+                }
+                "ReduceLogSum" => {
+                    let sum = reduce(&mut s, x, "ReduceSum", op.attrs())?;
+                    s.one("Log", sum)?
+                }
+                _ => {
+                    // Two ways: as written, and with the greatest element taken out. Where the first overflows the
+                    // second says what is right, so only the second is followed.
+                    let mut kept = op.attrs();
+                    kept.insert("keepdims".into(), true.into());
+                    let greatest = reduce(&mut s, x, "ReduceMax", kept)?;
+                    let below = s.two("Sub", x, greatest)?;
+                    let e = s.one("Exp", below)?;
+                    let sum = reduce(&mut s, e, "ReduceSum", op.attrs())?;
+                    let log = s.one("Log", sum)?;
+                    let Some((_, shape)) = s.b.ty(log).concrete() else { return Ok(None) };
+                    let greatest = s.reshape(greatest, &shape)?;
+                    s.two("Add", log, greatest)?
+                }
+            }
+        }
+        ("ai.onnx", "LpNormalization") => {
+            let Some(op) = op.downcast::<LpNormalization>() else { return Ok(None) };
+            let axes = [normal(op.axis, rank)];
+            let norm = if op.p == 1 {
+                s.reduce("ReduceL1", x, &axes)?
+            } else {
+                let square = s.two("Mul", x, x)?;
+                let sum = s.reduce("ReduceSum", square, &axes)?;
+                s.one("Sqrt", sum)?
+            };
+            // A lane whose squares vanish is a lane of zeros.
+            let zero = s.with("Equal", norm, 0.0)?;
+            let one = s.number(1.0);
+            let nothing = s.number(0.0);
+            let divisor = s.b.op("Where", attrs! {}, &[zero, one, norm])?;
+            let quotient = s.two("Div", x, divisor)?;
+            s.b.op("Where", attrs! {}, &[zero, nothing, quotient])?
+        }
+        ("ai.onnx", "GlobalLpPool") => {
+            let Some(op) = op.downcast::<GlobalLpPool>() else { return Ok(None) };
+            let axes: Vec<usize> = (2..rank).collect();
+            let size = s.one("Abs", x)?;
+            let powers = s.with("Pow", size, op.p as f64)?;
+            let sum = s.reduce("ReduceSum", powers, &axes)?;
+            s.with("Pow", sum, 1.0 / op.p as f64)?
+        }
+        ("ai.onnx", "LRN") => {
+            let Some(op) = op.downcast::<Lrn>() else { return Ok(None) };
+            let square = s.two("Mul", x, x)?;
+            // The sum over near channels as a product with a band of ones.
+            let channels = s.shape[1];
+            let (before, after) = ((op.size - 1) / 2, op.size / 2);
+            let band: Vec<f64> = (0..channels * channels)
+                .map(|i| {
+                    let (row, col) = ((i / channels) as i64, (i % channels) as i64);
+                    f64::from((row - before..=row + after).contains(&col))
+                })
+                .collect();
+            let band = s.b.constant(Tensor::from_floats(dtype, &[channels, channels], band));
+            let flat = [s.shape[0], channels, s.shape[2..].iter().product()];
+            let rows = s.reshape(square, &flat)?;
+            let sums = s.two("MatMul", band, rows)?;
+            let shape = s.shape.clone();
+            let sums = s.reshape(sums, &shape)?;
+            let scaled = s.with("Mul", sums, f64::from(op.alpha) / op.size as f64)?;
+            let base = s.with("Add", scaled, op.bias.into())?;
+            let power = s.with("Pow", base, op.beta.into())?;
+            s.two("Div", x, power)?
+        }
+        ("ai.onnx", "MeanVarianceNormalization") => {
+            let Some(op) = op.downcast::<MeanVarianceNormalization>() else { return Ok(None) };
+            let mut axes: Vec<usize> = op.axes.iter().map(|&a| normal(a, rank)).collect();
+            if axes.is_empty() {
+                axes = (0..rank).collect();
+            }
+            let (mean, variance) = s.moments(x, &axes)?;
+            let centred = s.two("Sub", x, mean)?;
+            let root = s.one("Sqrt", variance)?;
+            let divisor = s.with("Add", root, 1e-9)?;
+            s.two("Div", centred, divisor)?
+        }
+        ("ai.onnx", "BatchNormalization") => {
+            let Some(op) = op.downcast::<BatchNormalization>() else { return Ok(None) };
+            let [_, Some(scale), Some(bias), Some(mean), Some(variance)] = *args else { return Ok(None) };
+            if op.training_mode || rank < 2 || n_outputs > 1 {
+                return Ok(None);
+            }
+            let mut parts = Vec::new();
+            for v in [scale, bias, mean, variance] {
+                let v = s.cast(v, dtype)?;
+                parts.push(s.by_channel(v)?);
+            }
+            // As it is folded into a product before it: x * s + (bias - mean * s).
+            let root = s.inverse_root(parts[3], op.epsilon.into())?;
+            let factor = s.two("Mul", root, parts[0])?;
+            let shift = s.two("Mul", parts[2], factor)?;
+            let shift = s.two("Sub", parts[1], shift)?;
+            let product = s.two("Mul", x, factor)?;
+            s.two("Add", product, shift)?
+        }
+        ("ai.onnx", "InstanceNormalization") => {
+            let Some(op) = op.downcast::<InstanceNormalization>() else { return Ok(None) };
+            let [_, Some(scale), Some(bias)] = *args else { return Ok(None) };
+            let axes: Vec<usize> = (2..rank).collect();
+            let (y, ..) = s.normalised(x, &axes, op.epsilon.into())?;
+            let (scale, bias) = (s.by_channel(scale)?, s.by_channel(bias)?);
+            let y = s.two("Mul", y, scale)?;
+            s.two("Add", y, bias)?
+        }
+        ("ai.onnx", "GroupNormalization") => {
+            let Some(op) = op.downcast::<GroupNormalization>() else { return Ok(None) };
+            let [_, Some(scale), Some(bias)] = *args else { return Ok(None) };
+            let Some(groups) = op.num_groups.as_int().and_then(|g| usize::try_from(g).ok()) else { return Ok(None) };
+            let shape = s.shape.clone();
+            let grouped = [shape[0], groups, shape[1..].iter().product::<usize>() / groups];
+            let work = if op.stash_type == 1 && dtype != DType::F64 { DType::F32 } else { dtype };
+            s.dtype = work;
+            let wide = s.cast(x, work)?;
+            let wide = s.reshape(wide, &grouped)?;
+            let (y, ..) = s.normalised(wide, &[2], op.epsilon.into())?;
+            let y = s.reshape(y, &shape)?;
+            let y = s.cast(y, dtype)?;
+            let (scale, bias) = (s.by_channel(scale)?, s.by_channel(bias)?);
+            let y = s.two("Mul", y, scale)?;
+            s.two("Add", y, bias)?
+        }
+        ("ai.onnx", "LayerNormalization") => {
+            let Some(op) = op.downcast::<LayerNormalization>() else { return Ok(None) };
+            let axes: Vec<usize> = (normal(op.axis, rank)..rank).collect();
+            s.dtype = if dtype == DType::F64 { dtype } else { op.stash_type };
+            let wide = s.cast(x, s.dtype)?;
+            let (y, mean, factor) = s.normalised(wide, &axes, op.epsilon.into())?;
+            let (mean, factor) = (s.cast(mean, op.stash_type)?, s.cast(factor, op.stash_type)?);
+            let y = s.cast(y, dtype)?;
+            let y = match args.get(1).copied().flatten() {
+                Some(scale) => s.two("Mul", y, scale)?,
+                None => y,
+            };
+            let y = match args.get(2).copied().flatten() {
+                Some(bias) => s.two("Add", y, bias)?,
+                None => y,
+            };
+            return Ok(Some(vec![y, mean, factor]));
+        }
+        ("ai.onnx", "RMSNormalization") => {
+            let Some(op) = op.downcast::<RmsNormalization>() else { return Ok(None) };
+            let [_, Some(scale)] = *args else { return Ok(None) };
+            let work = if op.stash_type == 1 && dtype != DType::F64 { DType::F32 } else { dtype };
+            s.dtype = work;
+            let wide = s.cast(x, work)?;
+            let (y, _) = s.by_root_mean_square(wide, normal(op.axis, rank), op.epsilon.into())?;
+            let Some(scale_type) = s.b.ty(scale).as_tensor().map(|t| t.dtype) else { return Ok(None) };
+            let y = s.cast(y, scale_type)?;
+            s.two("Mul", y, scale)?
+        }
+        ("ai.onnx", "SimplifiedLayerNormalization") => {
+            let Some(op) = op.downcast::<SimplifiedLayerNormalization>() else { return Ok(None) };
+            let [_, Some(scale)] = *args else { return Ok(None) };
+            s.dtype = if dtype == DType::F64 { dtype } else { op.stash_type };
+            let wide = s.cast(x, s.dtype)?;
+            let (y, factor) = s.by_root_mean_square(wide, normal(op.axis, rank), op.epsilon.into())?;
+            let factor = s.cast(factor, op.stash_type)?;
+            let Some(scale_type) = s.b.ty(scale).as_tensor().map(|t| t.dtype) else { return Ok(None) };
+            let y = s.cast(y, scale_type)?;
+            return Ok(Some(vec![s.two("Mul", y, scale)?, factor]));
+        }
+        _ => return Ok(None),
+    };
+    Ok(Some(vec![y]))
+}
