@@ -2,8 +2,9 @@
 
 use std::ffi::{OsStr, OsString};
 use std::fmt;
-use std::io::{BufRead, BufReader};
-use std::process::{Command, Stdio};
+use std::io::{BufRead, BufReader, Read};
+use std::process::{Command, Output, Stdio};
+use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
 
@@ -72,6 +73,38 @@ impl Cmd {
             bail!("{self}: {}\n{}", output.status, String::from_utf8_lossy(&output.stderr).trim_end());
         }
         String::from_utf8(output.stdout).with_context(|| format!("{self}: output is not UTF-8"))
+    }
+
+    /// Runs it and returns how it ended and what it wrote; none where it was not done after `limit` and was killed.
+    pub(crate) fn output_within(&self, limit: Duration) -> Result<Option<Output>> {
+        let mut command = self.command();
+        command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        let mut child = command.spawn().with_context(|| self.cannot_start())?;
+        let reader = |pipe: Option<Box<dyn Read + Send>>| {
+            std::thread::spawn(move || {
+                let mut bytes = Vec::new();
+                pipe.map_or(Ok(0), |mut p| p.read_to_end(&mut bytes)).map(|_| bytes)
+            })
+        };
+        let stdout = reader(child.stdout.take().map(|p| Box::new(p) as _));
+        let stderr = reader(child.stderr.take().map(|p| Box::new(p) as _));
+        let start = Instant::now();
+        let status = loop {
+            if let Some(status) = child.try_wait().with_context(|| format!("cannot wait for {self}"))? {
+                break status;
+            }
+            if start.elapsed() > limit {
+                // It may have ended by itself just now.
+                let _ = child.kill();
+                child.wait().with_context(|| format!("cannot wait for {self}"))?;
+                return Ok(None);
+            }
+            std::thread::sleep(Duration::from_millis(20));
+        };
+        let bytes = |thread: std::thread::JoinHandle<std::io::Result<Vec<u8>>>| {
+            thread.join().expect("reading does not panic").context("cannot read a program's output")
+        };
+        Ok(Some(Output { status, stdout: bytes(stdout)?, stderr: bytes(stderr)? }))
     }
 
     /// Runs it, passes its standard output on line by line, and adds up the tests that the lines report. The count is
@@ -158,6 +191,15 @@ mod tests {
     fn a_missing_program_is_named() {
         let error = Cmd::new("egret-no-such-program").run().unwrap_err();
         assert!(error.to_string().contains("`egret-no-such-program`: is it installed?"), "{error}");
+    }
+
+    #[test]
+    fn a_program_that_takes_too_long_is_killed() {
+        let long = Cmd::new("sleep").arg("60");
+        assert!(long.output_within(Duration::from_millis(50)).unwrap().is_none());
+        let script = "echo out; echo err >&2; exit 3";
+        let output = Cmd::new("sh").args(["-c", script]).output_within(Duration::from_secs(60)).unwrap().unwrap();
+        assert_eq!((output.status.code(), &*output.stdout, &*output.stderr), (Some(3), &b"out\n"[..], &b"err\n"[..]));
     }
 
     #[test]

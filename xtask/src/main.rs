@@ -9,16 +9,18 @@
 //! | [`cases`] | ONNX's backend test cases under `target/onnx-cases`, ONNX Runtime's operators under `target/contrib-cases` |
 //! | [`mod@test`] | every test |
 //! | [`ci`] | format, lints, documentation, then every test |
+//! | [`mutants`] | the seeded bugs of `fuzz/mutants`: each built in a copy of the workspace and hunted by the fuzzer |
 //!
 //! Invariant: nothing outside the workspace is written, except the caches of cargo and pip.
 //! Invariant: a missing program is a failure that names it; only data beside the repository (`../shared`) may be absent.
 //!
-//! It is a Rust program and not a shell script so that it runs wherever cargo does; it needs only `anyhow`, so that
-//! `cargo xtask` on a fresh checkout starts in seconds.
+//! It is a Rust program and not a shell script so that it runs wherever cargo does; it needs few crates, all of
+//! them small, so that `cargo xtask` on a fresh checkout starts in seconds.
 
 mod cases;
 mod ci;
 mod command;
+mod mutants;
 mod paths;
 mod report;
 mod setup;
@@ -35,11 +37,15 @@ usage: cargo xtask COMMAND
   cases   write test cases to target/onnx-cases and target/contrib-cases (nothing is done when they are up to date)
   test    set up if needed, then run every test
   ci      check format, lints and documentation, then the same as `test`
+  mutants build each seeded bug of fuzz/mutants and let `egret fuzz run` hunt it (hours; `mutants --help` lists options)
 
 Every step prints the command that repeats it alone. Exit code: 0 if all went well, 1 if a step failed, 2 for wrong usage.";
 
 fn main() -> ExitCode {
     let args: Vec<String> = std::env::args().skip(1).collect();
+    if let Some(("mutants", options)) = args.split_first().map(|(verb, rest)| (verb.as_str(), rest)) {
+        return mutants::main(options);
+    }
     let run: fn(&mut Report) -> anyhow::Result<()> = match args.iter().map(String::as_str).collect::<Vec<_>>()[..] {
         ["setup"] => setup::run,
         ["cases"] => cases::run,
