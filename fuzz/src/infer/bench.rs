@@ -114,6 +114,19 @@ impl<'a> Bench<'a> {
         }
     }
 
+    /// Whether the black box answers an experiment of another bench with the same variables as it did there.
+    pub fn answers(&mut self, row: &Row) -> bool {
+        self.from = None;
+        match self.run(row.at.clone()) {
+            Some(true) => self.valid.last().is_some_and(|r| r.out == row.out),
+            Some(false) => row.out.is_none(),
+            None => {
+                let seen = self.valid.iter().chain(&self.invalid).find(|r| r.at == row.at);
+                seen.is_some_and(|r| r.out == row.out)
+            }
+        }
+    }
+
     /// Remembers variables that moved together.
     fn learn(&mut self, at: &[i64]) {
         let Some(base) = self.from.take().and_then(|f| self.valid.get(f)) else { return };

@@ -10,7 +10,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 /// 2^61 - 1.
-const PRIME: i128 = (1 << 61) - 1;
+const PRIME: u64 = (1 << 61) - 1;
 /// Greatest coefficient that a polynomial of extents has.
 const COEFFICIENT: i64 = 64;
 /// Rows that are solved for; the solution is checked on all.
@@ -415,12 +415,12 @@ fn mostly(basis: &[Vec<usize>], rows: &[(&[i64], i64)]) -> Option<Term> {
 /// left leaves.
 pub fn solve(basis: &[Vec<usize>], rows: &[(&[i64], i64)]) -> Option<Term> {
     let n = basis.len();
-    let value = |m: &[usize], at: &[i64]| m.iter().map(|&v| i128::from(at[v])).product::<i128>().rem_euclid(PRIME);
-    let mut matrix: Vec<Vec<i128>> = rows
+    let value = |m: &[usize], at: &[i64]| m.iter().fold(1, |p, &v| times(p, residue(at[v])));
+    let mut matrix: Vec<Vec<u64>> = rows
         .iter()
         .map(|(at, w)| {
-            let mut row: Vec<i128> = basis.iter().map(|m| value(m, at)).collect();
-            row.push(i128::from(*w).rem_euclid(PRIME));
+            let mut row: Vec<u64> = basis.iter().map(|m| value(m, at)).collect();
+            row.push(residue(*w));
             row
         })
         .collect();
@@ -429,12 +429,13 @@ pub fn solve(basis: &[Vec<usize>], rows: &[(&[i64], i64)]) -> Option<Term> {
         let Some(p) = (rank..matrix.len()).find(|&r| matrix[r][col] != 0) else { continue };
         matrix.swap(rank, p);
         let inverse = power(matrix[rank][col], PRIME - 2);
-        matrix[rank].iter_mut().for_each(|x| *x = *x * inverse % PRIME);
+        matrix[rank][col..].iter_mut().for_each(|x| *x = times(*x, inverse));
         let pivot = matrix[rank].clone();
         for (r, row) in matrix.iter_mut().enumerate() {
             if r != rank && row[col] != 0 {
-                let f = row[col];
-                row.iter_mut().zip(&pivot).for_each(|(x, p)| *x = (*x - f * p).rem_euclid(PRIME));
+                // Left of the pivot's column its row is zero.
+                let f = PRIME - row[col];
+                row[col..].iter_mut().zip(&pivot[col..]).for_each(|(x, &p)| *x = plus(*x, times(f, p)));
             }
         }
         pivots.push(col);
@@ -445,8 +446,11 @@ pub fn solve(basis: &[Vec<usize>], rows: &[(&[i64], i64)]) -> Option<Term> {
     }
     let mut terms: Vec<(Term, i64)> = Vec::new();
     for (row, &col) in matrix.iter().zip(&pivots) {
-        let c = if row[n] > PRIME / 2 { row[n] - PRIME } else { row[n] };
-        let c = i64::try_from(c).ok().filter(|c| c.abs() <= COEFFICIENT)?;
+        // Below the prime, so both fit.
+        let c = if row[n] > PRIME / 2 { row[n] as i64 - PRIME as i64 } else { row[n] as i64 };
+        if c.abs() > COEFFICIENT {
+            return None;
+        }
         if c != 0 {
             terms.push((Term::product(basis[col].iter().map(|&v| Term::Var(v))), c));
         }
@@ -470,16 +474,33 @@ pub fn solve(basis: &[Vec<usize>], rows: &[(&[i64], i64)]) -> Option<Term> {
     Some(sum.unwrap_or(Term::Int(0)))
 }
 
-fn power(mut base: i128, mut exponent: i128) -> i128 {
+fn power(mut base: u64, mut exponent: u64) -> u64 {
     let mut result = 1;
     while exponent > 0 {
         if exponent & 1 == 1 {
-            result = result * base % PRIME;
+            result = times(result, base);
         }
-        base = base * base % PRIME;
+        base = times(base, base);
         exponent >>= 1;
     }
     result
+}
+
+/// The number modulo [`PRIME`].
+fn residue(v: i64) -> u64 {
+    v.rem_euclid(PRIME as i64) as u64
+}
+
+/// `a b` modulo the prime: what is above its 61 bits counts once more below.
+fn times(a: u64, b: u64) -> u64 {
+    let wide = u128::from(a) * u128::from(b);
+    plus((wide & u128::from(PRIME)) as u64, (wide >> 61) as u64)
+}
+
+/// `a + b` modulo the prime, of two numbers that are at most the prime.
+fn plus(a: u64, b: u64) -> u64 {
+    let sum = a + b;
+    if sum >= PRIME { sum - PRIME } else { sum }
 }
 
 #[cfg(test)]

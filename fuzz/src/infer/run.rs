@@ -1,7 +1,7 @@
 //! Many operators: each one's structures are listed and a rule is inferred for each, operators side by side.
 
 use super::list;
-use super::search::{Effort, Rule, infer};
+use super::search::{Effort, Known, Rule, infer_beside};
 use crate::blackbox::BlackBox;
 use crate::form::seed_of;
 use egret_ir::OpDef;
@@ -30,7 +30,10 @@ pub fn operator(def: &'static OpDef, system: &mut dyn BlackBox, seed: u64, effor
     let n = listing.structures.len();
     let most = effort.structures.unwrap_or(n).min(n);
     // Where not all are wanted, they are spread over the list.
-    let rules = (0..most).filter_map(|k| infer(&listing.structures[k * n / most], system, seed, effort)).collect();
+    let mut known = Known::default();
+    let rules = (0..most)
+        .filter_map(|k| infer_beside(&listing.structures[k * n / most], system, seed, effort, &mut known))
+        .collect();
     Inferred { def, rules, none: listing.none, took: begin.elapsed() }
 }
 

@@ -12,12 +12,12 @@ use super::term::Pred;
 use crate::blackbox::{BlackBox, Egret};
 use crate::choices::Choices;
 use crate::smt::{Decision, decide};
-use crate::solve::definition;
+use crate::solve::{Assignment, definition};
 use crate::trace::{Number, Outcome, Produced};
 use egret_ir::infer::infer_call;
 use egret_ir::rule::Content;
 use egret_ir::{Attr, Attrs, Cond, Dim, Fact, Type, ops};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
 /// How long z3 may think about one question, in milliseconds.
@@ -26,6 +26,8 @@ const PATIENCE_MS: u32 = 400;
 const CASES: usize = 48;
 /// Fresh assignments, of each kind.
 const FRESH: usize = 24;
+/// Valid ones of a structure of which no invalid one was found.
+const FEW: usize = 3;
 
 /// How a rule compares.
 #[derive(Clone, PartialEq, Debug)]
@@ -79,13 +81,27 @@ pub struct Score {
     pub counts: Counts,
 }
 
-/// Scores one rule.
-pub fn score(rule: &Rule, seed: u64) -> Score {
-    let counts = fresh(rule, seed);
-    Score { verdict: verdict(rule), counts }
+/// What z3 was asked so far: rules of one operator's structures ask much the same.
+#[derive(Debug, Default)]
+pub struct Asked {
+    implied: HashMap<(Vec<Cond>, Cond, Limits), Result<(), Option<Assignment>>>,
 }
 
-/// Fresh assignments, half of them invalid where that many are found.
+/// Least and greatest values of symbols.
+type Limits = BTreeMap<Arc<str>, (i64, Option<i64>)>;
+
+/// Scores one rule.
+pub fn score(rule: &Rule, seed: u64) -> Score {
+    score_beside(rule, seed, &mut Asked::default())
+}
+
+/// Scores one rule of several.
+pub fn score_beside(rule: &Rule, seed: u64, asked: &mut Asked) -> Score {
+    let counts = fresh(rule, seed);
+    Score { verdict: verdict(rule, asked), counts }
+}
+
+/// Fresh assignments: as many valid as invalid ones where there are such, a few where the operator refuses nothing.
 fn fresh(rule: &Rule, seed: u64) -> Counts {
     let mut egret = Egret::default();
     let mut bench = Bench::new(&rule.structure, &mut egret, seed ^ 0x005e_ed0f_f2e5);
@@ -93,7 +109,8 @@ fn fresh(rule: &Rule, seed: u64) -> Counts {
     bench.seek(1, super::search::SEEK);
     let preds: Vec<Pred> = rule.requires.iter().map(|r| r.pred.clone()).collect();
     for turn in 0..60 * FRESH {
-        if bench.valid.is_empty() || (bench.valid.len() > FRESH && bench.invalid.len() >= FRESH) {
+        let refuses = turn < 20 * FRESH || !bench.invalid.is_empty();
+        if bench.valid.is_empty() || (bench.valid.len() > FRESH && (bench.invalid.len() >= FRESH || !refuses)) {
             break;
         }
         let from = bench.choices.below(bench.valid.len());
@@ -104,7 +121,8 @@ fn fresh(rule: &Rule, seed: u64) -> Counts {
         }
         bench.run(at);
     }
-    for row in bench.valid.iter().take(FRESH + 1) {
+    let valid = bench.invalid.len().clamp(FEW, FRESH);
+    for row in bench.valid.iter().rev().take(valid) {
         if !rule.accepts(&row.at) {
             counts.only_registry += 1;
             continue;
@@ -216,12 +234,12 @@ fn term_of(var: &Var, signed: bool) -> Dim {
     }
 }
 
-fn verdict(rule: &Rule) -> Verdict {
+fn verdict(rule: &Rule, asked: &mut Asked) -> Verdict {
     let vars = rule.structure.vars();
-    match prove(rule, &vars, &BTreeMap::new()) {
+    match prove(rule, &vars, &BTreeMap::new(), asked) {
         Ok(()) => Verdict::Proved,
         Err(Stop::Differs(at, what)) => Verdict::Differs { at, what },
-        Err(Stop::Unknown(why)) => in_cases(rule, &vars, why),
+        Err(Stop::Unknown(why)) => in_cases(rule, &vars, why, asked),
     }
 }
 
@@ -231,7 +249,7 @@ enum Stop {
 }
 
 /// Settles attributes and elements in cases.
-fn in_cases(rule: &Rule, vars: &[Var], why: String) -> Verdict {
+fn in_cases(rule: &Rule, vars: &[Var], why: String, asked: &mut Asked) -> Verdict {
     let open: Vec<usize> = (0..vars.len()).filter(|&v| !matches!(vars[v].kind, VarKind::Extent(..))).collect();
     if open.is_empty() {
         return Verdict::Undecided(why);
@@ -248,7 +266,7 @@ fn in_cases(rule: &Rule, vars: &[Var], why: String) -> Verdict {
             fixed.insert(v, list[rest % list.len()]);
             rest /= list.len();
         }
-        match prove(rule, vars, &fixed) {
+        match prove(rule, vars, &fixed, asked) {
             Ok(()) => {}
             Err(Stop::Differs(at, what)) => return Verdict::Differs { at, what },
             Err(Stop::Unknown(e)) => return Verdict::Undecided(format!("{why}; {e}")),
@@ -257,7 +275,7 @@ fn in_cases(rule: &Rule, vars: &[Var], why: String) -> Verdict {
     Verdict::ProvedInCases(n)
 }
 
-fn prove(rule: &Rule, vars: &[Var], fixed: &BTreeMap<usize, i64>) -> Result<(), Stop> {
+fn prove(rule: &Rule, vars: &[Var], fixed: &BTreeMap<usize, i64>, asked: &mut Asked) -> Result<(), Stop> {
     let settled = |v: usize, signed: bool| match fixed.get(&v) {
         Some(n) => Dim::int(*n),
         None => term_of(&vars[v], signed),
@@ -296,7 +314,7 @@ fn prove(rule: &Rule, vars: &[Var], fixed: &BTreeMap<usize, i64>) -> Result<(), 
     for (given, wanted, what) in [(&theirs.conds, &mine, "the registry accepts"), (&mine, &theirs.conds, "it accepts")]
     {
         for c in wanted {
-            if let Err(e) = implied(given, c, &domain) {
+            if let Err(e) = asked.implied(given, c, &domain) {
                 return match e {
                     Some(model) => confirm(rule, vars, fixed, &model, &terms, format!("{what} what breaks {c}")),
                     None => Err(Stop::Unknown(format!("z3 does not decide {c}"))),
@@ -317,7 +335,7 @@ fn prove(rule: &Rule, vars: &[Var], fixed: &BTreeMap<usize, i64>) -> Result<(), 
             return Err(Stop::Unknown(format!("extent {j} has no term in the registry's rule")));
         }
         let have = t.dim(&terms);
-        if let Err(e) = implied(&theirs.conds, &Cond::eq(&have, want), &domain) {
+        if let Err(e) = asked.implied(&theirs.conds, &Cond::eq(&have, want), &domain) {
             return match e {
                 Some(model) => confirm(rule, vars, fixed, &model, &terms, format!("extent {j} is {want}, not {have}")),
                 None => Err(Stop::Unknown(format!("z3 does not decide {have} == {want}"))),
@@ -332,20 +350,24 @@ fn is_number(c: &Cond, t: &Dim) -> bool {
     (0..=9).any(|n| *c == Cond::eq(t, &Dim::int(n)))
 }
 
-fn bounds(vars: &[Var]) -> BTreeMap<Arc<str>, (i64, Option<i64>)> {
+fn bounds(vars: &[Var]) -> Limits {
     let elements = vars.iter().filter(|v| matches!(v.kind, VarKind::Element(..)));
     elements.map(|v| (Arc::from(&*v.name), (1, None))).collect()
 }
 
-/// Whether the conditions imply `c`; a counterexample, or none where z3 does not know.
-fn implied(
-    given: &[Cond],
-    c: &Cond,
-    bounds: &BTreeMap<Arc<str>, (i64, Option<i64>)>,
-) -> Result<(), Option<crate::solve::Assignment>> {
-    if c.as_bool() == Some(true) || given.contains(c) {
-        return Ok(());
+impl Asked {
+    /// [`implied`], asked once.
+    fn implied(&mut self, given: &[Cond], c: &Cond, bounds: &Limits) -> Result<(), Option<Assignment>> {
+        if c.as_bool() == Some(true) || given.contains(c) {
+            return Ok(());
+        }
+        let key = (given.to_vec(), c.clone(), bounds.clone());
+        self.implied.entry(key).or_insert_with(|| implied(given, c, bounds)).clone()
     }
+}
+
+/// Whether the conditions imply `c`; a counterexample, or none where z3 does not know.
+fn implied(given: &[Cond], c: &Cond, bounds: &Limits) -> Result<(), Option<Assignment>> {
     // Symbols that equalities define are replaced first: normal forms then decide most of it.
     let (mut open, mut goal) = (given.to_vec(), c.clone());
     for _ in 0..32 {
@@ -368,8 +390,7 @@ fn implied(
         Decision::Unknown => {}
     }
     // The same in small numbers: a counterexample is mostly small.
-    let mut small: BTreeMap<Arc<str>, (i64, Option<i64>)> =
-        all.iter().flat_map(Cond::symbols).map(|s| (s, (0, Some(12)))).collect();
+    let mut small: Limits = all.iter().flat_map(Cond::symbols).map(|s| (s, (0, Some(12)))).collect();
     bounds.iter().for_each(|(n, (lo, _))| {
         if let Some(b) = small.get_mut(n) {
             b.0 = *lo;
@@ -386,7 +407,7 @@ fn confirm(
     rule: &Rule,
     vars: &[Var],
     fixed: &BTreeMap<usize, i64>,
-    model: &crate::solve::Assignment,
+    model: &Assignment,
     terms: &[Dim],
     what: String,
 ) -> Result<(), Stop> {

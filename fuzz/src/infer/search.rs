@@ -1,7 +1,7 @@
 //! The loop: synthesise a rule from the experiments so far, choose experiments that could break it, repeat until none
 //! does.
 
-use super::bench::{Bench, Kind};
+use super::bench::{Bench, Kind, Row};
 use super::outputs;
 use super::requires;
 use super::structure::{Structure, Var, var_names};
@@ -18,6 +18,8 @@ const WITNESSES: usize = 8;
 const CORNERS: usize = 12;
 /// Experiments that the rule accepts, wanted of one challenge.
 const ACCEPTED: usize = 60;
+/// Known rules that a structure is compared with, at most.
+const ALIKE: usize = 6;
 /// Tries to find one valid call before a structure is held to have none.
 pub const SEEK: usize = 400;
 
@@ -86,9 +88,31 @@ impl Rule {
     }
 }
 
+/// Rules found so far for one operator, with their experiments. A structure of the same open numbers (other element types,
+/// other settled attributes, other operands without extents) mostly has the same rule: where it answers every experiment
+/// as the known one did, only a challenge is left to do.
+#[derive(Debug, Default)]
+pub struct Known {
+    rules: Vec<(Rule, Vec<Var>, Vec<Row>)>,
+}
+
 /// Infers the rule of a structure. `None` where no valid call was found.
 pub fn infer(structure: &Structure, system: &mut dyn BlackBox, seed: u64, effort: Effort) -> Option<Rule> {
+    infer_beside(structure, system, seed, effort, &mut Known::default())
+}
+
+/// Infers the rule of a structure with the help of rules of the same operator, and adds it to them.
+pub fn infer_beside(
+    structure: &Structure,
+    system: &mut dyn BlackBox,
+    seed: u64,
+    effort: Effort,
+    known: &mut Known,
+) -> Option<Rule> {
     let mut bench = Bench::new(structure, system, seed);
+    if let Some(rule) = repeated(&mut bench, effort, known) {
+        return Some(rule);
+    }
     bench.seek(1, SEEK);
     if bench.valid.is_empty() {
         return None;
@@ -126,7 +150,33 @@ pub fn infer(structure: &Structure, system: &mut dyn BlackBox, seed: u64, effort
     }
     rule.rounds = rounds;
     rule.experiments = (bench.valid.len(), bench.invalid.len());
+    if rule.status == Status::Stands {
+        let rows = bench.valid.iter().chain(&bench.invalid).cloned().collect();
+        known.rules.push((rule.clone(), bench.vars.clone(), rows));
+    }
     Some(rule)
+}
+
+/// The rule of a known structure whose experiments all come out the same here, once it has stood a challenge of its own.
+/// Whatever was run stays on the bench.
+fn repeated(bench: &mut Bench<'_>, effort: Effort, known: &Known) -> Option<Rule> {
+    let vars = bench.vars.clone();
+    for (rule, _, rows) in known.rules.iter().rev().filter(|(_, v, _)| *v == vars).take(ALIKE) {
+        if !rows.iter().all(|row| bench.answers(row)) || bench.valid.is_empty() {
+            continue;
+        }
+        let mut rule = Rule {
+            structure: bench.structure.clone(),
+            kinds: bench.kinds.clone().unwrap_or_default(),
+            rounds: 1,
+            ..rule.clone()
+        };
+        if challenge(bench, &mut rule, Effort { challenge: effort.challenge / 8, ..effort }) == 0 && !bench.kinds_vary {
+            rule.experiments = (bench.valid.len(), bench.invalid.len());
+            return Some(rule);
+        }
+    }
+    None
 }
 
 fn synthesise(bench: &Bench<'_>) -> Rule {
