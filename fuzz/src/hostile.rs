@@ -170,9 +170,9 @@ impl Campaign {
                 Answer::Done(_) => continue,
                 Answer::Silent => return Ok(Verdict::Finding("no answer", format!("{:.1?}", start.elapsed()))),
                 Answer::Died(why) => return Ok(Verdict::Finding("death", why)),
-                Answer::Refused(error) if error.contains("panic: ") => Verdict::Finding("panic", error),
-                Answer::Refused(error) if error.contains("bug in egret: ") => Verdict::Finding("bug", error),
-                Answer::Refused(error) => Verdict::Refused(error),
+                Answer::Refused { error, .. } if error.contains("panic: ") => Verdict::Finding("panic", error),
+                Answer::Refused { error, .. } if error.contains("bug in egret: ") => Verdict::Finding("bug", error),
+                Answer::Refused { error, .. } => Verdict::Refused(error),
             };
             let memory = self.memory(&worker, before_kb);
             *slot = Some(worker);

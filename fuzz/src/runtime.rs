@@ -3,21 +3,21 @@
 
 use crate::check::{Failure, Kind, System, judge};
 use crate::generate::Case;
+use crate::worker::{Answer, Worker};
 use anyhow::{Context, Result, bail, ensure};
 use egret_ir::onnx::{self, Limits, Model, data};
 use egret_ir::{Type, Value};
-use serde_json::Value as Json;
-use std::io::{BufRead, BufReader, Write};
-use std::path::{Path, PathBuf};
-use std::process::{Child, ChildStdin, Command, Stdio};
-use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
+use std::path::Path;
 use std::time::Duration;
 
 /// The worker's program, written to a temporary file so that an installed `egret` carries it along.
 const WORKER: &str = include_str!("../workers/runtimes.py");
 
 /// The runtimes that the worker knows.
-pub const RUNTIMES: &[&str] = &["onnxruntime", "onnxruntime-unoptimised", "openvino"];
+pub const RUNTIMES: &[&str] = &["onnxruntime", "onnxruntime-unoptimised", "openvino", "mnn"];
+
+/// What a system's name begins with where the rest is a program that speaks the worker protocol.
+pub const PROGRAM: &str = "worker:";
 
 /// How long a runtime may take to start, and for one command.
 const TIME: (Duration, Duration) = (Duration::from_secs(60), Duration::from_secs(20));
@@ -25,103 +25,71 @@ const TIME: (Duration, Duration) = (Duration::from_secs(60), Duration::from_secs
 /// Another runtime, in its own process.
 pub struct Runtime {
     name: String,
-    python: PathBuf,
+    /// Program and arguments.
+    program: Vec<String>,
     folder: tempfile::TempDir,
-    process: Option<Process>,
-    /// Version, once it was started.
+    worker: Option<Worker>,
+    /// Version, once it was started; empty where the program does not say.
     pub version: String,
     /// Cases that it did not support.
     pub unsupported: usize,
 }
 
-struct Process {
-    child: Child,
-    stdin: ChildStdin,
-    lines: Receiver<String>,
-}
-
-impl Drop for Process {
-    fn drop(&mut self) {
-        // It may be gone already.
-        let _ = self.child.kill();
-        let _ = self.child.wait();
-    }
-}
-
-enum Answer {
-    Done(Json),
-    Refused { error: String, unsupported: bool },
-    Died(String),
-    Silent,
-}
-
 impl Runtime {
-    /// The runtime `name` of [`RUNTIMES`] under this Python.
+    /// The runtime `name` of [`RUNTIMES`] under this Python, or after [`PROGRAM`] any program with arguments, separated by
+    /// spaces.
     ///
     /// # Errors
     /// When it does not start.
     pub fn start(name: &str, python: &Path) -> Result<Runtime> {
-        ensure!(RUNTIMES.contains(&name), "`{name}` is none of the runtimes {}", RUNTIMES.join(", "));
         // Files in memory where there is a place for them.
         let shm = Path::new("/dev/shm");
         let folder = if shm.is_dir() { tempfile::tempdir_in(shm) } else { tempfile::tempdir() };
         let folder = folder.context("no temporary folder")?;
-        std::fs::write(folder.path().join("runtimes.py"), WORKER)?;
-        let mut runtime = Runtime {
-            name: name.into(),
-            python: python.into(),
-            folder,
-            process: None,
-            version: String::new(),
-            unsupported: 0,
+        let program = match name.strip_prefix(PROGRAM) {
+            Some(line) => line.split_whitespace().map(str::to_owned).collect(),
+            None => {
+                ensure!(
+                    RUNTIMES.contains(&name),
+                    "`{name}` is neither `{PROGRAM}PROGRAM` nor one of the runtimes {}",
+                    RUNTIMES.join(", ")
+                );
+                let script = folder.path().join("runtimes.py");
+                std::fs::write(&script, WORKER)?;
+                vec![python.display().to_string(), script.display().to_string(), name.into()]
+            }
         };
+        let version = String::new();
+        let mut runtime = Runtime { name: name.into(), program, folder, worker: None, version, unsupported: 0 };
         runtime.spawn()?;
         Ok(runtime)
     }
 
     fn spawn(&mut self) -> Result<()> {
-        let mut child = Command::new(&self.python)
-            .arg(self.folder.path().join("runtimes.py"))
-            .arg(&self.name)
-            .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
-            .stderr(Stdio::null())
-            .spawn()
-            .with_context(|| format!("cannot start {}", self.python.display()))?;
-        let (stdin, stdout) = (child.stdin.take(), child.stdout.take());
-        let (Some(stdin), Some(stdout)) = (stdin, stdout) else { bail!("no pipes") };
-        let (send, lines) = channel();
-        std::thread::spawn(move || {
-            for line in BufReader::new(stdout).lines() {
-                // An end of either side ends the thread.
-                if !line.is_ok_and(|line| send.send(line).is_ok()) {
-                    break;
-                }
-            }
-        });
-        let mut process = Process { child, stdin, lines };
-        match wait(&mut process, TIME.0) {
+        let start = || format!("cannot start `{}`", self.program.join(" "));
+        let mut worker = Worker::start(&self.program).with_context(start)?;
+        match worker.ask("version", TIME.0) {
             Answer::Done(json) => self.version = json["version"].as_str().unwrap_or_default().to_owned(),
-            Answer::Refused { error, .. } => bail!("{} does not start: {error}", self.name),
-            Answer::Died(how) => bail!("{} does not start under {}: {how}", self.name, self.python.display()),
+            // A program need not know this command, but one of ours that has no runtime says so here.
+            Answer::Refused { error, .. } if !self.name.starts_with(PROGRAM) => {
+                bail!("{} does not start: {error}", self.name)
+            }
+            Answer::Refused { .. } => {}
+            Answer::Died(how) => bail!("{} does not start as `{}`: {how}", self.name, self.program.join(" ")),
             Answer::Silent => bail!("{} does not start in {} s", self.name, TIME.0.as_secs()),
         }
-        self.process = Some(process);
+        self.worker = Some(worker);
         Ok(())
     }
 
     fn ask(&mut self, command: &str) -> Result<Answer> {
-        if self.process.is_none() {
+        if self.worker.is_none() {
             self.spawn()?;
         }
-        let process = self.process.as_mut().context("the process was just started")?;
-        let sent = writeln!(process.stdin, "{command}").and_then(|()| process.stdin.flush());
-        let answer = match sent {
-            Ok(()) => wait(process, TIME.1),
-            Err(e) => Answer::Died(e.to_string()),
-        };
+        let worker = self.worker.as_mut().context("the process was just started")?;
+        let answer = worker.ask(command, TIME.1);
         if matches!(answer, Answer::Died(_) | Answer::Silent) {
-            self.process = None;
+            self.worker = None;
         }
         Ok(answer)
     }
@@ -173,24 +141,6 @@ enum Outcome {
 /// A case as a model file.
 pub fn model(case: &Case) -> Model {
     Model { graph: case.graph.clone(), ir_version: 10, producer: "egret fuzz".into(), ..Model::default() }
-}
-
-fn wait(process: &mut Process, time: Duration) -> Answer {
-    match process.lines.recv_timeout(time) {
-        Ok(line) => match serde_json::from_str::<Json>(&line) {
-            Ok(json) if json["ok"] == true => Answer::Done(json),
-            Ok(json) => Answer::Refused {
-                error: json["error"].as_str().unwrap_or_default().to_owned(),
-                unsupported: json["unsupported"] == true,
-            },
-            Err(e) => Answer::Died(format!("an answer that is no JSON: {e}")),
-        },
-        Err(RecvTimeoutError::Timeout) => Answer::Silent,
-        Err(RecvTimeoutError::Disconnected) => {
-            let how = process.child.wait().map_or_else(|e| e.to_string(), |status| status.to_string());
-            Answer::Died(format!("the process ended: {how}"))
-        }
-    }
 }
 
 impl System for Runtime {

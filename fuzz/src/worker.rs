@@ -14,8 +14,13 @@ use std::time::Duration;
 pub enum Answer {
     /// `{"ok":true,…}`.
     Done(Json),
-    /// `{"ok":false,"error":…}`.
-    Refused(String),
+    /// `{"ok":false,"error":…}`; `"unsupported":true` says that it has no such operator, type or form.
+    Refused {
+        /// What it said.
+        error: String,
+        /// Whether it says so.
+        unsupported: bool,
+    },
     /// The process ended; how, and the end of its standard error.
     Died(String),
     /// Nothing came in time; the process was killed.
@@ -83,7 +88,10 @@ impl Worker {
         match self.answers.recv_timeout(patience) {
             Ok(line) => match serde_json::from_str::<Json>(&line) {
                 Ok(answer) if answer["ok"] == true => Answer::Done(answer),
-                Ok(answer) => Answer::Refused(answer["error"].as_str().unwrap_or("no reason given").to_owned()),
+                Ok(answer) => Answer::Refused {
+                    error: answer["error"].as_str().unwrap_or("no reason given").to_owned(),
+                    unsupported: answer["unsupported"] == true,
+                },
                 Err(e) => Answer::Died(format!("the answer is no JSON ({e}): {line}")),
             },
             Err(RecvTimeoutError::Timeout) => {
@@ -132,7 +140,7 @@ mod tests {
     fn answers_deaths_and_silence_are_told_apart() {
         let mut w = shell(r#"while read x; do echo "{\"ok\":$x,\"error\":\"no\"}"; done"#);
         assert!(matches!(w.ask("true", LONG), Answer::Done(_)));
-        assert_eq!(w.ask("false", LONG), Answer::Refused("no".into()));
+        assert_eq!(w.ask("false", LONG), Answer::Refused { error: "no".into(), unsupported: false });
         let Answer::Died(why) = shell("echo alas >&2; exit 3").ask("x", LONG) else { panic!("it must be dead") };
         assert!(why.contains('3') && why.contains("alas"), "{why}");
         assert_eq!(shell("sleep 60").ask("x", Duration::from_millis(50)), Answer::Silent);

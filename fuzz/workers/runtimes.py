@@ -7,14 +7,16 @@ The commands are those of `egret worker` (fields separated by tabs, one JSON obj
   input FOLDER                take new inputs
   version                     the runtime's version
   quit                        end
-An answer {"ok": false, "error": ..., "unsupported": true} says that the runtime has no such operator or element type.
+Runtimes: onnxruntime, onnxruntime-unoptimised, openvino, mnn. An answer {"ok": false, "error": ..., "unsupported": true} says that the runtime has no such operator or element type.
 
 Needs numpy and onnx beside the runtime.
 """
 
 import json
 import os
+import subprocess
 import sys
+import tempfile
 import time
 
 import onnx
@@ -105,10 +107,69 @@ class OpenVino:
         return [(p.get_any_name(), numpy_helper.from_array(out[i], p.get_any_name())) for i, p in enumerate(self.compiled.outputs)]
 
 
+class Mnn:
+    """MNN's converter and its CPU backend in high precision. It computes with 32-bit integers, so elements of 64 bits that
+    do not fit into them are unsupported."""
+
+    MARKS = ("mnnconvert", "not support", "unsupported", "Don't support", "KeyError")
+
+    def __init__(self):
+        import MNN
+        import MNN.expr
+        import MNN.nn
+
+        self.mnn = MNN
+        self.kinds = {"float32": MNN.expr.float, "int32": MNN.expr.int, "uint8": MNN.expr.uint8}
+
+    def version(self):
+        return getattr(self.mnn, "__version__", "") or self.mnn.version()
+
+    def load(self, threads, path):
+        model = onnx.load(path)
+        constants = {t.name for t in model.graph.initializer}
+        self.inputs = [i.name for i in model.graph.input if i.name not in constants]
+        self.outputs = [(o.name, onnx.helper.tensor_dtype_to_np_dtype(o.type.tensor_type.elem_type)) for o in model.graph.output]
+        with tempfile.TemporaryDirectory() as folder:
+            out = os.path.join(folder, "model.mnn")
+            # Not the program `mnnconvert`: it installs a package and reports each conversion to its maker.
+            convert = [sys.executable, "-c", "import sys, MNN, _tools; _tools.mnnconvert(sys.argv)"]
+            command = [*convert, "-f", "ONNX", "--modelFile", path, "--MNNModel", out, "--bizCode", "egret"]
+            said = subprocess.run(command, capture_output=True, text=True, timeout=60)
+            if said.returncode < 0:
+                # The converter died: that is no refusal.
+                raise RuntimeError(f"the converter ended with signal {-said.returncode}")
+            if not os.path.exists(out):
+                raise RuntimeError("mnnconvert: " + (said.stdout + said.stderr)[-300:])
+            manager = self.mnn.nn.create_runtime_manager(({"backend": 0, "precision": "high", "numThread": threads},))
+            self.net = self.mnn.nn.load_module_from_file(out, self.inputs, [n for n, _ in self.outputs], runtime_manager=manager)
+
+    def take(self, inputs):
+        by_name = {name: array for name, array, _ in inputs}
+        self.feeds = []
+        for name in self.inputs:
+            array = by_name[name]
+            if array.dtype.name in ("int64", "bool"):
+                narrow = array.astype("int32")
+                if (narrow != array).any():
+                    raise ValueError(f"unsupported: 64-bit elements of {name}")
+                array = narrow
+            if array.dtype.name not in self.kinds:
+                raise ValueError(f"unsupported: {array.dtype} of {name}")
+            self.feeds.append(self.mnn.expr.const(array, list(array.shape), self.mnn.expr.NCHW, self.kinds[array.dtype.name]))
+
+    def run(self):
+        results = []
+        for (name, dtype), value in zip(self.outputs, self.net.forward(self.feeds)):
+            array = self.mnn.expr.convert(value, self.mnn.expr.NCHW).read()
+            results.append((name, numpy_helper.from_array(array.astype(dtype), name)))
+        return results
+
+
 RUNTIMES = {
     "onnxruntime": OnnxRuntime,
     "onnxruntime-unoptimised": lambda: OnnxRuntime("ORT_DISABLE_ALL"),
     "openvino": OpenVino,
+    "mnn": Mnn,
 }
 
 
@@ -143,22 +204,19 @@ def main():
     # What a runtime prints by itself must not come between the answers.
     answers = os.fdopen(os.dup(1), "w")
     os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
-    try:
-        runtime = RUNTIMES[sys.argv[1]]()
-    except Exception as e:
-        print(json.dumps({"ok": False, "error": f"{type(e).__name__}: {e}"}), file=answers, flush=True)
-        return
-    print(json.dumps({"ok": True, "version": runtime.version()}), file=answers, flush=True)
-    state = {}
+    runtime, state, marks = None, {}, ()
     for line in sys.stdin:
         fields = line.rstrip("\n").split("\t")
         if fields[0] == "quit":
             break
         try:
+            if runtime is None:
+                runtime = RUNTIMES[sys.argv[1]]()
+                marks = runtime.MARKS
             result = {"ok": True, **answer(runtime, state, *fields)}
         except Exception as e:
             text = " ".join(f"{type(e).__name__}: {e}".split())
-            result = {"ok": False, "error": text[:2000], "unsupported": any(m in text for m in runtime.MARKS)}
+            result = {"ok": False, "error": text[:2000], "unsupported": any(m in text for m in marks)}
         print(json.dumps(result), file=answers, flush=True)
 
 

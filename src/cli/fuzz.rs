@@ -59,8 +59,8 @@ struct GraphArgs {
 /// Run a campaign on one system.
 #[derive(Args)]
 struct RunArgs {
-    /// `egret` (each stage, in this process), `onnxruntime`, `onnxruntime-unoptimised` or `openvino` (in a process of
-    /// their own).
+    /// `egret` (each stage, in this process); `onnxruntime`, `onnxruntime-unoptimised`, `openvino` or `mnn` (each in a
+    /// process of its own under `--python`); or `worker:PROGRAM ARGS…`, a program that speaks the protocol of `egret worker`.
     #[arg(long, default_value = "egret")]
     system: String,
     #[command(flatten)]
