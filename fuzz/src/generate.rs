@@ -88,6 +88,13 @@ impl Generator {
         self.menu.iter().filter(|e| e.forms.as_ref().is_none_or(|f| !f.is_empty())).map(|e| (e.def, e.used))
     }
 
+    /// As if no operator had been used yet: the next graph follows from its choices alone.
+    pub fn forget_uses(&mut self) {
+        for entry in &mut self.menu {
+            (entry.used, entry.failed) = (0, 0);
+        }
+    }
+
     /// One graph. `None` where no operator of the menu could be used.
     pub fn generate(&mut self, choices: &mut dyn Choices) -> Option<Case> {
         let mut growing = Growing { graph: Graph::new("fuzz"), values: Vec::new(), inputs: Vec::new() };

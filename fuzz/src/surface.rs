@@ -5,6 +5,9 @@
 //! Each function returns the finding as text, so that a test, a reducer and a libFuzzer target (which panics with it) can use
 //! the same one.
 
+use crate::check::{Egret, System};
+use crate::choices::FromBytes;
+use crate::generate::{Config, Generator};
 use crate::infer::rulefile;
 use crate::infer::search::Rule;
 use crate::mutate::{Seed, mutant_by};
@@ -16,7 +19,7 @@ use egret_ir::onnx::{self, Limits};
 use egret_ir::{Attr, Class, DType, Error, ErrorKind, Graph, Tensor, Type, Value, ValueId, text};
 use egret_passes::DefaultPlanner;
 use std::collections::BTreeMap;
-use std::sync::{Arc, OnceLock};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
 
 /// Small enough that no input which is accepted makes libFuzzer's own limits (2 GiB, 20 minutes) the finding.
@@ -97,6 +100,31 @@ pub fn compile(bytes: &[u8]) -> Result<(), String> {
     let mut random = Random::from_bytes(bytes);
     let mutant = mutant_by(SEEDS.get_or_init(seeds::own), &mut random);
     compare_levels(&mutant.bytes, &mut random).map_err(|finding| format!("{}: {finding}", mutant.story))
+}
+
+/// Bytes as the choices that grow a valid graph: each pass and machine code agree with the reference within the graph's own
+/// error bounds.
+///
+/// # Errors
+/// The finding.
+pub fn graph(bytes: &[u8]) -> Result<(), String> {
+    // Forms are found once; how often an operator was used must not depend on earlier bytes.
+    static GENERATOR: OnceLock<Mutex<Generator>> = OnceLock::new();
+    let generator = GENERATOR.get_or_init(|| Mutex::new(Generator::new(Config { nodes: 4, ..Config::default() })));
+    let case = {
+        let mut generator = generator.lock().unwrap_or_else(PoisonError::into_inner);
+        generator.forget_uses();
+        let case = generator.generate(&mut FromBytes::new(bytes));
+        if let Some((graph, _, text)) = generator.bugs.pop() {
+            return Err(format!("the reference refuses: {text}\n{}", text::print(&graph)));
+        }
+        case
+    };
+    let Some(case) = case else { return Ok(()) };
+    match Egret::default().check(&case).map_err(|e| e.to_string())? {
+        None => Ok(()),
+        Some(f) => Err(format!("{} ({}): {}\n{}", f.stage, f.kind.name(), f.text, text::print(&case.graph))),
+    }
 }
 
 /// Bounds on the runs of [`compile`].

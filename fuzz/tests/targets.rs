@@ -64,6 +64,11 @@ fn rules() {
 }
 
 #[test]
+fn graph() {
+    search("graph", surface::graph);
+}
+
+#[test]
 fn compile() {
     search("compile", surface::compile);
 }

@@ -8,6 +8,7 @@
 //! | [`setup`] | `.venv` with the pinned packages of `requirements.txt` |
 //! | [`cases`] | ONNX's backend test cases under `target/onnx-cases`, ONNX Runtime's operators under `target/contrib-cases` |
 //! | [`mod@test`] | every test |
+//! | [`runtimes`] | other runtimes and releases under `target/runtimes`, for the fuzzer |
 //! | [`ci`] | format, lints, documentation, then every test |
 //! | [`mutants`] | the seeded bugs of `fuzz/mutants`: each built in a copy of the workspace and hunted by the fuzzer |
 //!
@@ -23,6 +24,7 @@ mod command;
 mod mutants;
 mod paths;
 mod report;
+mod runtimes;
 mod setup;
 mod test;
 
@@ -38,6 +40,8 @@ usage: cargo xtask COMMAND
   test    set up if needed, then run every test
   ci      check format, lints and documentation, then the same as `test`
   mutants build each seeded bug of fuzz/mutants and let `egret fuzz run` hunt it (hours; `mutants --help` lists options)
+  runtime NAME PACKAGE...
+          make target/runtimes/NAME, a Python with other runtimes (in pip's notation) beside numpy and onnx
 
 Every step prints the command that repeats it alone. Exit code: 0 if all went well, 1 if a step failed, 2 for wrong usage.";
 
@@ -45,6 +49,12 @@ fn main() -> ExitCode {
     let args: Vec<String> = std::env::args().skip(1).collect();
     if let Some(("mutants", options)) = args.split_first().map(|(verb, rest)| (verb.as_str(), rest)) {
         return mutants::main(options);
+    }
+    if let [verb, name, packages @ ..] = &args[..]
+        && verb == "runtime"
+        && !packages.is_empty()
+    {
+        return finish(|report| runtimes::run(report, name, packages));
     }
     let run: fn(&mut Report) -> anyhow::Result<()> = match args.iter().map(String::as_str).collect::<Vec<_>>()[..] {
         ["setup"] => setup::run,
@@ -60,6 +70,11 @@ fn main() -> ExitCode {
             return ExitCode::from(2);
         }
     };
+    finish(run)
+}
+
+/// Runs it; what it did is printed at its end.
+fn finish(run: impl FnOnce(&mut Report) -> anyhow::Result<()>) -> ExitCode {
     let mut report = Report::default();
     let outcome = run(&mut report);
     if let Err(error) = &outcome {

@@ -76,6 +76,28 @@ fn a_product_and_a_convolution_run_natively_and_agree() {
 }
 
 #[test]
+fn reductions_across_memory_agree_for_every_width_of_elements() {
+    for dtype in [DType::F64, DType::F32, DType::F16, DType::I64, DType::I32, DType::I8, DType::U8] {
+        for op in ["ArgMin", "ArgMax", "ReduceMax", "ReduceMin", "ReduceSum"] {
+            for shape in [[1, 4, 1, 2], [5, 3, 2, 9], [3, 1, 1, 17]] {
+                let mut b = GraphBuilder::new("t");
+                let x = b.input("x", Type::tensor(dtype, &shape));
+                let y = if op.starts_with("Arg") {
+                    b.op(op, attrs! { axis: 0i64 }, &[x])
+                } else {
+                    let axes = b.constant(Tensor::from_slice(&[1], &[0i64]));
+                    b.op(op, attrs! {}, &[x, axes])
+                };
+                // Not every reduction takes every type.
+                let Ok(y) = y else { continue };
+                let numbers = random(&shape, 7).floats().unwrap().into_iter().map(|v| (v * 8.0).round().abs());
+                check(b.finish(&[y]), &[Tensor::from_floats(dtype, &shape, numbers)], 1);
+            }
+        }
+    }
+}
+
+#[test]
 fn symbolic_extents_make_a_plan_for_each_shape() {
     let mut b = GraphBuilder::new("t");
     let x = b.input("x", Type::ranked(DType::F32, vec![Dim::sym("n"), Dim::int(4)]));
