@@ -1,12 +1,15 @@
 //! Other runtimes, each in a process of its own that is used again and again: a crash or a hang of one is a finding and
 //! not the end of the campaign.
 
+use crate::blackbox::BlackBox;
 use crate::check::{Failure, Kind, System, judge};
 use crate::generate::Case;
+use crate::trace::{Argument, Call, Number, Outcome as Called, Produced};
 use crate::worker::{Answer, Worker};
 use anyhow::{Context, Result, bail, ensure};
 use egret_ir::onnx::{self, Limits, Model, data};
-use egret_ir::{Type, Value};
+use egret_ir::{Attr, DType, Type, Value};
+use serde_json::{Value as Json, json};
 use std::path::Path;
 use std::time::Duration;
 
@@ -141,6 +144,77 @@ enum Outcome {
 /// A case as a model file.
 pub fn model(case: &Case) -> Model {
     Model { graph: case.graph.clone(), ir_version: 10, producer: "egret fuzz".into(), ..Model::default() }
+}
+
+/// Elements of one operand of a probe, at most.
+const PROBE: i64 = 1 << 18;
+
+impl BlackBox for Runtime {
+    fn name(&self) -> &str {
+        &self.name
+    }
+
+    fn call(&mut self, call: &Call) -> Called {
+        let asked = match call_json(call) {
+            Ok(json) => self.ask(&format!("call\t{json}")),
+            Err(why) => return Called::Unsupported(why.to_string()),
+        };
+        match asked {
+            Ok(Answer::Done(json)) => results(&json).map_or_else(|e| Called::Unsupported(e.to_string()), Called::Valid),
+            Ok(Answer::Refused { error, unsupported: true }) => Called::Unsupported(error),
+            Ok(Answer::Refused { error, .. }) => Called::Invalid(error),
+            Ok(Answer::Died(how)) => Called::Unsupported(how),
+            Ok(Answer::Silent) => Called::Unsupported(format!("no answer in {} s", TIME.1.as_secs())),
+            Err(e) => Called::Unsupported(format!("{e:#}")),
+        }
+    }
+}
+
+/// A call as the worker reads it.
+fn call_json(call: &Call) -> Result<Json> {
+    let operand = |a: &Argument| -> Result<Json> {
+        let n = a.shape.iter().try_fold(1i64, |n, &d| n.checked_mul(d)).unwrap_or(i64::MAX);
+        ensure!(n <= PROBE, "an operand is larger than a probe may be");
+        let number = |v: &Number| match *v {
+            Number::Int(v) => json!(v),
+            Number::Float(v) => json!(v),
+        };
+        let values: Option<Vec<Json>> = a.values.as_ref().map(|v| v.iter().map(number).collect());
+        Ok(json!({ "dtype": a.dtype.onnx(), "shape": a.shape, "values": values }))
+    };
+    let inputs: Vec<Json> =
+        call.inputs.iter().map(|a| a.as_ref().map_or(Ok(Json::Null), operand)).collect::<Result<_>>()?;
+    let mut attrs = serde_json::Map::new();
+    for (name, a) in &call.attrs {
+        let int = |d: &egret_ir::Dim| d.as_int().context("an attribute is no number");
+        let value = match a {
+            Attr::Int(d) => json!(["INT", int(d)?]),
+            Attr::Ints(list) => json!(["INTS", list.iter().map(int).collect::<Result<Vec<_>>>()?]),
+            Attr::Float(v) => json!(["FLOAT", v]),
+            Attr::Floats(v) => json!(["FLOATS", v]),
+            Attr::String(v) => json!(["STRING", v]),
+            Attr::Strings(v) => json!(["STRINGS", v]),
+            Attr::DType(d) => json!(["INT", d.onnx()]),
+            other => bail!("an attribute is {}", other.kind()),
+        };
+        attrs.insert(name.clone(), value);
+    }
+    let domain = if call.domain == "ai.onnx" { "" } else { &call.domain };
+    Ok(json!({ "op": call.op, "domain": domain, "attrs": attrs, "inputs": inputs, "n_outputs": call.n_outputs }))
+}
+
+/// Types of results in the worker's answer.
+fn results(json: &Json) -> Result<Vec<Produced>> {
+    let list = json["outputs"].as_array().context("the answer has no results")?;
+    let result = |r: &Json| -> Result<Produced> {
+        if let Some(text) = r["other"].as_str() {
+            return Ok(Produced::Other(text.to_owned()));
+        }
+        let code = r["dtype"].as_i64().and_then(|c| DType::from_onnx(i32::try_from(c).ok()?));
+        let shape = r["shape"].as_array().context("a result has no shape")?.iter().map(Json::as_i64).collect();
+        Ok(Produced::Tensor { dtype: code.context("a result has no element type")?, shape })
+    };
+    list.iter().map(result).collect()
 }
 
 impl System for Runtime {

@@ -5,6 +5,7 @@ The commands are those of `egret worker` (fields separated by tabs, one JSON obj
   run K                       run it K times
   save FOLDER                 write the last outputs as FOLDER/output_k.pb
   input FOLDER                take new inputs
+  call JSON                   run one operator (see `OnnxRuntime.call`); the answer gives element types and shapes
   version                     the runtime's version
   quit                        end
 Runtimes: onnxruntime, onnxruntime-unoptimised, openvino, mnn. An answer {"ok": false, "error": ..., "unsupported": true} says that the runtime has no such operator or element type.
@@ -14,11 +15,13 @@ Needs numpy and onnx beside the runtime.
 
 import json
 import os
+import resource
 import subprocess
 import sys
 import tempfile
 import time
 
+import numpy
 import onnx
 from onnx import numpy_helper
 
@@ -38,7 +41,10 @@ class OnnxRuntime:
     """The CPU provider; `level` is a member of GraphOptimizationLevel."""
 
     MARKS = ("NOT_IMPLEMENTED", "Could not find an implementation", "is not a registered function", "not supported",
-             "Unsupported", "unsupported", "not implemented", "No Op registered")
+             "Unsupported", "unsupported", "not implemented", "No Op registered", "bad allocation", "bad_alloc",
+             "Failed to allocate", "MemoryError")
+    # Memory that one call may ask for, in bytes.
+    MEMORY = 4 << 30
 
     def __init__(self, level="ORT_ENABLE_ALL"):
         import onnxruntime
@@ -55,6 +61,55 @@ class OnnxRuntime:
         options.intra_op_num_threads, options.inter_op_num_threads = threads, 1
         options.log_severity_level = 4
         self.session = self.ort.InferenceSession(path, options, providers=["CPUExecutionProvider"])
+
+    def newest(self):
+        """The newest opset of ONNX's own domain that this build takes as released."""
+        if not hasattr(self, "opset"):
+            x, y = (onnx.helper.make_tensor_value_info(n, onnx.TensorProto.FLOAT, [1]) for n in "xy")
+            graph = onnx.helper.make_graph([onnx.helper.make_node("Relu", ["x"], ["y"])], "g", [x], [y])
+            for self.opset in range(onnx.defs.onnx_opset_version(), 12, -1):
+                try:
+                    self.session_of(graph, [("", self.opset)])
+                    break
+                except Exception:
+                    continue
+        return self.opset
+
+    def session_of(self, graph, opsets):
+        opsets = [onnx.helper.make_opsetid(*o) for o in opsets]
+        model = onnx.helper.make_model(graph, opset_imports=opsets, ir_version=10)
+        options = self.ort.SessionOptions()
+        options.graph_optimization_level = getattr(self.ort.GraphOptimizationLevel, self.level)
+        options.intra_op_num_threads = options.inter_op_num_threads = 1
+        options.log_severity_level = 4
+        return self.ort.InferenceSession(model.SerializeToString(), options, providers=["CPUExecutionProvider"])
+
+    def call(self, call):
+        """Runs {"op", "domain", "attrs": {name: [kind, value]}, "inputs": [null or {"dtype", "shape", "values"}],
+        "n_outputs"}; element types are numbers of TensorProto.DataType, elements that are not given are zeros."""
+        resource.setrlimit(resource.RLIMIT_AS, (self.MEMORY, resource.getrlimit(resource.RLIMIT_AS)[1]))
+        feeds, infos, names = {}, [], []
+        for k, operand in enumerate(call["inputs"]):
+            names.append(f"x{k}" if operand else "")
+            if operand:
+                dtype = onnx.helper.tensor_dtype_to_np_dtype(operand["dtype"])
+                values = operand.get("values")
+                feed = numpy.zeros(operand["shape"], dtype) if values is None else numpy.array(values).astype(dtype)
+                feeds[names[-1]] = feed.reshape(operand["shape"])
+                infos.append(onnx.helper.make_tensor_value_info(names[-1], operand["dtype"], operand["shape"]))
+        outputs = [f"y{k}" for k in range(call["n_outputs"])]
+        node = onnx.helper.make_node(call["op"], names, outputs, domain=call["domain"])
+        for name, (kind, value) in call["attrs"].items():
+            node.attribute.append(onnx.helper.make_attribute(name, value, attr_type=getattr(onnx.AttributeProto, kind)))
+        # Types of results are left to the runtime.
+        graph = onnx.helper.make_graph([node], "g", infos, [onnx.ValueInfoProto(name=n) for n in outputs])
+        opsets = [("", self.newest())] + ([(call["domain"], 1)] if call["domain"] else [])
+        session = self.session_of(graph, opsets)
+        results = session.run_with_ort_values(outputs, {
+            n: self.ort.OrtValue.ortvalue_from_numpy(f) for n, f in feeds.items()
+        })
+        return [{"dtype": r.element_type(), "shape": r.shape()} if r.is_tensor() else {"other": r.data_type()}
+                for r in results]
 
     def take(self, inputs):
         make = self.ort.OrtValue.ortvalue_from_numpy_with_onnx_type
@@ -195,6 +250,8 @@ def answer(runtime, state, command, *fields):
             with open(os.path.join(fields[0], f"output_{k}.pb"), "wb") as f:
                 f.write(tensor.SerializeToString())
         return {"n": len(state["outputs"])}
+    if command == "call":
+        return {"outputs": runtime.call(json.loads(fields[0]))}
     if command == "version":
         return {"version": runtime.version()}
     raise ValueError(f"no command {command!r}")

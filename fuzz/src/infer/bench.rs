@@ -334,9 +334,6 @@ impl<'a> Bench<'a> {
     /// A variable that is one number in all valid experiments is given others, together with a second one that is scaled
     /// or moved by as much: it may be a factor or a term that was never seen to matter.
     pub fn thaw(&mut self) {
-        if self.valid.len() < 8 {
-            return;
-        }
         let n = self.vars.len();
         let most = self.runs + THAW;
         let frozen = |rows: &[Row], v: usize| rows.iter().all(|r| r.at[v] == rows[0].at[v]);

@@ -244,8 +244,10 @@ impl Lister<'_> {
             ArgKind::Content { scalar, .. } => usize::from(!*scalar),
         };
         let mut bench = Bench::new(s, self.system, self.seed);
-        bench.seek(6, 6 * TRIES.0);
-        let calls: Vec<Call> = bench.valid.iter().map(|r| s.call(&bench.vars, &r.at)).collect();
+        bench.seek(6, 40 * TRIES.0);
+        // Elements may matter only beside certain elements of other operands, which are zeros where a call leaves them open.
+        let bare = bench.valid.iter().map(|r| s.call(&bench.vars, &r.at));
+        let calls: Vec<Call> = bare.flat_map(|c| [filled(&c, i, 1), filled(&c, i, 9), Some(c)]).flatten().collect();
         let mut len = 0;
         let mut matters = false;
         for base in calls.iter().filter(|_| was <= 1 && (float || matches!(arg.dtype, DType::I64 | DType::I32))) {
@@ -288,15 +290,15 @@ impl Lister<'_> {
             .enumerate()
             .map(|(i, arg)| match arg {
                 None => vec![None],
-                Some(ArgSlot { dtype, kind: ArgKind::Content { scalar, slots } }) if matters[i] => {
+                Some(ArgSlot { dtype, kind: ArgKind::Content { slots, .. } }) if matters[i] => {
                     let float = matches!(slots.first(), Some(Slot::PinFloat(_)));
-                    let lens: Vec<usize> = if *scalar { vec![1] } else { (0..=MAX_RANK).chain([6, 8, 10]).collect() };
                     let slot = |k: usize| first_slot(float, &first.names[i], k);
-                    let arg = |n: usize| ArgSlot {
-                        dtype: *dtype,
-                        kind: ArgKind::Content { scalar: *scalar, slots: (0..n).map(slot).collect() },
+                    let arg = |scalar: bool, n: usize| {
+                        let kind = ArgKind::Content { scalar, slots: (0..n).map(slot).collect() };
+                        Some(ArgSlot { dtype: *dtype, kind })
                     };
-                    lens.into_iter().map(|n| Some(arg(n))).collect()
+                    let lists = (0..=MAX_RANK).chain([6, 8, 10]).map(|n| arg(false, n));
+                    std::iter::once(arg(true, 1)).chain(lists).collect()
                 }
                 Some(ArgSlot { dtype, .. }) => {
                     (0..=MAX_RANK).map(|r| Some(ArgSlot { dtype: *dtype, kind: ArgKind::Tensor(r) })).collect()
@@ -551,6 +553,25 @@ impl Lister<'_> {
         }
         out
     }
+}
+
+/// The call with all elements of its other short lists of integers being `value`; none where it has no such list.
+fn filled(call: &Call, i: usize, value: i64) -> Option<Call> {
+    let mut call = call.clone();
+    let mut any = false;
+    for (_, a) in call.inputs.iter_mut().enumerate().filter(|(k, _)| *k != i) {
+        let Some(a) = a else { continue };
+        let n: i64 = a.shape.iter().product();
+        if a.values.is_none()
+            && a.shape.len() <= 1
+            && (1..=10).contains(&n)
+            && matches!(a.dtype, DType::I64 | DType::I32)
+        {
+            a.values = Some(vec![Number::Int(value); n as usize]);
+            any = true;
+        }
+    }
+    any.then_some(call)
 }
 
 /// What an element is at first: open, or a small number where it names an axis or is a float.

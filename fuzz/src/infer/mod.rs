@@ -12,12 +12,14 @@
 //! | [`list`] | the structures of an operator, by its declaration and by trying |
 //! | [`mod@bench`] | experiments |
 //! | [`outputs`], [`requires`] | candidates that fit |
+//! | [`lift`] | candidates from rules at other ranks and of other types |
 //! | [`search`] | the loop: synthesise, challenge, repeat |
 //! | [`run`] | many operators side by side |
 //! | [`rulefile`] | the rule file |
 //! | `score` (feature `z3`) | a rule file against the registry's rules |
 
 pub mod bench;
+pub mod lift;
 pub mod list;
 pub mod outputs;
 pub mod requires;

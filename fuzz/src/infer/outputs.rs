@@ -26,7 +26,8 @@ pub struct Found {
 }
 
 /// The simplest expression for the column `j` of the results. Extents that depend on data have none.
-pub fn extent(bench: &Bench<'_>, j: usize) -> Option<Found> {
+/// `hints` are tried before what is enumerated.
+pub fn extent(bench: &Bench<'_>, j: usize, hints: &[Term]) -> Option<Found> {
     let rows = &bench.valid;
     let want: Vec<i64> = rows.iter().map(|r| r.out.as_ref()?[j]).collect::<Option<_>>()?;
     let plain = |term: Term| Some(Found { term, numerator: None });
@@ -40,6 +41,9 @@ pub fn extent(bench: &Bench<'_>, j: usize) -> Option<Found> {
     }
     if let Some(v) = (0..n).find(|&v| fits(&Term::Var(v))) {
         return plain(Term::Var(v));
+    }
+    if let Some(t) = hints.iter().find(|t| fits(t)) {
+        return Some(Found { numerator: numerator(t), term: t.clone() });
     }
     for v in 0..n {
         for c in 1..=8 {
@@ -73,7 +77,7 @@ pub fn extent(bench: &Bench<'_>, j: usize) -> Option<Found> {
     if let Some(t) = products(bench, &fits).or_else(|| broadcast(n, &fits)).or_else(|| range(bench, &fits)) {
         return plain(t);
     }
-    if let Some(t) = rest(n, &fits) {
+    if let Some(t) = rest(n, &fits).or_else(|| squared(n, &fits)) {
         return plain(t);
     }
     let (sure, maybe) = relevant(bench, j);
@@ -90,6 +94,16 @@ pub fn extent(bench: &Bench<'_>, j: usize) -> Option<Found> {
         }
     }
     scaled(n, &fits).and_then(plain)
+}
+
+/// The numerator of the first quotient in a term.
+fn numerator(t: &Term) -> Option<Term> {
+    match t {
+        Term::Two(Op2::Floor | Op2::Ceil, ab) => Some(ab.0.clone()),
+        Term::Two(_, ab) => numerator(&ab.0).or_else(|| numerator(&ab.1)),
+        Term::Select(_, ab) => numerator(&ab.0).or_else(|| numerator(&ab.1)),
+        Term::Int(_) | Term::Var(_) => None,
+    }
 }
 
 /// Products of whole lists, their beginnings and ends, and quotients of such.
@@ -314,6 +328,24 @@ fn rest(n: usize, fits: &dyn Fn(&Term) -> bool) -> Option<Term> {
                     let piece = Term::two(op, Term::Var(v), Term::Int(c));
                     let pieces = if k == 1 { piece } else { Term::two(Op2::Mul, Term::Int(k), piece) };
                     let t = Term::two(Op2::Sub, Term::Var(v), pieces);
+                    if fits(&t) {
+                        return Some(t);
+                    }
+                }
+            }
+        }
+    }
+    None
+}
+
+/// `a b c` and `floor(a / (b c))`, as blocks of two axes give.
+fn squared(n: usize, fits: &dyn Fn(&Term) -> bool) -> Option<Term> {
+    for a in 0..n {
+        for b in 0..n {
+            for c in b..n {
+                let area = Term::two(Op2::Mul, Term::Var(b), Term::Var(c));
+                for op in [Op2::Mul, Op2::Floor] {
+                    let t = Term::two(op, Term::Var(a), area.clone());
                     if fits(&t) {
                         return Some(t);
                     }

@@ -5,17 +5,18 @@
 //! taken because the experiments happened to fit is found out by the next experiments, which break it alone.
 
 use super::bench::{Bench, Row};
+use super::lift::Hints;
 use super::outputs::{list_products, lists};
 use super::structure::VarKind;
 use super::term::{Op2, Pred, Term};
 
 /// Tiers of candidates.
-const TIERS: usize = 5;
+const TIERS: usize = 7;
 /// Atoms that are joined in pairs for the last tier, at most.
 const ATOMS: usize = 600;
 
-/// The requirements, and how many invalid experiments nothing refuses.
-pub fn requirements(bench: &Bench<'_>, outs: &[Term], numerators: &[Term]) -> (Vec<Pred>, usize) {
+/// The requirements (`hints` come before others of their size), and how many invalid experiments nothing refuses.
+pub fn requirements(bench: &Bench<'_>, hints: &Hints, outs: &[Term], numerators: &[Term]) -> (Vec<Pred>, usize) {
     let mut chosen: Vec<Pred> = Vec::new();
     let mut left: Vec<usize> = (0..bench.invalid.len()).collect();
     for tier in 0..TIERS {
@@ -29,10 +30,12 @@ pub fn requirements(bench: &Bench<'_>, outs: &[Term], numerators: &[Term]) -> (V
             }
         };
         match tier {
-            0 => single(bench, &mut offer),
-            1 => pairs(bench, outs, numerators, &mut offer),
-            2 => triples(bench, &mut offer),
-            3 => long(bench, outs, &mut offer),
+            0 => hints.preds.iter().for_each(|p| offer(p.clone())),
+            1 => single(bench, &mut offer),
+            2 => pairs(bench, outs, numerators, &mut offer),
+            3 => hints.whole.iter().for_each(|p| offer(p.clone())),
+            4 => triples(bench, &mut offer),
+            5 => long(bench, outs, &mut offer),
             _ => joined(bench, outs, numerators, &left, &mut offer),
         }
         take(found, &mut chosen, &mut left);
@@ -94,6 +97,8 @@ fn single(bench: &Bench<'_>, offer: &mut dyn FnMut(Pred)) {
         let most = column(&bench.valid, a).max().unwrap_or(0);
         if least == most {
             offer(Pred::eq(var(a), Term::Int(least)));
+            // Which of its equals it must equal, experiments cannot tell.
+            continue;
         }
         if least <= 4 {
             offer(Pred::le(Term::Int(least), var(a)));

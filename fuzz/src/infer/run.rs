@@ -2,7 +2,7 @@
 
 use super::list;
 use super::search::{Effort, Known, Rule, infer_beside};
-use crate::blackbox::BlackBox;
+use crate::blackbox::{BlackBox, Egret};
 use crate::form::seed_of;
 use egret_ir::OpDef;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -22,11 +22,13 @@ pub struct Inferred {
     pub took: Duration,
 }
 
-/// Infers the rules of one operator.
+/// Infers the rules of one operator. The structures are those of the registry's list: which ones there are to ask about
+/// follows from the operator's declaration, and which of them have a valid call is cheap to try there. All that a rule says
+/// comes from `system`.
 pub fn operator(def: &'static OpDef, system: &mut dyn BlackBox, seed: u64, effort: Effort) -> Inferred {
     let begin = Instant::now();
     let seed = seed ^ seed_of(def);
-    let listing = list::list(def, system, seed);
+    let listing = list::list(def, &mut Egret::default(), seed);
     let n = listing.structures.len();
     let most = effort.structures.unwrap_or(n).min(n);
     // Where not all are wanted, they are spread over the list.

@@ -97,14 +97,13 @@ pub fn score(rule: &Rule, seed: u64) -> Score {
 
 /// Scores one rule of several.
 pub fn score_beside(rule: &Rule, seed: u64, asked: &mut Asked) -> Score {
-    let counts = fresh(rule, seed);
+    let counts = fresh(rule, seed, &mut Egret::default());
     Score { verdict: verdict(rule, asked), counts }
 }
 
-/// Fresh assignments: as many valid as invalid ones where there are such, a few where the operator refuses nothing.
-fn fresh(rule: &Rule, seed: u64) -> Counts {
-    let mut egret = Egret::default();
-    let mut bench = Bench::new(&rule.structure, &mut egret, seed ^ 0x005e_ed0f_f2e5);
+/// Compares a rule with a black box on fresh assignments: as many valid as invalid ones where there are such, a few where the operator refuses nothing.
+pub fn fresh(rule: &Rule, seed: u64, system: &mut dyn BlackBox) -> Counts {
+    let mut bench = Bench::new(&rule.structure, system, seed ^ 0x005e_ed0f_f2e5);
     let mut counts = Counts::default();
     bench.seek(1, super::search::SEEK);
     let preds: Vec<Pred> = rule.requires.iter().map(|r| r.pred.clone()).collect();
@@ -281,7 +280,7 @@ fn prove(rule: &Rule, vars: &[Var], fixed: &BTreeMap<usize, i64>, asked: &mut As
         None => term_of(&vars[v], signed),
     };
     let mut terms: Vec<Dim> = (0..vars.len()).map(|v| settled(v, true)).collect();
-    let inferred = |terms: &[Dim]| rule.requires.iter().map(|r| r.pred.cond(terms)).collect::<Vec<_>>();
+    let inferred = |terms: &[Dim]| rule.requires.iter().flat_map(|r| r.pred.conds(terms)).collect::<Vec<_>>();
     let mut theirs = match truth(&rule.structure, vars, &terms) {
         Ok(t) => t,
         Err(e) if fixed.is_empty() => return Err(Stop::Unknown(e)),
@@ -448,8 +447,11 @@ fn differs(rule: &Rule, vars: &[Var], at: &[i64]) -> Option<String> {
 /// An assignment of small numbers that satisfies all requirements but `broken`, with some variables settled.
 pub fn sample(vars: &[Var], preds: &[&Pred], broken: Option<usize>, settled: &[(usize, i64)]) -> Option<Vec<i64>> {
     let terms: Vec<Dim> = vars.iter().map(|v| term_of(v, true)).collect();
-    let cond = |(i, p): (usize, &&Pred)| if Some(i) == broken { p.cond(&terms).not() } else { p.cond(&terms) };
-    let mut conds: Vec<Cond> = preds.iter().enumerate().map(cond).collect();
+    let cond = |(i, p): (usize, &&Pred)| match p.conds(&terms) {
+        conds if Some(i) == broken => vec![Cond::all(&conds).not()],
+        conds => conds,
+    };
+    let mut conds: Vec<Cond> = preds.iter().enumerate().flat_map(cond).collect();
     conds.extend(settled.iter().map(|(v, n)| Cond::eq(&terms[*v], &Dim::int(*n))));
     if conds.iter().any(|c| c.as_bool() == Some(false)) {
         return None;
@@ -476,13 +478,16 @@ pub enum Alone {
     At(Vec<i64>),
     /// z3 does not know.
     Unknown,
+    /// One with large numbers does.
+    Large,
 }
 
 /// Asks z3 for an assignment that breaks requirement `k` alone.
 pub fn breaks_alone(vars: &[Var], preds: &[&Pred], k: usize) -> Alone {
     let terms: Vec<Dim> = vars.iter().map(|v| term_of(v, true)).collect();
-    let mut conds: Vec<Cond> = preds.iter().enumerate().filter(|(i, _)| *i != k).map(|(_, p)| p.cond(&terms)).collect();
-    conds.push(preds[k].cond(&terms).not());
+    let others = preds.iter().enumerate().filter(|(i, _)| *i != k);
+    let mut conds: Vec<Cond> = others.flat_map(|(_, p)| p.conds(&terms)).collect();
+    conds.push(Cond::all(&preds[k].conds(&terms)).not());
     if conds.iter().any(|c| c.as_bool() == Some(false)) {
         return Alone::Never;
     }
@@ -500,8 +505,8 @@ pub fn breaks_alone(vars: &[Var], preds: &[&Pred], k: usize) -> Alone {
     match decide(&conds, &limits, PATIENCE_MS / 4) {
         Decision::Sat(model) => {
             let value = |t: &Dim| t.eval(&|s| Some(model.get(s).copied().unwrap_or(1)));
-            terms.iter().map(value).collect::<Option<Vec<_>>>().map_or(Alone::Unknown, Alone::At)
+            terms.iter().map(value).collect::<Option<Vec<_>>>().map_or(Alone::Large, Alone::At)
         }
-        _ => Alone::Unknown,
+        _ => Alone::Large,
     }
 }

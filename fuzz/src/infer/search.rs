@@ -2,6 +2,7 @@
 //! does.
 
 use super::bench::{Bench, Kind, Row};
+use super::lift::Hints;
 use super::outputs;
 use super::requires;
 use super::structure::{Structure, Var, var_names};
@@ -20,6 +21,8 @@ const CORNERS: usize = 12;
 const ACCEPTED: usize = 60;
 /// Known rules that a structure is compared with, at most.
 const ALIKE: usize = 6;
+/// Known rules that candidates are carried over from, at most.
+const CARRIED: usize = 60;
 /// Tries to find one valid call before a structure is held to have none.
 pub const SEEK: usize = 400;
 
@@ -96,6 +99,19 @@ pub struct Known {
     rules: Vec<(Rule, Vec<Var>, Vec<Row>)>,
 }
 
+impl Known {
+    /// What these rules say about a structure with the variables `vars`: the latest first.
+    fn hints(&self, vars: &[Var]) -> Hints {
+        let mut hints = Hints::default();
+        for (rule, theirs, _) in self.rules.iter().rev().take(CARRIED) {
+            let preds: Vec<&Pred> = rule.requires.iter().map(|r| &r.pred).collect();
+            let terms: Vec<&Term> = rule.extents.iter().flatten().collect();
+            hints.add(theirs, &preds, &terms, vars);
+        }
+        hints
+    }
+}
+
 /// Infers the rule of a structure. `None` where no valid call was found.
 pub fn infer(structure: &Structure, system: &mut dyn BlackBox, seed: u64, effort: Effort) -> Option<Rule> {
     infer_beside(structure, system, seed, effort, &mut Known::default())
@@ -122,7 +138,8 @@ pub fn infer_beside(
     bench.seek(effort.valid, 10 * effort.valid);
     bench.vary_each(6);
     bench.thaw();
-    let mut rule = synthesise(&bench);
+    let hints = known.hints(&bench.vars);
+    let mut rule = synthesise(&bench, &hints);
     let mut rounds = 0;
     for round in 1..=ROUNDS {
         rounds = round;
@@ -134,7 +151,7 @@ pub fn infer_beside(
         if refuted == 0 && complete {
             #[cfg(feature = "z3")]
             if ask_solver(&mut bench, &mut rule) > 0 {
-                rule = synthesise(&bench);
+                rule = synthesise(&bench, &hints);
                 continue;
             }
             rule.status = Status::Stands;
@@ -143,7 +160,7 @@ pub fn infer_beside(
         if !complete {
             bench.focus(60 * bench.vars.len().min(12));
         }
-        rule = synthesise(&bench);
+        rule = synthesise(&bench, &hints);
         if !complete && round > 4 {
             break;
         }
@@ -179,7 +196,7 @@ fn repeated(bench: &mut Bench<'_>, effort: Effort, known: &Known) -> Option<Rule
     None
 }
 
-fn synthesise(bench: &Bench<'_>) -> Rule {
+fn synthesise(bench: &Bench<'_>, hints: &Hints) -> Rule {
     let n = bench.valid.first().and_then(|r| r.out.as_ref()).map_or(0, Vec::len);
     let depends =
         |j: usize| bench.valid.iter().any(|r| r.out.as_ref().is_some_and(|o| o.get(j).is_none_or(Option::is_none)));
@@ -195,14 +212,14 @@ fn synthesise(bench: &Bench<'_>) -> Rule {
             continue;
         }
         columns.push((column, j));
-        let found = if data_dependent[j] { None } else { outputs::extent(bench, j) };
+        let found = if data_dependent[j] { None } else { outputs::extent(bench, j, &hints.terms) };
         if let Some(t) = found.as_ref().and_then(|f| f.numerator.clone()) {
             numerators.push(t);
         }
         extents.push(found.map(|f| f.term));
     }
     let terms: Vec<Term> = extents.iter().flatten().cloned().collect();
-    let (preds, _) = requires::requirements(bench, &terms, &numerators);
+    let (preds, _) = requires::requirements(bench, hints, &terms, &numerators);
     let requires = preds.into_iter().map(|pred| Requirement { pred, witnesses: 0, witness: None }).collect();
     Rule {
         structure: bench.structure.clone(),
@@ -310,7 +327,16 @@ fn ask_solver(bench: &mut Bench<'_>, rule: &mut Rule) -> usize {
                     rule.requires[k].witness = Some(at);
                 }
             }
-            super::score::Alone::Unknown => {}
+            super::score::Alone::Unknown => {
+                // Without it the rule says the same of all experiments, and is simpler.
+                let broken = |at: &[i64]| rule.requires.iter().filter(|r| !r.pred.holds(at)).count();
+                let needed = |r: &&Row| !rule.requires[k].pred.holds(&r.at) && broken(&r.at) == 1;
+                if !bench.invalid.iter().any(|r| needed(&r)) {
+                    rule.requires.remove(k);
+                    continue;
+                }
+            }
+            super::score::Alone::Large => {}
         }
         k += 1;
     }

@@ -115,6 +115,31 @@ impl Term {
         }
     }
 
+    /// Adds that its divisors are not 0.
+    fn defined(&self, vars: &[Dim], conds: &mut Vec<Cond>) {
+        match self {
+            Term::Int(_) | Term::Var(_) => {}
+            Term::Two(op, ab) => {
+                ab.0.defined(vars, conds);
+                ab.1.defined(vars, conds);
+                if matches!(op, Op2::Floor | Op2::Ceil | Op2::Mod) && !matches!(ab.1, Term::Int(1..)) {
+                    let divides = Cond::ne(&ab.1.dim(vars), &Dim::ZERO);
+                    if !conds.contains(&divides) {
+                        conds.push(divides);
+                    }
+                }
+            }
+            Term::Select(p, ab) => {
+                conds.extend(p.conds(vars).split_last().map(|(_, rest)| rest.to_vec()).unwrap_or_default());
+                for (t, holds) in [(&ab.0, p.cond(vars)), (&ab.1, p.cond(vars).not())] {
+                    let mut of = Vec::new();
+                    t.defined(vars, &mut of);
+                    conds.extend(of.iter().map(|c| c.or(&holds.not())));
+                }
+            }
+        }
+    }
+
     /// Calls `f` with every variable.
     pub fn each_var(&self, f: &mut impl FnMut(usize)) {
         match self {
@@ -291,7 +316,24 @@ impl Pred {
         }
     }
 
-    /// As a condition over dimension terms.
+    /// As conditions over dimension terms, all of which must hold: that its divisors are not 0, then what it says.
+    pub fn conds(&self, vars: &[Dim]) -> Vec<Cond> {
+        let mut conds = Vec::new();
+        match self {
+            Pred::Cmp(_, a, b) => {
+                a.defined(vars, &mut conds);
+                b.defined(vars, &mut conds);
+                conds.push(self.cond(vars));
+            }
+            Pred::Any(items) => {
+                let items: Vec<Cond> = items.iter().map(|p| Cond::all(&p.conds(vars))).collect();
+                conds.push(Cond::any(&items));
+            }
+        }
+        conds
+    }
+
+    /// What it says, as a condition over dimension terms; where a term has no value, so has the condition.
     pub fn cond(&self, vars: &[Dim]) -> Cond {
         match self {
             Pred::Cmp(cmp, a, b) => {

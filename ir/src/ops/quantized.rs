@@ -51,18 +51,26 @@ pub fn scale_rule(cx: &mut RuleCx<'_>, scale: usize, zero: usize, axis: i64, blo
             let want = if d == axis { x[d].ceil_div(block) } else { x[d].clone() };
             cx.require_eq("C3", &s[d], &want)?;
         }
-    } else if !single(&s) {
-        cx.require("C3", s.len() == 1, || format!("the scale has rank {}", s.len()))?;
-        let axis = if x.len() == 1 { 0 } else { cx.axis("C2", axis, x.len())? };
-        cx.require_that("C3", Cond::eq(&s[0], &Dim::int(1)).or(&Cond::eq(&s[0], &x[axis])))?;
+    } else {
+        let own = if x.len() == 1 { 0 } else { axis };
+        match x.get(usize::try_from(if own < 0 { own + x.len() as i64 } else { own }).unwrap_or(usize::MAX)) {
+            Some(d) if s.len() == 1 => cx.require_that("C3", Cond::eq(&s[0], &Dim::ONE).or(&Cond::eq(&s[0], d)))?,
+            // An axis index that there is none of: the scale can be one number only.
+            None if s.len() == 1 && s[0].is_int() && s[0] != 1 => {
+                cx.axis("C2", own, x.len())?;
+            }
+            _ => s.iter().try_for_each(|d| cx.require_eq("C3", d, &Dim::ONE))?,
+        }
     }
     if cx.has(zero) {
         let z = cx.shape(zero)?;
-        if !(single(&s) && single(&z)) {
-            cx.require("C4", s.len() == z.len(), || format!("scale has rank {}, zero point {}", s.len(), z.len()))?;
+        if s.len() == z.len() {
             for (s, z) in s.iter().zip(&z) {
                 cx.require_eq("C4", s, z)?;
             }
+        } else {
+            // Ranks may differ where both are one number.
+            s.iter().chain(&z).try_for_each(|d| cx.require_eq("C4", d, &Dim::ONE))?;
         }
     }
     Ok(())

@@ -25,7 +25,8 @@ pub(super) struct TraceArgs {
 Examples:
   egret fuzz infer Conv Gather --out rules.jsonl
   egret fuzz infer --all --out rules.jsonl
-  egret fuzz infer Concat --list              argument structures only")]
+  egret fuzz infer Concat --list              argument structures only
+  egret fuzz infer Conv --most 8 --system onnxruntime --out ort.jsonl")]
 pub(super) struct InferArgs {
     /// Operators by ONNX name.
     ops: Vec<String>,
@@ -44,6 +45,12 @@ pub(super) struct InferArgs {
     /// At most so many structures of each operator, spread over its list.
     #[arg(long, value_name = "N")]
     most: Option<usize>,
+    /// What runs the operators: `egret`, or a runtime in a process of its own (`onnxruntime`).
+    #[arg(long, default_value = "egret")]
+    system: String,
+    /// Python with the runtime, onnx and numpy.
+    #[arg(long, value_name = "PROGRAM", default_value = ".venv/bin/python")]
+    python: PathBuf,
     /// Operators side by side. Default: the processors that this process may use.
     #[arg(long, value_name = "N")]
     jobs: Option<usize>,
@@ -71,6 +78,12 @@ pub(super) struct ScoreArgs {
     /// Seed of the fresh calls.
     #[arg(long, default_value_t = 1)]
     seed: u64,
+    /// Compare with this system, on fresh calls only, and not with the registry's rules.
+    #[arg(long)]
+    system: Option<String>,
+    /// Python with the runtime, onnx and numpy.
+    #[arg(long, value_name = "PROGRAM", default_value = ".venv/bin/python")]
+    python: PathBuf,
     /// Structures side by side. Default: the processors that this process may use.
     #[arg(long, value_name = "N")]
     jobs: Option<usize>,
@@ -94,12 +107,14 @@ mod with_fuzzer {
     use anyhow::{Context, Result};
     use egret::ir::{OpDef, ops};
     use egret_fuzz::blackbox::{BlackBox, Egret};
+    use egret_fuzz::form::seed_of;
     use egret_fuzz::infer::list::list;
     use egret_fuzz::infer::rulefile;
     use egret_fuzz::infer::run::{Inferred, operators, side_by_side};
-    use egret_fuzz::infer::score::{Asked, Counts, Score, Verdict, score_beside};
+    use egret_fuzz::infer::score::{Asked, Counts, Score, Verdict, fresh, score_beside};
     use egret_fuzz::infer::search::{Effort, Rule, Status, render};
-    use egret_fuzz::trace::{Record, trace_examples, trace_model};
+    use egret_fuzz::runtime::Runtime;
+    use egret_fuzz::trace::{Call, Outcome, Record, trace_examples, trace_model};
     use serde_json::json;
     use std::collections::BTreeMap;
     use std::io::Write;
@@ -167,6 +182,29 @@ mod with_fuzzer {
         Ok(ops::OPS.iter().copied().filter(|d| names.is_empty() || names.iter().any(|n| n == d.name)).collect())
     }
 
+    fn black_box(system: &str, python: &Path) -> Box<dyn BlackBox> {
+        if system == "egret" {
+            return Box::new(Egret::default());
+        }
+        match Runtime::start(system, python) {
+            Ok(runtime) => Box::new(runtime),
+            Err(e) => Box::new(Absent(format!("{e:#}"))),
+        }
+    }
+
+    /// A runtime that does not start.
+    struct Absent(String);
+
+    impl BlackBox for Absent {
+        fn name(&self) -> &str {
+            "absent"
+        }
+
+        fn call(&mut self, _: &Call) -> Outcome {
+            Outcome::Unsupported(self.0.clone())
+        }
+    }
+
     fn jobs(wanted: Option<usize>) -> usize {
         wanted.unwrap_or_else(|| std::thread::available_parallelism().map_or(1, usize::from)).max(1)
     }
@@ -176,7 +214,7 @@ mod with_fuzzer {
         if args.list {
             let mut total = 0;
             for def in &defs {
-                let listing = list(def, &mut Egret::default(), args.seed);
+                let listing = list(def, &mut Egret::default(), args.seed ^ seed_of(def));
                 total += listing.structures.len();
                 for s in &listing.structures {
                     say(&format!("{}\n", s.text()))?;
@@ -189,7 +227,11 @@ mod with_fuzzer {
         }
         let begin = Instant::now();
         let bar = bar(defs.len());
-        let make = || Box::new(Egret::default()) as Box<dyn BlackBox>;
+        // A runtime that does not start is told of here and not in a thread.
+        if args.system != "egret" {
+            Runtime::start(&args.system, &args.python)?;
+        }
+        let make = || black_box(&args.system, &args.python);
         let effort = Effort { structures: args.most, ..Effort::default() };
         let found = operators(&defs, &make, args.seed, effort, jobs(args.jobs), &|i: &Inferred| {
             bar.inc(1);
@@ -247,6 +289,9 @@ mod with_fuzzer {
     pub(in super::super) fn score(args: &ScoreArgs) -> Result<()> {
         let mut rules = read(&args.rules)?;
         rules.retain(|r| args.ops.is_empty() || args.ops.contains(&r.structure.op));
+        if let Some(system) = &args.system {
+            return score_fresh(&rules, system, args);
+        }
         let bar = bar(rules.len());
         let begin = Instant::now();
         // Rules of one operator after another: they ask z3 much the same.
@@ -269,6 +314,54 @@ mod with_fuzzer {
         let seconds = begin.elapsed().as_secs_f64();
         let scored: Vec<(&Rule, &Score)> = rules.iter().zip(&scores).collect();
         if args.json { as_json(&scored) } else { print(&scored, args.exceptions, seconds) }
+    }
+
+    /// Rules against a black box on fresh calls.
+    fn score_fresh(rules: &[Rule], system: &str, args: &ScoreArgs) -> Result<()> {
+        let bar = bar(rules.len());
+        let counts = side_by_side(
+            rules,
+            jobs(args.jobs),
+            || black_box(system, &args.python),
+            |system, rule| {
+                bar.inc(1);
+                fresh(rule, args.seed, &mut **system)
+            },
+        );
+        bar.finish_and_clear();
+        let (mut all, mut perfect, mut tried) = (Counts::default(), 0, 0);
+        let mut by_op: BTreeMap<&str, Counts> = BTreeMap::new();
+        for (rule, c) in rules.iter().zip(&counts) {
+            all += *c;
+            *by_op.entry(&rule.structure.op).or_default() += *c;
+            let wrong = c.only_inferred + c.only_registry + (c.both - c.right);
+            perfect += usize::from(wrong == 0 && c.both > 0);
+            tried += usize::from(c.both + c.only_registry > 0);
+        }
+        for (op, c) in by_op.iter().filter(|(_, c)| c.only_inferred + c.only_registry + c.both > c.right) {
+            say(&format!(
+                "{op}: of {} accepted {} right, {} of {} refused right\n",
+                c.both + c.only_registry,
+                c.right,
+                c.neither,
+                c.neither + c.only_inferred,
+            ))?;
+        }
+        say(&format!(
+            "precision {:.2} %, recall {:.2} %, extents right {:.2} % ({} operators, {perfect} of {tried} structures \
+             without a mistake)\n",
+            percent(all.both, all.both + all.only_inferred),
+            percent(all.both, all.both + all.only_registry),
+            percent(all.right, all.both),
+            by_op.len(),
+        ))?;
+        say(&format!(
+            "{:.1} % of the {} calls that {system} accepts are right, {:.1} % of the {} that it refuses\n",
+            percent(all.right, all.both + all.only_registry),
+            all.both + all.only_registry,
+            percent(all.neither, all.neither + all.only_inferred),
+            all.neither + all.only_inferred,
+        ))
     }
 
     fn exception(s: &Score) -> Option<String> {
