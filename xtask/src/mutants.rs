@@ -67,6 +67,10 @@ const CAMPAIGN: Duration = Duration::from_secs(30);
 /// A campaign may take so much longer than asked: it reduces what it has found.
 const PATIENCE: Duration = Duration::from_secs(300);
 
+/// On a busy machine a campaign gets a part of a processor: a hunt is at most so many times the campaigns that an idle one
+/// takes, so that it ends even where campaigns take no time at all.
+const MOST_CAMPAIGNS: f64 = 8.0;
+
 /// `cargo xtask mutants`.
 pub(crate) fn main(args: &[String]) -> ExitCode {
     match Options::parse(args) {
@@ -518,9 +522,10 @@ enum Before<'a> {
 /// Campaigns until one finds something new or the time is over.
 fn hunt(egret: &Path, system: &str, options: &Options, before: &Before<'_>) -> Result<Hunted> {
     let budget = options.minutes * 60.0;
+    let most = (budget / CAMPAIGN.as_secs_f64() * MOST_CAMPAIGNS).ceil().max(1.0) as usize;
     let mut hunted = Hunted::none(Outcome::Survived);
     let mut causes = BTreeSet::new();
-    for seed in options.seed.. {
+    for seed in (options.seed..).take(most) {
         let left = Duration::from_secs_f64((budget - hunted.seconds).max(0.0));
         if left < Duration::from_secs(1) {
             break;
@@ -776,6 +781,39 @@ mod tests {
         assert_eq!(Hunted::of(&h.line()), Some(h.clone()));
         assert_eq!(h.line().lines().count(), 1);
         assert_eq!(Hunted::of("{\"name\": \"half a li"), None);
+    }
+
+    /// A program that stands for `egret`: what it does follows from the seed, which is its ninth argument.
+    #[cfg(unix)]
+    fn program(folder: &Path, body: &str) -> PathBuf {
+        use std::os::unix::fs::PermissionsExt;
+        fs::create_dir_all(folder).unwrap();
+        let path = folder.join("egret");
+        fs::write(&path, format!("#!/bin/sh\n{body}\n")).unwrap();
+        fs::set_permissions(&path, fs::Permissions::from_mode(0o755)).unwrap();
+        path
+    }
+
+    #[test]
+    #[cfg(unix)]
+    fn a_hunt_ends_with_the_first_finding_that_is_new() {
+        let folder = std::env::temp_dir().join(format!("egret-hunt-{}", std::process::id()));
+        let finding = |c: &str| {
+            format!(r#"echo '{{"findings": [{{"cause": "{c}", "stage": "s", "kind": "k", "text": "t"}}]}}'; exit 1"#)
+        };
+        let body = format!("case \"$9\" in 2) {} ;; 4) {} ;; *) exit 0 ;; esac", finding("old"), finding("new"));
+        let egret = program(&folder, &body);
+        let options = Options::parse(&words("--minutes 5")).unwrap();
+        let all = hunt(&egret, "egret", &options, &Before::Unchanged).unwrap();
+        assert_eq!((all.outcome, all.causes), (Outcome::Survived, vec!["new".to_owned(), "old".to_owned()]));
+        let known = BTreeSet::from(["old".to_owned()]);
+        let one = hunt(&egret, "egret", &options, &Before::Known(&known)).unwrap();
+        assert_eq!((one.outcome, one.seed, &*one.finding), (Outcome::Found, 4, "s (k): t"));
+        let broken = program(&folder, "echo lost >&2; exit 101");
+        let crashed = hunt(&broken, "egret", &options, &Before::Known(&known)).unwrap();
+        assert_eq!((crashed.outcome, crashed.seed), (Outcome::Crashed, 1));
+        assert!(crashed.finding.ends_with(": lost"), "{}", crashed.finding);
+        fs::remove_dir_all(&folder).unwrap();
     }
 
     #[test]
