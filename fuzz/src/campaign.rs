@@ -1,11 +1,15 @@
 //! A campaign: graphs are generated, checked, and each failure of a new cause is reduced and written down.
+//!
+//! All that it does is kept in a [`Store`] as it goes, so that a campaign which was killed goes on where it was.
 
-use crate::check::{Failure, System};
+use crate::check::{Failure, Kind, System};
 use crate::choices::Seeded;
 use crate::finding;
-use crate::generate::{Case, Config, Generator};
+use crate::generate::{Case, Config, Generator, full_name};
+use crate::page::{page, picture};
 use crate::reduce::reduce;
-use anyhow::Result;
+use crate::store::{Progress, Record, Store};
+use anyhow::{Context, Result};
 use serde_json::json;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -13,6 +17,9 @@ use std::time::{Duration, Instant};
 
 /// Time to reduce one failure.
 const REDUCE: Duration = Duration::from_secs(30);
+
+/// How often progress is kept, and the page written.
+const KEEP: Duration = Duration::from_secs(5);
 
 /// What to do.
 #[derive(Clone, Debug)]
@@ -29,87 +36,164 @@ pub struct Plan {
     pub config: Config,
 }
 
-/// A failure with its smallest graph.
-#[derive(Clone, Debug)]
-pub struct Finding {
-    /// What went wrong, on the smallest graph.
-    pub failure: Failure,
-    /// The smallest graph.
-    pub case: Case,
-    /// Where it is written down.
-    pub folder: Option<PathBuf>,
-    /// Graphs that failed for the same cause.
-    pub seen: usize,
+impl Plan {
+    /// What makes two runs one campaign: all but its length.
+    fn describe(&self, system: &str) -> String {
+        format!("{system}, seed {}, from graph {}, {:?}", self.seed, self.from, self.config)
+    }
 }
 
-/// What came of a campaign.
+/// What came of a campaign, all runs of it together.
 #[derive(Debug, Default)]
 pub struct Report {
-    /// Graphs checked.
-    pub graphs: u64,
+    /// How far it is.
+    pub progress: Progress,
     /// Findings by cause.
-    pub findings: BTreeMap<String, Finding>,
-    /// Calls by operator.
-    pub uses: Vec<(&'static str, usize)>,
-    /// Time spent.
+    pub findings: BTreeMap<String, Record>,
+    /// Graphs of this run.
+    pub graphs: u64,
+    /// Time of this run.
     pub took: Duration,
 }
 
-/// Runs a campaign on one system; `progress` is told after each graph.
+/// Runs a campaign on one system, or goes on with the one that `store` holds; `progress` is told after each graph.
+/// Findings get folders in `out`, beside a page `index.html`.
 ///
 /// # Errors
-/// When the system cannot be started, or a finding cannot be written.
+/// When the system cannot be started, the store holds another campaign, or a finding cannot be written.
 pub fn run(
     plan: &Plan,
     system: &mut dyn System,
+    store: &mut dyn Store,
     out: Option<&Path>,
     progress: &mut dyn FnMut(&Report),
 ) -> Result<Report> {
     let start = Instant::now();
+    let (before, records) = store.resume(&plan.describe(system.name()))?;
     let mut generator = Generator::new(plan.config.clone());
-    let mut report = Report::default();
-    // Causes of failures before they were reduced: known ones are not reduced again.
-    let mut known: BTreeMap<String, String> = BTreeMap::new();
-    for i in plan.from..plan.from + plan.count {
+    generator.resume(&before.uses);
+    let findings = records.into_iter().map(|r| (r.cause.clone(), r)).collect();
+    let mut campaign = Campaign {
+        report: Report { progress: before.clone(), findings, ..Report::default() },
+        known: BTreeMap::new(),
+        operators: generator.uses().count(),
+        out,
+        store,
+    };
+    let first = before.next.max(plan.from);
+    let mut kept = Instant::now();
+    for i in first..first.saturating_add(plan.count) {
         if plan.deadline.is_some_and(|d| Instant::now() > d) {
             break;
         }
         let Some(case) = generator.generate(&mut Seeded::new(plan.seed, i)) else { break };
-        report.graphs += 1;
         if let Some(failure) = system.check(&case)? {
-            let before = failure.cause(&case.graph);
-            let cause = match known.get(&before) {
-                Some(cause) => cause.clone(),
-                None => {
-                    let (case, failure) = smallest(&case, &failure, system)?;
-                    let cause = failure.cause(&case.graph);
-                    known.insert(before, cause.clone());
-                    if !report.findings.contains_key(&cause) {
-                        let found = json!({ "seed": plan.seed, "graph": i });
-                        let name = format!("{:03}-{}", report.findings.len(), slug(&cause));
-                        let folder = out.map(|o| finding::write(o, &name, &case, &failure, &found)).transpose()?;
-                        report.findings.insert(cause.clone(), Finding { failure, case, folder, seen: 0 });
-                    }
-                    cause
-                }
-            };
-            if let Some(f) = report.findings.get_mut(&cause) {
-                f.seen += 1;
-            }
+            campaign.failed(plan.seed, i, &case, &failure, system)?;
         }
-        report.took = start.elapsed();
-        progress(&report);
+        for (graph, inputs, text) in generator.bugs.drain(..) {
+            campaign.refused_by_reference(graph, inputs, text)?;
+        }
+        campaign.report.graphs += 1;
+        campaign.report.took = start.elapsed();
+        let p = &mut campaign.report.progress;
+        (p.next, p.graphs) = (i + 1, before.graphs + campaign.report.graphs);
+        p.unsupported = before.unsupported + system.unsupported();
+        p.seconds = before.seconds + start.elapsed().as_secs_f64();
+        if kept.elapsed() > KEEP {
+            campaign.keep(&generator, system.name())?;
+            kept = Instant::now();
+        }
+        progress(&campaign.report);
     }
-    for (graph, _, text) in &generator.bugs {
-        let stage = "egret: reference".to_owned();
-        let failure = Failure { stage, kind: crate::check::Kind::Wrong, text: text.clone() };
-        let case = Case { graph: graph.clone(), inputs: Vec::new(), outputs: Vec::new() };
-        let cause = format!("{} | {text}", failure.cause(graph));
-        report.findings.entry(cause).or_insert(Finding { failure, case, folder: None, seen: 0 }).seen += 1;
+    campaign.report.took = start.elapsed();
+    campaign.report.progress.seconds = before.seconds + start.elapsed().as_secs_f64();
+    campaign.keep(&generator, system.name())?;
+    Ok(campaign.report)
+}
+
+struct Campaign<'a> {
+    report: Report,
+    /// Causes of failures before they were reduced: known ones are not reduced again.
+    known: BTreeMap<String, String>,
+    /// Operators of the menu.
+    operators: usize,
+    out: Option<&'a Path>,
+    store: &'a mut dyn Store,
+}
+
+impl Campaign<'_> {
+    fn failed(&mut self, seed: u64, i: u64, case: &Case, failure: &Failure, system: &mut dyn System) -> Result<()> {
+        let before = failure.cause(&case.graph);
+        let cause = match self.known.get(&before) {
+            Some(cause) => cause.clone(),
+            None => {
+                let (case, failure) = smallest(case, failure, system)?;
+                let cause = failure.cause(&case.graph);
+                self.known.insert(before, cause.clone());
+                if !self.report.findings.contains_key(&cause) {
+                    let found = json!({ "seed": seed, "graph": i });
+                    let name = format!("{:03}-{}", self.report.findings.len(), slug(&cause));
+                    let write = |o| finding::write(o, &name, &case, &failure, &found);
+                    let folder = self.out.map(write).transpose()?;
+                    self.record(&cause, &case, &failure, folder);
+                }
+                cause
+            }
+        };
+        self.seen(&cause)
     }
-    report.uses = generator.uses().map(|(d, n)| (d.name, n)).collect();
-    report.took = start.elapsed();
-    Ok(report)
+
+    /// A call that the rule accepts and the reference refuses for reasons that are Egret's own.
+    fn refused_by_reference(
+        &mut self,
+        graph: egret_ir::Graph,
+        inputs: Vec<egret_ir::Value>,
+        text: String,
+    ) -> Result<()> {
+        let failure = Failure { stage: "egret: reference".to_owned(), kind: Kind::Wrong, text };
+        let cause = format!("{} | {}", failure.cause(&graph), failure.text);
+        if !self.report.findings.contains_key(&cause) {
+            self.record(&cause, &Case { graph, inputs, outputs: Vec::new() }, &failure, None);
+        }
+        self.seen(&cause)
+    }
+
+    fn record(&mut self, cause: &str, case: &Case, failure: &Failure, folder: Option<PathBuf>) {
+        let record = Record {
+            cause: cause.to_owned(),
+            stage: failure.stage.clone(),
+            kind: failure.kind.name().to_owned(),
+            text: failure.text.clone(),
+            graph: egret_ir::text::print(&case.graph),
+            picture: picture(&case.graph),
+            nodes: case.graph.nodes.len(),
+            folder,
+            seen: 0,
+        };
+        self.report.findings.insert(cause.to_owned(), record);
+    }
+
+    fn seen(&mut self, cause: &str) -> Result<()> {
+        match self.report.findings.get_mut(cause) {
+            Some(record) => {
+                record.seen += 1;
+                self.store.found(record)
+            }
+            None => Ok(()),
+        }
+    }
+
+    fn keep(&mut self, generator: &Generator, system: &str) -> Result<()> {
+        self.report.progress.uses = generator.uses().map(|(d, n)| (full_name(d), n)).collect();
+        self.store.progress(&self.report.progress)?;
+        let Some(out) = self.out else { return Ok(()) };
+        let mut findings: Vec<Record> = self.report.findings.values().cloned().collect();
+        findings.sort_by(|a, b| b.seen.cmp(&a.seen).then_with(|| a.cause.cmp(&b.cause)));
+        let title = format!("egret fuzz run --system {system}");
+        let text = page(&title, &self.report.progress, self.operators, &findings);
+        let path = out.join("index.html");
+        std::fs::write(&path, text).with_context(|| path.display().to_string())
+    }
 }
 
 /// The smallest case with the same stage and kind of failure.
@@ -133,4 +217,49 @@ fn slug(cause: &str) -> String {
     let words: Vec<String> =
         cause.split(|c: char| !c.is_alphanumeric()).filter(|w| !w.is_empty()).take(6).map(str::to_lowercase).collect();
     words.join("-")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::store::Database;
+
+    /// Says that every graph with a `Relu` is wrong.
+    struct Hater;
+
+    impl System for Hater {
+        fn name(&self) -> &str {
+            "hater"
+        }
+
+        fn check(&mut self, case: &Case) -> Result<Option<Failure>> {
+            let bad = case.graph.nodes.iter().any(|n| n.op.def().name == "Relu");
+            Ok(bad.then(|| Failure { stage: "hater".into(), kind: Kind::Wrong, text: "no".into() }))
+        }
+    }
+
+    #[test]
+    fn a_campaign_goes_on_and_finds_one_cause_once() {
+        let folder = tempfile::tempdir().unwrap();
+        let out = folder.path();
+        let only = ["Add", "Relu", "Neg"].map(Into::into).into();
+        let config = Config { nodes: 3, only, ..Config::default() };
+        let plan = Plan { seed: 1, from: 0, count: 10, deadline: None, config };
+        let go = || {
+            let mut store = Database::open(&out.join("campaign.sqlite")).unwrap();
+            run(&plan, &mut Hater, &mut store, Some(out), &mut |_| {}).unwrap()
+        };
+        let first = go();
+        assert_eq!((first.progress.next, first.findings.len()), (10, 1));
+        let record = first.findings.values().next().unwrap();
+        assert!(record.nodes == 1 && record.seen > 3, "{record:?}");
+        let second = go();
+        assert_eq!(
+            (second.progress.next, second.progress.graphs, second.graphs, second.findings.len()),
+            (20, 20, 10, 1)
+        );
+        assert!(second.progress.uses["Relu"] > first.progress.uses["Relu"]);
+        let page = std::fs::read_to_string(out.join("index.html")).unwrap();
+        assert!(page.contains("<svg") && page.contains("000-"));
+    }
 }

@@ -81,6 +81,11 @@ pub trait System {
     /// # Errors
     /// When it cannot be started at all.
     fn check(&mut self, case: &Case) -> anyhow::Result<Option<Failure>>;
+
+    /// Cases so far that it said it does not support.
+    fn unsupported(&self) -> u64 {
+        0
+    }
 }
 
 /// Compares results with a case's, sparingly at first; a difference is looked at with many trials before it counts.
@@ -101,7 +106,7 @@ pub(crate) fn judge(case: &Case, got: &[Value]) -> Option<String> {
 /// Egret, in this process.
 #[derive(Default)]
 pub struct Egret {
-    /// Whether only native code is checked, not each pass.
+    /// Whether only native code of the fused graph is checked, no pass and no other code.
     pub native_only: bool,
 }
 
@@ -110,7 +115,7 @@ const TIME: Duration = Duration::from_secs(10);
 
 impl System for Egret {
     fn name(&self) -> &str {
-        "egret"
+        if self.native_only { "egret-native" } else { "egret" }
     }
 
     fn check(&mut self, case: &Case) -> anyhow::Result<Option<Failure>> {
@@ -151,7 +156,7 @@ impl System for Egret {
                 Err(failed) => return Ok(Some(failed.at(stage.into()))),
             }
             // Graphs of one node have nothing to fuse.
-            if case.graph.nodes.len() < 2 {
+            if self.native_only || case.graph.nodes.len() < 2 {
                 break;
             }
         }

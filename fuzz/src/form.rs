@@ -89,7 +89,20 @@ impl Form {
 
 /// The symbols of an operand's extents.
 pub fn extents(operand: usize, rank: usize) -> Vec<Dim> {
-    (0..rank).map(|axis| Dim::sym(&format!("x{operand}_{axis}"))).collect()
+    thread_local! {
+        /// Symbols that were asked for before, by operand and axis: the same few are, thousands of times.
+        static KNOWN: std::cell::RefCell<Vec<Vec<Dim>>> = const { std::cell::RefCell::new(Vec::new()) };
+    }
+    KNOWN.with_borrow_mut(|known| {
+        while known.len() <= operand {
+            known.push(Vec::new());
+        }
+        let of = &mut known[operand];
+        while of.len() < rank {
+            of.push(Dim::sym(&format!("x{operand}_{}", of.len())));
+        }
+        of[..rank].to_vec()
+    })
 }
 
 /// What an extent may be: mostly small, with empty ones, and sizes around those of vector registers.
@@ -104,16 +117,19 @@ pub fn seed_of(def: &OpDef) -> u64 {
 pub fn forms_of(def: &'static OpDef) -> Vec<Form> {
     let mut choices = Seeded::new(seed_of(def), 0);
     let mut forms: Vec<Form> = Vec::new();
+    let (arity, results) = (def.arity(), def.n_results());
+    let mut last = 0;
     for turn in 0..PROPOSALS {
-        // An operator that refuses everything for long is left alone.
-        if forms.len() >= FORMS || (turn >= PROPOSALS / 2 && forms.is_empty()) {
+        // An operator that refuses everything for long is left alone, and so is one that shows nothing new.
+        if forms.len() >= FORMS || turn - last >= PROPOSALS / if forms.is_empty() { 2 } else { 4 } {
             break;
         }
-        if let Some(form) = propose(def, &mut choices)
+        if let Some(form) = propose(def, arity, results, &mut choices)
             && fits(&form)
             && !forms.iter().any(|f| f.operands == form.operands && f.attrs == form.attrs)
         {
             forms.push(form);
+            last = turn;
         }
     }
     forms
@@ -161,8 +177,10 @@ const DTYPES: &[DType] = &[
     DType::Bool,
 ];
 
-fn propose(def: &'static OpDef, choices: &mut dyn Choices) -> Option<Form> {
-    let (least, most) = def.arity();
+/// Least and largest number; none where there may be any.
+type Slots = (usize, Option<usize>);
+
+fn propose(def: &'static OpDef, (least, most): Slots, results: Slots, choices: &mut dyn Choices) -> Option<Form> {
     let most = most.unwrap_or(least.max(1) + 2);
     let n = least + choices.below(most - least + 1);
     let main = *pick(choices, DTYPES);
@@ -206,7 +224,7 @@ fn propose(def: &'static OpDef, choices: &mut dyn Choices) -> Option<Form> {
             attrs.insert(doc.name.to_owned(), value);
         }
     }
-    let (least_out, most_out) = def.n_results();
+    let (least_out, most_out) = results;
     let most_out = most_out.unwrap_or(least_out.max(1) + 2);
     let n_outputs = least_out.max(1) + choices.below(most_out.saturating_sub(least_out.max(1)) + 1);
     Some(Form { def, attrs, operands, n_outputs })

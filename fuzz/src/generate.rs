@@ -4,19 +4,24 @@
 //! call, as in NeuRI, ESEC/FSE 2023), and evaluated by the reference at once, so that data-dependent rules (an index in
 //! range, a shape that depends on elements) hold too and the expected results come with the graph.
 
+use crate::choices::Seeded;
 use crate::choices::{Choices, pick};
-use crate::form::{EXTENT, Form, Operand, extents, forms_of, is_plain};
-use crate::solve::solve;
+use crate::form::{EXTENT, Form, Operand, extents, forms_of, is_plain, seed_of};
+use crate::solve::{Assignment, Wish, drawn, solve};
 use crate::values::{self, Values};
 use egret_ir::eval::{Env, Limits, Reference, eval_call};
 use egret_ir::infer::infer_call;
 use egret_ir::rule::Content;
-use egret_ir::{Attr, Attrs, Cond, Dim, ErrorKind, Fact, Graph, OpDef, Tensor, Type, Value, ValueId, graph::Node, ops};
+use egret_ir::{
+    Attr, Attrs, Cond, DType, Dim, ErrorKind, Fact, Graph, OpDef, Tensor, Type, Value, ValueId, graph::Node, ops,
+};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
 /// Attempts to insert one operator before another one is taken.
 const ATTEMPTS: usize = 8;
+/// Assignments kept of a form whose conditions draws do not settle.
+const POOL: u64 = 6;
 
 /// What kind of graphs.
 #[derive(Clone, Debug)]
@@ -31,13 +36,23 @@ pub struct Config {
     pub reuse_percent: usize,
     /// Of 100 new operands, how many are constants and not arguments.
     pub constant_percent: usize,
+    /// Of 100 calls, how many are inserted before an argument, whose producer they become.
+    pub backward_percent: usize,
     /// Whether infinities, NaN and overflow may occur.
     pub special: bool,
 }
 
 impl Default for Config {
     fn default() -> Config {
-        Config { nodes: 5, only: Vec::new(), max_elems: 4096, reuse_percent: 75, constant_percent: 25, special: true }
+        Config {
+            nodes: 5,
+            only: Vec::new(),
+            max_elems: 4096,
+            reuse_percent: 75,
+            constant_percent: 25,
+            backward_percent: 20,
+            special: true,
+        }
     }
 }
 
@@ -56,9 +71,79 @@ pub struct Case {
 struct Entry {
     def: &'static OpDef,
     /// Found when the operator is first used.
-    forms: Option<Vec<Form>>,
+    forms: Option<Vec<Prepared>>,
     used: usize,
     failed: usize,
+}
+
+/// An operator's name with its domain, where that is not ONNX's own.
+pub fn full_name(def: &OpDef) -> String {
+    if def.domain == "ai.onnx" { def.name.to_owned() } else { format!("{}.{}", def.domain, def.name) }
+}
+
+/// A form with what its rule asks of open extents.
+struct Prepared {
+    form: Form,
+    conds: Vec<Cond>,
+    wishes: BTreeMap<Arc<str>, Wish>,
+    /// Type of the first result.
+    result: Type,
+    /// Assignments for all symbols, from a solver; made when draws fail for the first time.
+    pool: Option<Vec<Assignment>>,
+}
+
+impl Prepared {
+    fn new(form: Form) -> Option<Prepared> {
+        let op = form.op()?;
+        if !op.facts().pure {
+            return None;
+        }
+        let facts: Vec<Option<Fact>> = (0..form.operands.len()).map(|i| form.open_fact(i)).collect();
+        let open = infer_call(&*op, &facts, &[], form.n_outputs, &mut 0).ok()?;
+        let mut wishes = form.wishes();
+        for (i, operand) in form.operands.iter().enumerate() {
+            if let Some(Operand::Tensor { rank, .. }) = operand {
+                wishes.extend(extents(i, *rank).iter().flat_map(Dim::symbols).map(|s| (s, EXTENT)));
+            }
+        }
+        // Symbols that the rule made itself (extents that depend on data) are not ours to choose.
+        let known = |c: &Cond| c.symbols().iter().all(|s| wishes.contains_key(s));
+        let conds = open.assumptions.into_iter().map(|a| a.cond).filter(known).collect();
+        let result = open.outputs.first()?.ty.clone();
+        Some(Prepared { form, conds, wishes, result, pool: None })
+    }
+
+    /// Numbers for the symbols; those of operands that are there already are `given`.
+    fn assign(&mut self, given: &Assignment, more: &[Cond], choices: &mut dyn Choices) -> Option<Assignment> {
+        let with = |s: &str| given.get(s).map(|&v| Dim::int(v));
+        let mut conds: Vec<Cond> = Vec::with_capacity(self.conds.len() + more.len());
+        for c in self.conds.iter().chain(more) {
+            let c = if given.is_empty() { c.clone() } else { c.substitute(&with) };
+            match c.as_bool() {
+                Some(true) => {}
+                Some(false) => return None,
+                None => conds.push(c),
+            }
+        }
+        let mut found = if given.is_empty() {
+            drawn(&conds, &self.wishes, choices)
+        } else {
+            let open = self.wishes.iter().filter(|(s, _)| !given.contains_key(*s));
+            drawn(&conds, &open.map(|(s, w)| (Arc::clone(s), w.clone())).collect(), choices)
+        };
+        if found.is_none() && given.is_empty() && more.is_empty() {
+            let (form, conds, wishes) = (&self.form, &self.conds, &self.wishes);
+            let pool = self.pool.get_or_insert_with(|| {
+                (0..POOL)
+                    .filter_map(|i| Some(solve(conds, wishes, &mut Seeded::new(seed_of(form.def), i))?.0))
+                    .collect()
+            });
+            found = (!pool.is_empty()).then(|| pick(choices, pool).clone());
+        }
+        let mut found = found?;
+        found.extend(given.iter().map(|(s, v)| (Arc::clone(s), *v)));
+        Some(found)
+    }
 }
 
 /// Grows graphs; remembers how often each operator was used.
@@ -81,6 +166,13 @@ impl Generator {
             .map(|def| Entry { def, forms: None, used: 0, failed: 0 })
             .collect();
         Generator { config, menu, bugs: Vec::new() }
+    }
+
+    /// Goes on with a generator's counts.
+    pub fn resume(&mut self, uses: &BTreeMap<String, usize>) {
+        for entry in &mut self.menu {
+            entry.used = uses.get(&full_name(entry.def)).copied().unwrap_or(entry.used);
+        }
     }
 
     /// How often each operator was used; operators without a form are left out.
@@ -124,18 +216,25 @@ impl Generator {
         let at = *pick(choices, &list);
         let entry = &mut self.menu[at];
         if entry.forms.is_none() {
-            entry.forms = Some(forms_of(entry.def));
+            entry.forms = Some(forms_of(entry.def).into_iter().filter_map(Prepared::new).collect());
         }
         Some(at)
     }
 
     fn insert(&mut self, at: usize, growing: &mut Growing, choices: &mut dyn Choices) -> bool {
-        let Some(forms) = self.menu[at].forms.as_ref().filter(|f| !f.is_empty()) else { return false };
+        let Some(forms) = self.menu[at].forms.as_mut().filter(|f| !f.is_empty()) else { return false };
+        let backward = !growing.graph.inputs.is_empty() && choices.below(100) < self.config.backward_percent;
         for attempt in 0..ATTEMPTS {
-            let form = pick(choices, forms);
+            let k = choices.below(forms.len());
+            let form = &mut forms[k];
             // Later attempts ask less of what is there.
-            let reuse = if attempt < ATTEMPTS / 2 { self.config.reuse_percent } else { 0 };
-            match growing.try_form(form, reuse, &self.config, choices) {
+            let early = attempt < ATTEMPTS / 2;
+            let reuse = if early { self.config.reuse_percent } else { 0 };
+            let tried = match (backward && early).then(|| growing.try_before(form, &self.config, choices)) {
+                Some(Err(Refused::Quietly)) | None => growing.try_form(form, reuse, &self.config, choices),
+                Some(done) => done,
+            };
+            match tried {
                 Ok(()) => return true,
                 Err(Refused::Bug(graph, inputs, text)) => self.bugs.push((*graph, inputs, text)),
                 Err(Refused::Quietly) => {}
@@ -151,6 +250,12 @@ enum Refused {
     Bug(Box<Graph>, Vec<Value>, String),
 }
 
+/// What one call may take.
+fn limits(config: &Config) -> Limits {
+    Limits { value_bytes: config.max_elems * 8, loop_steps: 1 << 16, ..Limits::default() }
+}
+
+#[derive(Clone)]
 struct Growing {
     graph: Graph,
     /// By value.
@@ -168,48 +273,110 @@ enum Source {
 impl Growing {
     fn try_form(
         &mut self,
-        form: &Form,
+        prepared: &mut Prepared,
         reuse_percent: usize,
         config: &Config,
         choices: &mut dyn Choices,
     ) -> Result<(), Refused> {
-        let op = form.op().ok_or(Refused::Quietly)?;
-        if !op.facts().pure {
-            return Err(Refused::Quietly);
-        }
-        let (mut facts, mut existing) = (Vec::new(), Vec::new());
-        for (i, operand) in form.operands.iter().enumerate() {
+        let (mut given, mut existing) = (Assignment::new(), Vec::new());
+        for (i, operand) in prepared.form.operands.iter().enumerate() {
             let found = match operand {
                 Some(Operand::Tensor { dtype, rank }) if choices.below(100) < reuse_percent => {
-                    let fits: Vec<ValueId> = (0..self.values.len() as u32)
-                        .map(ValueId)
-                        .filter(|v| {
-                            self.values[v.index()].tensor().is_ok_and(|t| t.dtype() == *dtype && t.rank() == *rank)
-                        })
-                        .collect();
-                    (!fits.is_empty()).then(|| *pick(choices, &fits))
+                    self.one_of_type(*dtype, *rank, choices)
                 }
                 _ => None,
             };
-            facts.push(match found {
-                Some(v) => Some(self.fact(v)),
-                None => form.open_fact(i),
-            });
+            if let Some(Ok(t)) = found.map(|v| self.values[v.index()].tensor()) {
+                for (symbol, &d) in extents(i, t.rank()).iter().flat_map(Dim::symbols).zip(t.shape()) {
+                    given.insert(symbol, d as i64);
+                }
+            }
             existing.push(found);
         }
-        let open = infer_call(&*op, &facts, &[], form.n_outputs, &mut 0).map_err(|_| Refused::Quietly)?;
-        let mut wishes = form.wishes();
-        for (i, operand) in form.operands.iter().enumerate() {
-            if let (Some(Operand::Tensor { rank, .. }), None) = (operand, existing[i]) {
-                let symbols = extents(i, *rank).iter().flat_map(Dim::symbols).collect::<Vec<_>>();
-                wishes.extend(symbols.into_iter().map(|s| (s, EXTENT)));
+        let found = prepared.assign(&given, &[], choices).ok_or(Refused::Quietly)?;
+        self.try_assignment(&prepared.form, &existing, &found, config, choices)
+    }
+
+    fn one_of_type(&self, dtype: DType, rank: usize, choices: &mut dyn Choices) -> Option<ValueId> {
+        let fits: Vec<ValueId> = (0..self.values.len() as u32)
+            .map(ValueId)
+            .filter(|v| self.values[v.index()].tensor().is_ok_and(|t| t.dtype() == dtype && t.rank() == rank))
+            .collect();
+        (!fits.is_empty()).then(|| *pick(choices, &fits))
+    }
+
+    /// A call whose first result takes the place of an argument: what reads the argument is evaluated again.
+    fn try_before(
+        &mut self,
+        prepared: &mut Prepared,
+        config: &Config,
+        choices: &mut dyn Choices,
+    ) -> Result<(), Refused> {
+        let wanted = prepared.result.as_tensor().ok_or(Refused::Quietly)?;
+        let dims = wanted.shape.dims().ok_or(Refused::Quietly)?.to_vec();
+        let fits: Vec<usize> = (0..self.inputs.len())
+            .filter(|&k| self.inputs[k].tensor().is_ok_and(|t| t.dtype() == wanted.dtype && t.rank() == dims.len()))
+            .collect();
+        if fits.is_empty() {
+            return Err(Refused::Quietly);
+        }
+        let k = *pick(choices, &fits);
+        let Ok(shape) = self.inputs[k].tensor().map(|t| t.shape().to_vec()) else { return Err(Refused::Quietly) };
+        let equal: Vec<Cond> = dims.iter().zip(&shape).map(|(d, &n)| Cond::eq(d, &Dim::int(n as i64))).collect();
+        if equal.iter().any(|c| !c.symbols().iter().all(|s| prepared.wishes.contains_key(s))) {
+            return Err(Refused::Quietly);
+        }
+        let found = prepared.assign(&Assignment::new(), &equal, choices).ok_or(Refused::Quietly)?;
+        let mut after = self.clone();
+        let n = after.graph.nodes.len();
+        let nothing = vec![None; prepared.form.operands.len()];
+        after.try_assignment(&prepared.form, &nothing, &found, config, choices)?;
+        let v = after.graph.inputs[k];
+        // The new call is the last; it goes to the front and makes the argument.
+        let mut call = after.graph.nodes.remove(n);
+        let Some(Some(made)) = call.outputs.first().copied() else { return Err(Refused::Quietly) };
+        if after.values[made.index()].ty() != after.values[v.index()].ty() {
+            return Err(Refused::Quietly);
+        }
+        after.values[v.index()] = after.values[made.index()].clone();
+        call.outputs[0] = Some(v);
+        after.graph.nodes.insert(0, call);
+        after.graph.inputs.remove(k);
+        after.inputs.remove(k);
+        after.graph.values[v.index()].name = format!("v{}", v.index());
+        after.evaluate_again(1, config)?;
+        *self = after;
+        Ok(())
+    }
+
+    /// Values of the calls from `first` on, made anew; refused where a type changes.
+    fn evaluate_again(&mut self, first: usize, config: &Config) -> Result<(), Refused> {
+        let env = Env::new(limits(config), 0);
+        for node in &self.graph.nodes[first..] {
+            let operands: Vec<Option<&Value>> =
+                node.inputs.iter().map(|v| v.map(|v| &self.values[v.index()])).collect();
+            let results = eval_call(&*node.op, &operands, &[], node.outputs.len(), &env, &Reference)
+                .map_err(|_| Refused::Quietly)?;
+            for (v, value) in node.outputs.iter().zip(results) {
+                let Some(v) = *v else { continue };
+                if value.ty() != self.values[v.index()].ty() {
+                    return Err(Refused::Quietly);
+                }
+                self.values[v.index()] = value;
             }
         }
-        let conds: Vec<Cond> = open.assumptions.into_iter().map(|a| a.cond).collect();
-        // Symbols that the rule made itself (extents that depend on data) are not ours to choose.
-        let known = |c: &Cond| c.symbols().iter().all(|s| wishes.contains_key(s));
-        let conds: Vec<Cond> = conds.into_iter().filter(known).collect();
-        let (found, _) = solve(&conds, &wishes, choices).ok_or(Refused::Quietly)?;
+        Ok(())
+    }
+
+    /// The call with these numbers; its new operands get elements.
+    fn try_assignment(
+        &mut self,
+        form: &Form,
+        existing: &[Option<ValueId>],
+        found: &Assignment,
+        config: &Config,
+        choices: &mut dyn Choices,
+    ) -> Result<(), Refused> {
         let number = |d: &Dim| d.eval(&|s| found.get(s).copied());
         let attrs = settled(&form.attrs, &number).ok_or(Refused::Quietly)?;
         let op = (form.def.parse)(&attrs).map_err(|_| Refused::Quietly)?;
@@ -264,7 +431,6 @@ impl Growing {
         n_outputs: usize,
         config: &Config,
     ) -> Result<(), Refused> {
-        let limits = Limits { value_bytes: config.max_elems * 8, loop_steps: 1 << 16, ..Limits::default() };
         let new: Vec<Option<Value>> = sources
             .iter()
             .map(|s| match s {
@@ -288,7 +454,7 @@ impl Growing {
             _ => return Err(Refused::Quietly),
         }
         let operands: Vec<Option<&Value>> = new.iter().map(Option::as_ref).collect();
-        let results = eval_call(&**op, &operands, &[], n_outputs, &Env::new(limits, 0), &Reference);
+        let results = eval_call(&**op, &operands, &[], n_outputs, &Env::new(limits(config), 0), &Reference);
         let (graph_before, n_inputs) = (self.graph.values.len(), self.graph.inputs.len());
         let results = match results {
             Ok(r) if r.iter().all(|v| is_plain(&v.ty()) && v.tensor().is_ok_and(|t| t.len() <= config.max_elems)) => r,

@@ -10,6 +10,7 @@
 //! | [`bounds`], `formulas` | how far a correct compiler's results may lie from the reference's; operators step by step |
 //! | [`check`], [`runtime`] | Egret stage by stage; other runtimes in processes of their own |
 //! | [`mod@reduce`], [`finding`], [`campaign`] | the smallest failing graph; a folder for it; all of it in a row |
+//! | [`store`], [`mod@page`] | what a campaign keeps, in a SQLite file; its page of HTML |
 //! | [`surface`] | what must hold of every input from outside, however wrong |
 //! | [`mutate`], [`seeds`] | wrong models made from right ones |
 //! | [`hostile`], [`worker`] | mutated models against worker processes behind a watchdog |
@@ -32,6 +33,7 @@ pub mod generate;
 pub mod hostile;
 pub mod infer;
 pub mod mutate;
+pub mod page;
 pub mod random;
 pub mod reduce;
 pub mod runtime;
@@ -39,6 +41,7 @@ pub mod seeds;
 #[cfg(feature = "z3")]
 pub mod smt;
 pub mod solve;
+pub mod store;
 pub mod surface;
 pub mod trace;
 pub mod values;

@@ -35,7 +35,7 @@ pub struct Runtime {
     /// Version, once it was started; empty where the program does not say.
     pub version: String,
     /// Cases that it did not support.
-    pub unsupported: usize,
+    unsupported: u64,
 }
 
 impl Runtime {
@@ -220,6 +220,10 @@ fn results(json: &Json) -> Result<Vec<Produced>> {
 impl System for Runtime {
     fn name(&self) -> &str {
         &self.name
+    }
+
+    fn unsupported(&self) -> u64 {
+        self.unsupported
     }
 
     fn check(&mut self, case: &Case) -> Result<Option<Failure>> {

@@ -46,6 +46,18 @@ pub enum By {
     Solver,
 }
 
+/// Values for all symbols of `wishes` under which every condition holds, by substitution and draws alone.
+pub fn drawn(conds: &[Cond], wishes: &BTreeMap<Arc<str>, Wish>, choices: &mut dyn Choices) -> Option<Assignment> {
+    for _ in 0..ORDERS {
+        match by_draws(conds, wishes, choices) {
+            Drawn::Found(found) => return Some(found),
+            Drawn::Never => return None,
+            Drawn::Stuck => {}
+        }
+    }
+    None
+}
+
 /// Values for all symbols of `wishes` under which every condition holds.
 pub fn solve(conds: &[Cond], wishes: &BTreeMap<Arc<str>, Wish>, choices: &mut dyn Choices) -> Option<(Assignment, By)> {
     for _ in 0..ORDERS {
@@ -101,8 +113,11 @@ fn by_draws(conds: &[Cond], wishes: &BTreeMap<Arc<str>, Wish>, choices: &mut dyn
         }
         let name = pick(choices, &symbols);
         let Some(wish) = wishes.get(name) else { return Drawn::Stuck };
+        // Conditions speak of equal extents more often than of different ones.
+        let known: Vec<i64> = found.values().copied().filter(|v| (wish.lo..=wish.hi).contains(v)).collect();
         let step = (0..DRAWS).find_map(|_| {
-            let value = wish.draw(choices);
+            let value =
+                if !known.is_empty() && choices.chance(1, 2) { *pick(choices, &known) } else { wish.draw(choices) };
             let with = |s: &str| (s == &**name).then_some(Dim::int(value));
             let next: Vec<Cond> =
                 open.iter().map(|c| c.substitute(&with)).filter(|c| c.as_bool() != Some(true)).collect();

@@ -14,7 +14,7 @@ use std::path::PathBuf;
 #[command(after_help = "\
 Examples:
   egret fuzz run --count 1000                              Egret itself, stage by stage
-  egret fuzz run --system onnxruntime --time 600 --out findings
+  egret fuzz run --system onnxruntime --time 30m --out findings     goes on where it was when run again
   egret fuzz generate --nodes 5 --count 20 --out models    graphs as ONNX files with inputs and outputs
   egret fuzz repro findings/000-onnxruntime-wrong-pad
   egret fuzz infer Conv Concat --out rules.jsonl           rules of operators from experiments
@@ -59,19 +59,21 @@ struct GraphArgs {
 /// Run a campaign on one system.
 #[derive(Args)]
 struct RunArgs {
-    /// `egret` (each stage, in this process); `onnxruntime`, `onnxruntime-unoptimised`, `openvino` or `mnn` (each in a
-    /// process of its own under `--python`); or `worker:PROGRAM ARGS…`, a program that speaks the protocol of `egret worker`.
+    /// `egret` (each stage, in this process); `egret-native` (its fused machine code alone); `onnxruntime`,
+    /// `onnxruntime-unoptimised`, `openvino` or `mnn` (each in a process of its own under `--python`); or
+    /// `worker:PROGRAM ARGS…`, a program that speaks the protocol of `egret worker`.
     #[arg(long, default_value = "egret")]
     system: String,
     #[command(flatten)]
     graphs: GraphArgs,
-    /// Graphs.
-    #[arg(long, default_value_t = 1000)]
-    count: u64,
-    /// End after so many seconds.
-    #[arg(long, value_name = "SECONDS")]
+    /// Graphs. Default: 1000, or as many as `--time` allows.
+    #[arg(long)]
+    count: Option<u64>,
+    /// End after this time: seconds, or with a unit (`90s`, `30m`, `2h`).
+    #[arg(long, value_name = "TIME", value_parser = seconds)]
     time: Option<f64>,
-    /// Write a folder for each finding here.
+    /// Write a folder for each finding here, a page `index.html`, and the campaign's state in `campaign.sqlite`: run
+    /// again with the same options it goes on where it was.
     #[arg(long, value_name = "FOLDER")]
     out: Option<PathBuf>,
     /// Python with the runtime, onnx and numpy.
@@ -93,6 +95,25 @@ struct GenerateArgs {
     /// Folder for the cases, in the layout of ONNX's backend tests. Without it the graphs are printed as text.
     #[arg(long, value_name = "FOLDER")]
     out: Option<PathBuf>,
+    /// Only count: graphs a second, and how often each operator was used.
+    #[arg(long, conflicts_with = "out")]
+    stats: bool,
+}
+
+/// A time in seconds, with or without a unit.
+fn seconds(text: &str) -> Result<f64, String> {
+    let (number, unit) = match text.char_indices().find(|(_, c)| c.is_alphabetic()) {
+        Some((at, _)) => text.split_at(at),
+        None => (text, "s"),
+    };
+    let unit = match unit {
+        "s" => 1.0,
+        "m" => 60.0,
+        "h" => 3600.0,
+        _ => return Err(format!("`{unit}` is none of the units s, m, h")),
+    };
+    let number: f64 = number.parse().map_err(|e| format!("{e}"))?;
+    Ok(number * unit)
 }
 
 /// Check the case of a finding again.
@@ -133,6 +154,7 @@ mod with_fuzzer {
     use egret_fuzz::finding;
     use egret_fuzz::generate::{Config, Generator};
     use egret_fuzz::runtime::Runtime;
+    use egret_fuzz::store::{Database, Memory, Store};
     use serde_json::json;
     use std::path::Path;
     use std::time::{Duration, Instant};
@@ -159,6 +181,7 @@ mod with_fuzzer {
     fn system(name: &str, python: &Path) -> Result<Box<dyn System>> {
         Ok(match name {
             "egret" => Box::new(Egret::default()),
+            "egret-native" => Box::new(Egret { native_only: true }),
             other => Box::new(Runtime::start(other, python)?),
         })
     }
@@ -172,14 +195,23 @@ mod with_fuzzer {
         let plan = Plan {
             seed: args.graphs.seed,
             from: args.graphs.from,
-            count: args.count,
+            count: args.count.unwrap_or(if args.time.is_some() { u64::MAX } else { 1000 }),
             deadline: time.and_then(|t| Instant::now().checked_add(t)),
             config: args.graphs.config(),
         };
-        let bar = indicatif::ProgressBar::new(args.count);
-        let style = indicatif::ProgressStyle::with_template("{bar:30} {pos}/{len} graphs, {per_sec}, {msg}");
-        bar.set_style(style.context("the bar's template is fixed")?);
-        let report = campaign::run(&plan, &mut *system, args.out.as_deref(), &mut |r: &Report| {
+        let (bar, template) = match args.count.is_none() && args.time.is_some() {
+            true => (indicatif::ProgressBar::no_length(), "{elapsed} {pos} graphs, {per_sec}, {msg}"),
+            false => (indicatif::ProgressBar::new(plan.count), "{bar:30} {pos}/{len} graphs, {per_sec}, {msg}"),
+        };
+        bar.set_style(indicatif::ProgressStyle::with_template(template).context("the bar's template is fixed")?);
+        let mut store: Box<dyn Store> = match &args.out {
+            None => Box::new(Memory),
+            Some(out) => {
+                std::fs::create_dir_all(out).with_context(|| out.display().to_string())?;
+                Box::new(Database::open(&out.join("campaign.sqlite"))?)
+            }
+        };
+        let report = campaign::run(&plan, &mut *system, &mut *store, args.out.as_deref(), &mut |r: &Report| {
             bar.set_position(r.graphs);
             bar.set_message(count(r.findings.len(), "finding"));
         })?;
@@ -193,18 +225,19 @@ mod with_fuzzer {
     }
 
     fn as_json(report: &Report) -> serde_json::Value {
-        let findings = report.findings.iter().map(|(cause, f)| {
-            json!({ "cause": cause, "stage": f.failure.stage, "kind": f.failure.kind.name(), "text": f.failure.text,
-                    "nodes": f.case.graph.nodes.len(), "seen": f.seen, "folder": f.folder })
+        let findings = report.findings.values().map(|f| {
+            json!({ "cause": f.cause, "stage": f.stage, "kind": f.kind, "text": f.text, "nodes": f.nodes,
+                    "seen": f.seen, "folder": f.folder })
         });
-        json!({ "graphs": report.graphs, "seconds": report.took.as_secs_f64(), "findings": findings.collect::<Vec<_>>(),
-                "uses": report.uses.iter().map(|(n, k)| (n.to_string(), json!(k))).collect::<serde_json::Map<_, _>>() })
+        let p = &report.progress;
+        json!({ "graphs": p.graphs, "unsupported": p.unsupported, "seconds": p.seconds,
+                "findings": findings.collect::<Vec<_>>(), "uses": p.uses })
     }
 
     fn print(report: &Report) -> Result<()> {
         for f in report.findings.values() {
-            say(&format!("{} ({}): {}\n", f.failure.stage, f.failure.kind.name(), f.failure.text))?;
-            for line in egret::ir::text::print(&f.case.graph).lines() {
+            say(&format!("{} ({}): {}\n", f.stage, f.kind, f.text))?;
+            for line in f.graph.lines() {
                 say(&format!("    {line}\n"))?;
             }
             if let Some(folder) = &f.folder {
@@ -212,24 +245,28 @@ mod with_fuzzer {
             }
             say(&format!("    seen {}\n\n", count(f.seen, "time")))?;
         }
-        let used = report.uses.iter().filter(|(_, n)| *n > 0).count();
-        let most = report.uses.iter().map(|(_, n)| *n).max().unwrap_or(0);
+        let p = &report.progress;
         say(&format!(
-            "{} in {:.1} s ({:.0} a second), {} used, the most used {}, {}\n",
-            count(report.graphs as usize, "graph"),
-            report.took.as_secs_f64(),
-            report.graphs as f64 / report.took.as_secs_f64().max(1e-9),
-            count(used, "operator"),
-            count(most, "time"),
+            "{} in {:.1} s ({:.0} a second), {} not supported, {} used, the most used {}, {}\n",
+            count(p.graphs as usize, "graph"),
+            p.seconds,
+            p.graphs as f64 / p.seconds.max(1e-9),
+            p.unsupported,
+            count(p.uses.values().filter(|n| **n > 0).count(), "operator"),
+            count(p.uses.values().copied().max().unwrap_or(0), "time"),
             count(report.findings.len(), "finding"),
         ))
     }
 
     fn generate(args: &GenerateArgs) -> Result<()> {
         let mut generator = Generator::new(args.graphs.config());
-        for i in args.graphs.from..args.graphs.from + args.count {
+        let start = Instant::now();
+        let (mut graphs, mut calls) = (0, 0);
+        for i in args.graphs.from..args.graphs.from.saturating_add(args.count) {
             let Some(case) = generator.generate(&mut Seeded::new(args.graphs.seed, i)) else { break };
+            (graphs, calls) = (graphs + 1, calls + case.graph.nodes.len());
             match &args.out {
+                None if args.stats => {}
                 None => say(&egret::ir::text::print(&case.graph))?,
                 Some(out) => {
                     let none = Found { stage: "none".into(), kind: Kind::Wrong, text: "a generated case".into() };
@@ -238,7 +275,29 @@ mod with_fuzzer {
                 }
             }
         }
+        if args.stats {
+            stats(&generator, graphs, calls, start.elapsed())?;
+        }
         Ok(())
+    }
+
+    fn stats(generator: &Generator, graphs: usize, calls: usize, took: Duration) -> Result<()> {
+        let mut uses: Vec<_> = generator.uses().map(|(d, n)| (n, d.domain, d.name)).collect();
+        uses.sort_unstable();
+        for (n, domain, name) in &uses {
+            say(&format!("{n:8} {domain} {name}\n"))?;
+        }
+        let (least, most) = (uses.first().map_or(0, |u| u.0), uses.last().map_or(0, |u| u.0));
+        say(&format!(
+            "{} of {} in {:.1} s ({:.0} a second), {}: the least used {}, the most used {}\n",
+            count(graphs, "graph"),
+            count(calls, "call"),
+            took.as_secs_f64(),
+            graphs as f64 / took.as_secs_f64().max(1e-9),
+            count(uses.len(), "operator"),
+            count(least, "time"),
+            count(most, "time"),
+        ))
     }
 
     fn repro(args: &ReproArgs) -> Result<()> {
