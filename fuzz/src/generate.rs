@@ -312,7 +312,7 @@ impl Growing {
         config: &Config,
         choices: &mut dyn Choices,
     ) -> Result<(), Refused> {
-        let wanted = prepared.result.as_tensor().ok_or(Refused::Quietly)?;
+        let wanted = prepared.result.as_tensor().filter(|_| prepared.form.n_outputs == 1).ok_or(Refused::Quietly)?;
         let dims = wanted.shape.dims().ok_or(Refused::Quietly)?.to_vec();
         let fits: Vec<usize> = (0..self.inputs.len())
             .filter(|&k| self.inputs[k].tensor().is_ok_and(|t| t.dtype() == wanted.dtype && t.rank() == dims.len()))
@@ -334,11 +334,14 @@ impl Growing {
         let v = after.graph.inputs[k];
         // The new call is the last; it goes to the front and makes the argument.
         let mut call = after.graph.nodes.remove(n);
-        let Some(Some(made)) = call.outputs.first().copied() else { return Err(Refused::Quietly) };
-        if after.values[made.index()].ty() != after.values[v.index()].ty() {
+        // The value that the call was given is the last one; the argument stands for it.
+        let (Some(made), Some(_)) = (after.values.pop(), after.graph.values.pop()) else {
+            return Err(Refused::Quietly);
+        };
+        if made.ty() != after.values[v.index()].ty() {
             return Err(Refused::Quietly);
         }
-        after.values[v.index()] = after.values[made.index()].clone();
+        after.values[v.index()] = made;
         call.outputs[0] = Some(v);
         after.graph.nodes.insert(0, call);
         after.graph.inputs.remove(k);
