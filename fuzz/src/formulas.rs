@@ -295,6 +295,21 @@ fn written(
             let power = s.with("Pow", base, op.beta.into())?;
             s.two("Div", x, power)?
         }
+        ("ai.onnx", "DynamicQuantizeLinear") => {
+            // Extremes with 0, a scale of 255 steps, and a zero point that is a step.
+            let (least, most) = (s.one("Neg", x)?, x);
+            let flat = |s: &mut Steps<'_>, v: ValueId| -> Result<ValueId> {
+                let greatest = s.b.op("ReduceMax", attrs! { keepdims: false }, &[v])?;
+                s.with("Max", greatest, 0.0)
+            };
+            let (below, above) = (flat(&mut s, least)?, flat(&mut s, most)?);
+            let width = s.two("Add", above, below)?;
+            let scale = s.with("Div", width, 255.0)?;
+            let zero = s.two("Div", below, scale)?;
+            let zero = s.one("Round", zero)?;
+            let zero = s.cast(zero, DType::U8)?;
+            return Ok(Some(vec![s.b.op("QuantizeLinear", attrs! {}, &[x, scale, zero])?, scale, zero]));
+        }
         ("ai.onnx", "MeanVarianceNormalization") => {
             let Some(op) = op.downcast::<MeanVarianceNormalization>() else { return Ok(None) };
             let mut axes: Vec<usize> = op.axes.iter().map(|&a| normal(a, rank)).collect();

@@ -330,7 +330,9 @@ impl Recorder<'_> {
                 let t = self.arena.dtype(*value);
                 // An index has 32 bits, and what compares must have as many lanes.
                 let fits = !op.is_arg() || elem(t).size_bytes() == 4;
-                fits && elem(t) != Elem::I64 && op.bin().is_none_or(|b| ops::bin_in_vectors(b, t)) && !ops::is_tiny_float(t)
+                fits && elem(t) != Elem::I64
+                    && op.bin().is_none_or(|b| ops::bin_in_vectors(b, t))
+                    && !ops::is_tiny_float(t)
             }
             Stmt::For { body, .. } => self.vector_works(body),
             _ => true,
