@@ -13,7 +13,9 @@ Runtimes: onnxruntime, onnxruntime-unoptimised, openvino, mnn. An answer {"ok": 
 Needs numpy and onnx beside the runtime.
 """
 
+import ctypes
 import json
+import math
 import os
 import resource
 import subprocess
@@ -128,9 +130,9 @@ class OnnxRuntime:
 
     def tensor(self, name, value):
         if value.data_type() == "tensor(bfloat16)":
-            bits = value.numpy()
-            raw = bits.view("uint16") if bits.dtype.itemsize == 2 else bits.astype("uint16")
-            return onnx.helper.make_tensor(name, onnx.TensorProto.BFLOAT16, value.shape(), raw.tobytes(), raw=True)
+            # numpy has no bfloat16: the bytes are read where they lie.
+            raw = ctypes.string_at(value.data_ptr(), 2 * math.prod(value.shape()))
+            return onnx.helper.make_tensor(name, onnx.TensorProto.BFLOAT16, value.shape(), raw, raw=True)
         return numpy_helper.from_array(value.numpy(), name)
 
 
