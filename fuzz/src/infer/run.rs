@@ -39,8 +39,8 @@ pub fn operator(def: &'static OpDef, system: &mut dyn BlackBox, seed: u64, effor
     Inferred { def, rules, none: listing.none, took: begin.elapsed() }
 }
 
-/// Infers the rules of many operators, `jobs` at a time, each thread with a black box of its own. The result is in the
-/// order of `defs` and does not depend on `jobs`.
+/// Infers the rules of many operators, `jobs` at a time, each thread with a black box of its own. The results are in
+/// the order of `defs`. A question that z3 leaves open because its time is over may be decided in another run.
 pub fn operators(
     defs: &[&'static OpDef],
     make: &(dyn Fn() -> Box<dyn BlackBox> + Sync),
@@ -81,4 +81,30 @@ pub fn side_by_side<T: Sync, S, R: Send>(
     let mut results = results.into_inner().unwrap_or_else(PoisonError::into_inner);
     results.sort_by_key(|(k, _)| *k);
     results.into_iter().map(|(_, r)| r).collect()
+}
+
+#[cfg(all(test, feature = "z3"))]
+mod tests {
+    use super::super::score::{Asked, Counts, Verdict, score_beside};
+    use super::*;
+    use egret_ir::ops;
+
+    #[test]
+    fn operators_are_inferred_as_the_registry_says() {
+        let names = ["Relu", "Gather", "SpaceToDepth"];
+        let defs: Vec<&'static OpDef> = names.iter().map(|n| ops::find("ai.onnx", n).unwrap()).collect();
+        let make = || Box::new(Egret::default()) as Box<dyn BlackBox>;
+        let effort = Effort { structures: Some(3), ..Effort::default() };
+        let found = operators(&defs, &make, 0, effort, 2, &|_| {});
+        assert_eq!(found.iter().map(|i| i.def.name).collect::<Vec<_>>(), names);
+        let (mut asked, mut counts) = (Asked::default(), Counts::default());
+        for rule in found.iter().flat_map(|i| &i.rules) {
+            let score = score_beside(rule, 1, &mut asked);
+            let proved = matches!(score.verdict, Verdict::Proved | Verdict::ProvedInCases(_));
+            assert!(proved, "{}: {:?}", rule.structure.text(), score.verdict);
+            counts += score.counts;
+        }
+        assert_eq!((counts.only_inferred, counts.only_registry, counts.right), (0, 0, counts.both));
+        assert!(counts.both > 30 && counts.neither > 20, "{counts:?}");
+    }
 }

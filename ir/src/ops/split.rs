@@ -46,6 +46,7 @@ impl Op for Split {
             cx.require("C2", len.as_int().is_none_or(|m| m == n as i64), || {
                 format!("`split` has {len} lengths, the node {n} results")
             })?;
+            cx.require_eq("C2", &len, &Dim::from(n))?;
             match cx.values(1)? {
                 Some(v) => {
                     for d in &v {
