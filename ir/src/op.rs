@@ -6,10 +6,12 @@
 
 use crate::attr::{AttrDoc, Attrs};
 use crate::builder::GraphBuilder;
+use crate::dtype::DType;
 use crate::error::{Error, Result};
 use crate::eval::EvalCx;
 use crate::graph::{Graph, ValueId};
 use crate::rule::{RuleCx, RuleResult};
+use crate::tensor::Tensor;
 use crate::types::Type;
 use std::any::Any;
 use std::fmt;
@@ -51,6 +53,13 @@ pub trait Op: Any + fmt::Debug + Send + Sync {
     /// The compiled kernel that gives results whose extents depend on data; the call's results are left out.
     fn lower_found(&self, _cx: &crate::lower::LowerCx<'_>) -> Result<Option<crate::library::Library>> {
         Ok(None)
+    }
+
+    /// Its only result as a tensor whose elements are made when they are read ([`Tensor::deferred`]), the same bits as `eval`
+    /// gives: for weights that are larger than what they are made from and are read once, to be packed. `None` where it
+    /// has no such form (for these operands), or an operand that it needs is not known.
+    fn deferred(&self, _operands: &[Option<&Tensor>], _dtype: DType, _shape: &[usize]) -> Option<Tensor> {
+        None
     }
 
     /// What passes and tests may rely on.

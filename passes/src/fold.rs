@@ -4,8 +4,7 @@
 use egret_ir::eval::{Env, Limits, Reference, eval_call};
 use egret_ir::infer::{constant_fact, infer_call};
 use egret_ir::rule::{Content, Fact};
-use egret_ir::tensor::AlignedBytes;
-use egret_ir::{Attr, Graph, Node, Result, Tensor, Type, Value, ValueId};
+use egret_ir::{Graph, Node, Result, Tensor, Type, Value, ValueId};
 
 /// Results larger than this and larger than twice their operands are left to run time: weights expanded from a seed
 /// are smaller in the file than in memory.
@@ -33,7 +32,7 @@ pub fn fold(mut graph: Graph) -> Result<Graph> {
         .collect();
     let mut alias: Vec<ValueId> = (0..graph.values.len() as u32).map(ValueId).collect();
     let env = Env::new(Limits { value_bytes: 1 << 31, loop_steps: 1 << 16, ..Limits::default() }, 0);
-    let weights = fills_of_weights(&graph);
+    let weights = makers_of_weights(&graph);
     let nodes = std::mem::take(&mut graph.nodes);
     for (n, mut node) in nodes.into_iter().enumerate() {
         for v in node.inputs.iter_mut().flatten().chain(&mut node.captures) {
@@ -67,8 +66,10 @@ pub fn fold(mut graph: Graph) -> Result<Graph> {
         let known: Option<Vec<Tensor>> = got.outputs.iter().map(tensor_of).collect();
         let folded = match known {
             Some(tensors) => Some(tensors),
-            None if weights[n] => filled(&node, &got.outputs),
-            None => evaluate(&graph, &is_input, &node, &got.outputs, &env),
+            None => weights[n]
+                .then(|| deferred(&graph, &is_input, &node, &got.outputs))
+                .flatten()
+                .or_else(|| evaluate(&graph, &is_input, &node, &got.outputs, &env)),
         };
         match folded {
             Some(tensors) => {
@@ -100,9 +101,9 @@ fn tensor_of(fact: &Fact) -> Option<Tensor> {
         .then(|| Tensor::from_ints(dtype, &shape, values))
 }
 
-/// For each node whether it fills a tensor that is read as weights only: packing reads those once, so they need not be
-/// in memory at all.
-fn fills_of_weights(graph: &Graph) -> Vec<bool> {
+/// For each node whether its only result is read as weights only: packing reads those once, so they need not be in memory at
+/// all.
+fn makers_of_weights(graph: &Graph) -> Vec<bool> {
     const PACKED: &[&str] = &["Conv", "Gemm", "MatMul"];
     let mut read = vec![false; graph.values.len()];
     for v in graph.outputs.iter().copied().chain(graph.nodes.iter().flat_map(|n| n.captures.iter().copied())) {
@@ -118,27 +119,16 @@ fn fills_of_weights(graph: &Graph) -> Vec<bool> {
             }
         }
     }
-    let fill = |n: &Node| {
-        let def = n.op.def();
-        def.domain == "ai.onnx" && def.name == "ConstantOfShape" && n.defs().all(|v| !read[v.index()])
-    };
-    graph.nodes.iter().map(fill).collect()
+    let weights = |n: &Node| n.outputs.len() == 1 && n.defs().all(|v| !read[v.index()]);
+    graph.nodes.iter().map(weights).collect()
 }
 
-/// The result of `ConstantOfShape`, made when it is read.
-fn filled(node: &Node, outputs: &[Fact]) -> Option<Vec<Tensor>> {
+/// The result of a call, made when it is read.
+fn deferred(graph: &Graph, is_input: &[bool], node: &Node, outputs: &[Fact]) -> Option<Vec<Tensor>> {
     let (dtype, shape) = outputs.first()?.ty.concrete()?;
-    let element = match node.op.attrs().get("value") {
-        Some(Attr::Tensor(t)) => t.bytes().to_vec(),
-        _ => vec![0; dtype.size_bytes()],
-    };
-    let len_bytes = egret_ir::tensor::len_elems(&shape).ok()?.checked_mul(element.len())?;
-    let made = move || {
-        let mut bytes = AlignedBytes::zeroed(len_bytes);
-        bytes.as_mut_slice().chunks_exact_mut(element.len()).for_each(|to| to.copy_from_slice(&element));
-        bytes
-    };
-    Some(vec![Tensor::deferred(dtype, &shape, made).ok()?])
+    let constant = |v: ValueId| graph.values[v.index()].constant.as_ref().filter(|_| !is_input[v.index()]);
+    let operands: Vec<Option<&Tensor>> = node.inputs.iter().map(|v| v.and_then(constant)).collect();
+    Some(vec![node.op.deferred(&operands, dtype, &shape)?])
 }
 
 fn evaluate(
@@ -214,6 +204,28 @@ mod tests {
         assert_eq!(g.nodes.len(), 3);
         let w = g.constant(w).unwrap();
         assert_eq!((w.shape(), w.floats().unwrap()[77]), (&[1024, 1024][..], 0.5));
+    }
+
+    #[test]
+    fn dequantised_weights_are_made_when_they_are_read() {
+        for (axis, n_scales) in [(0i64, 8usize), (1, 4), (3, 3), (1, 1)] {
+            for dtype in [DType::I8, DType::U8] {
+                let mut b = GraphBuilder::new("t");
+                let x = b.input("x", Type::tensor(DType::F32, &[1, 4, 9, 9]));
+                let q = b.constant(Tensor::from_ints(dtype, &[8, 4, 3, 3], (0..288).map(|i| i * 7 % 127)));
+                let vector = |f: fn(usize) -> f64| Tensor::from_floats(DType::F32, &[n_scales], (0..n_scales).map(f));
+                let scale = b.constant(vector(|i| 0.1 + i as f64 / 3.0));
+                let zero = b.constant(Tensor::from_ints(dtype, &[n_scales], (0..n_scales as i128).map(|i| i % 5)));
+                let attrs = attrs! { axis: axis };
+                let w = b.op("DequantizeLinear", attrs.clone(), &[q, scale, zero]).unwrap();
+                let y = b.op("Conv", attrs! {}, &[x, w]).unwrap();
+                let z = b.op("DequantizeLinear", attrs, &[q, scale, zero]).unwrap();
+                let g = fold(b.finish(&[y, z])).unwrap();
+                let (made, read) = (g.constant(w).unwrap(), g.constant(z).unwrap());
+                assert_eq!((made.is_deferred(), read.is_deferred()), (true, false));
+                assert_eq!(made.bytes(), read.bytes());
+            }
+        }
     }
 
     #[test]

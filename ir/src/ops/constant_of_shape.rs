@@ -13,7 +13,7 @@ use crate::dtype::DType;
 use crate::error::Result;
 use crate::eval::EvalCx;
 use crate::rule::{RuleCx, RuleResult};
-use crate::tensor::Tensor;
+use crate::tensor::{AlignedBytes, Tensor};
 
 attributes! {
     /// Attributes of `ConstantOfShape`.
@@ -74,6 +74,17 @@ impl Op for ConstantOfShape {
             Some(Err(v)) => c.float(dtype, v),
             Some(Ok(v)) => c.int(dtype, v as i64),
         })
+    }
+
+    fn deferred(&self, _: &[Option<&Tensor>], dtype: DType, shape: &[usize]) -> Option<Tensor> {
+        let element = self.value.as_ref().map_or_else(|| vec![0; dtype.size_bytes()], |t| t.bytes().to_vec());
+        let len_bytes = len_elems(shape).ok()?.checked_mul(element.len())?;
+        let made = move || {
+            let mut bytes = AlignedBytes::zeroed(len_bytes);
+            bytes.as_mut_slice().chunks_exact_mut(element.len()).for_each(|to| to.copy_from_slice(&element));
+            bytes
+        };
+        Tensor::deferred(dtype, shape, made).ok()
     }
 
     fn facts(&self) -> Facts {

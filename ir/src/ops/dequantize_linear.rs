@@ -16,7 +16,7 @@ use crate::dtype::DType;
 use crate::error::Result;
 use crate::eval::EvalCx;
 use crate::rule::{RuleCx, RuleResult};
-use crate::tensor::Tensor;
+use crate::tensor::{AlignedBytes, Tensor};
 
 attributes! {
     /// Attributes of `DequantizeLinear`.
@@ -81,6 +81,41 @@ impl Op for DequantizeLinear {
             let y = c.mul(v, s);
             c.cast(y, to)
         })
+    }
+
+    fn deferred(&self, operands: &[Option<&Tensor>], dtype: DType, shape: &[usize]) -> Option<Tensor> {
+        let (x, scale) = (operands.first().copied()??, operands.get(1).copied()??);
+        let signed = match x.dtype() {
+            DType::I8 => true,
+            DType::U8 => false,
+            _ => return None,
+        };
+        let along = scale.len() != 1;
+        if dtype != DType::F32 || self.block_size != 0 || along && scale.rank() != 1 {
+            return None;
+        }
+        let zeros = operands.get(2).copied().flatten().map(Tensor::floats).transpose().ok()?;
+        let scales = scale.floats().ok()?;
+        let zero = move |i: usize| zeros.as_ref().map_or(0.0, |z| z[if z.len() == 1 { 0 } else { i }]);
+        let axis = if shape.len() <= 1 { 0 } else { normal_axis(self.axis, shape.len()) };
+        // Elements that share a scale lie in a row.
+        let row = if along { shape.get(axis + 1..)?.iter().product::<usize>() } else { x.len() };
+        let x = x.clone();
+        let made = move || {
+            let mut out = AlignedBytes::zeroed(4 * x.len());
+            let rows = out.as_mut_f32().chunks_mut(row.max(1)).zip(x.bytes().chunks(row.max(1)));
+            for (r, (to, from)) in rows.enumerate() {
+                let at = r % scales.len();
+                let (scale, zero) = (scales[at], zero(at));
+                for (to, &q) in to.iter_mut().zip(from) {
+                    let q = if signed { f64::from(q as i8) } else { f64::from(q) };
+                    *to = ((q - zero) * scale) as f32;
+                }
+            }
+            x.release_pages(0..x.len());
+            out
+        };
+        Tensor::deferred(dtype, shape, made).ok()
     }
 
     fn facts(&self) -> Facts {
