@@ -44,9 +44,19 @@ impl Op for Range {
             };
             let (start, limit, delta) = (&start[0], &limit[0], &delta[0]);
             cx.require("C2", *delta != 0, || "`delta` is 0".into())?;
-            let n = match delta.as_int() {
-                Some(v) if v > 0 => Dim::max(&(limit - start).ceil_div(delta), &Dim::int(0)),
-                Some(v) if v < 0 && v > i64::MIN => Dim::max(&(start - limit).ceil_div(&Dim::int(-v)), &Dim::int(0)),
+            let n = match (start.as_int(), limit.as_int(), delta.as_int()) {
+                (Some(start), Some(limit), Some(v)) => {
+                    let (way, step) = (i128::from(limit) - i128::from(start), i128::from(v));
+                    let n = if (way < 0) == (step < 0) { way.unsigned_abs().div_ceil(step.unsigned_abs()) } else { 0 };
+                    if n > 1 << 48 {
+                        return Err(Error::limit(format!("a range of {n} elements")).into());
+                    }
+                    Dim::int(n as i64)
+                }
+                (_, _, Some(v)) if v > 0 => Dim::max(&(limit - start).ceil_div(delta), &Dim::int(0)),
+                (_, _, Some(v)) if v < 0 && v > i64::MIN => {
+                    Dim::max(&(start - limit).ceil_div(&Dim::int(-v)), &Dim::int(0))
+                }
                 _ => cx.fresh(),
             };
             let known = n.as_int().filter(|&n| n <= 4096);
@@ -134,6 +144,8 @@ mod tests {
         let y = |a, b, c| run1("Range", attrs! {}, &[s(a), s(b), s(c)]).unwrap().to_i64s().unwrap();
         assert_eq!(y(10, 4, -2), [10, 8, 6]);
         assert_eq!(y(0, 5, -1), [0i64; 0]);
+        assert_eq!(y(i64::MAX, 1, i64::MIN), [i64::MAX]);
+        assert_eq!(y(i64::MIN, i64::MAX, i64::MAX), [i64::MIN, -1, i64::MAX - 1]);
         let f =
             run1("Range", attrs! {}, &[Tensor::scalar(1f32), Tensor::scalar(2f32), Tensor::scalar(0.4f32)]).unwrap();
         assert_eq!(f.len(), 3);
