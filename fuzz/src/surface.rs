@@ -108,9 +108,12 @@ pub fn compile(bytes: &[u8]) -> Result<(), String> {
 /// # Errors
 /// The finding.
 pub fn graph(bytes: &[u8]) -> Result<(), String> {
+    // Without infinities and overflow: the bounds do not know yet that sums of f32 may overflow on the way, nor that padding
+    // times an infinite weight is NaN in some kernels and left out by the reference.
+    let config = || Config { nodes: 4, special: false, ..Config::default() };
     // Forms are found once; how often an operator was used must not depend on earlier bytes.
     static GENERATOR: OnceLock<Mutex<Generator>> = OnceLock::new();
-    let generator = GENERATOR.get_or_init(|| Mutex::new(Generator::new(Config { nodes: 4, ..Config::default() })));
+    let generator = GENERATOR.get_or_init(|| Mutex::new(Generator::new(config())));
     let case = {
         let mut generator = generator.lock().unwrap_or_else(PoisonError::into_inner);
         generator.forget_uses();
