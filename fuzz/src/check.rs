@@ -39,6 +39,12 @@ impl Kind {
     }
 }
 
+/// The system whose stage it is, as `egret fuzz run --system` calls it: stages of Egret are called `egret: …`, other systems
+/// have one.
+pub fn system_of(stage: &str) -> &str {
+    if stage.starts_with("egret:") { "egret" } else { stage }
+}
+
 /// A failure of one system at one stage.
 #[derive(Clone, Debug)]
 pub struct Failure {

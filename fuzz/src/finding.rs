@@ -1,7 +1,7 @@
 //! A finding as a folder that stands for itself: the smallest model, its inputs and expected outputs in the layout of
 //! ONNX's backend tests, the graph as text, a script that needs only the failing runtime and numpy, and what was seen.
 
-use crate::check::Failure;
+use crate::check::{Failure, system_of};
 use crate::generate::Case;
 use crate::runtime::model;
 use anyhow::{Context, Result};
@@ -46,11 +46,11 @@ fn one_line(failure: &Failure) -> String {
     format!("{}: {}: {}", failure.stage, failure.kind.name(), failure.text.replace('\n', " "))
 }
 
-/// A script that shows the failure by itself. For Egret: the command that does.
+/// A script that shows the failure by itself. For Egret, and for systems that only it knows to drive: the command that does.
 fn script(failure: &Failure) -> String {
-    let run = match failure.stage.split([':', '-']).next().unwrap_or_default() {
-        "onnxruntime" => {
-            let level = if failure.stage.ends_with("unoptimised") { "ORT_DISABLE_ALL" } else { "ORT_ENABLE_ALL" };
+    let run = match system_of(&failure.stage) {
+        system @ ("onnxruntime" | "onnxruntime-unoptimised") => {
+            let level = if system.ends_with("unoptimised") { "ORT_DISABLE_ALL" } else { "ORT_ENABLE_ALL" };
             format!(
                 "import onnxruntime\n\noptions = onnxruntime.SessionOptions()\noptions.graph_optimization_level = \
                  onnxruntime.GraphOptimizationLevel.{level}\nsession = onnxruntime.InferenceSession(here + \
@@ -61,9 +61,15 @@ fn script(failure: &Failure) -> String {
                        {\"INFERENCE_PRECISION_HINT\": \"f32\"})\nfeeds = dict(tensors(\"input\"))\nout = compiled([feeds[p.get_any_name()] \
                        for p in compiled.inputs])\ngot = [out[i] for i in range(len(compiled.outputs))]\n"
             .to_owned(),
-        _ => "import subprocess\n\nraise SystemExit(subprocess.run([\"egret\", \"check\", here + \"/model.onnx\", \"--data\", here + \
+        "egret" => "import subprocess\n\nraise SystemExit(subprocess.run([\"egret\", \"check\", here + \"/model.onnx\", \"--data\", here + \
               \"/test_data_set_0\"]).returncode)\n"
             .to_owned(),
+        // A JSON string is one of Python too.
+        other => format!(
+            "import subprocess\nimport sys\n\nraise SystemExit(subprocess.run([\"egret\", \"fuzz\", \"repro\", here, \"--system\", \
+             {}, \"--python\", sys.executable]).returncode)\n",
+            json!(other)
+        ),
     };
     format!(
         "\"\"\"{}\n\nNeeds the runtime, onnx and numpy. Prints what is expected and what comes.\n\"\"\"\nimport glob\nimport os\n\nimport \
@@ -91,4 +97,20 @@ pub fn read(folder: &Path) -> Result<Case> {
     };
     let (inputs, outputs) = (values("input", graph.inputs.len())?, values("output", graph.outputs.len())?);
     Ok(Case { graph, inputs, outputs })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::check::Kind;
+
+    #[test]
+    fn a_script_drives_the_system_that_failed() {
+        let script = |stage: &str| script(&Failure { stage: stage.into(), kind: Kind::Wrong, text: String::new() });
+        assert!(script("egret: after fold").contains(r#""egret", "check""#));
+        assert!(script("onnxruntime-unoptimised").contains("ORT_DISABLE_ALL"));
+        assert!(script("onnxruntime").contains("ORT_ENABLE_ALL"));
+        assert!(script("mnn").contains(r#""--system", "mnn""#));
+        assert!(script("worker:run me --fast").contains(r#""--system", "worker:run me --fast""#));
+    }
 }
