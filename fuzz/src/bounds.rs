@@ -76,35 +76,42 @@ pub fn bounds(case: &Case, trials: usize, choices: &mut dyn Choices) -> Vec<Boun
     out
 }
 
-/// The graph with formulas for operators; the same results in the same order.
+/// The graph with formulas for operators; the same results in the same order. Where the rules refuse a step after all, the
+/// graph itself: its bounds are those of its operators.
 fn steps(graph: &Graph) -> Graph {
     let mut b = GraphBuilder::new("steps");
-    let mut at: Vec<Option<ValueId>> = vec![None; graph.values.len()];
-    for (v, info) in graph.values.iter().enumerate() {
-        at[v] = info.constant.as_ref().map(|t| b.constant(t.clone()));
+    let args: Vec<Option<ValueId>> = graph.inputs.iter().map(|v| Some(b.input("", graph.ty(*v).clone()))).collect();
+    match spliced(&mut b, graph, &args, 0) {
+        Ok(Some(results)) => b.finish(&results),
+        _ => graph.clone(),
     }
-    for v in &graph.inputs {
-        at[v.index()] = Some(b.input("", graph.ty(*v).clone()));
-    }
-    for node in &graph.nodes {
-        let args: Vec<Option<ValueId>> = node.inputs.iter().map(|v| v.and_then(|v| at[v.index()])).collect();
-        let captures: Vec<ValueId> = node.captures.iter().filter_map(|v| at[v.index()]).collect();
-        match taken_apart(&mut b, node, &args, &captures, 0) {
-            Ok(made) => {
-                for (v, to) in node.outputs.iter().zip(made) {
-                    v.iter().for_each(|v| at[v.index()] = Some(to));
-                }
-            }
-            // The rules have accepted the graph; without the call there are no bounds.
-            Err(_) => return graph.clone(),
-        }
-    }
-    let outputs: Option<Vec<ValueId>> = graph.outputs.iter().map(|v| at[v.index()]).collect();
-    outputs.map_or_else(|| graph.clone(), |outputs| b.finish(&outputs))
 }
 
 /// Formulas within formulas end here.
 const DEPTH: usize = 8;
+
+/// The calls of `graph` on these arguments, each taken apart; its results, `None` where one of them is made by no call.
+fn spliced(
+    b: &mut GraphBuilder,
+    graph: &Graph,
+    args: &[Option<ValueId>],
+    depth: usize,
+) -> Result<Option<Vec<ValueId>>> {
+    let constants = graph.values.iter().map(|info| info.constant.as_ref().map(|t| b.constant(t.clone())));
+    let mut at: Vec<Option<ValueId>> = constants.collect();
+    for (v, to) in graph.inputs.iter().zip(args) {
+        at[v.index()] = *to;
+    }
+    for node in &graph.nodes {
+        let args: Vec<Option<ValueId>> = node.inputs.iter().map(|v| v.and_then(|v| at[v.index()])).collect();
+        let captures: Vec<ValueId> = node.captures.iter().filter_map(|v| at[v.index()]).collect();
+        let made = taken_apart(b, node, &args, &captures, depth)?;
+        for (v, to) in node.outputs.iter().zip(made) {
+            v.iter().for_each(|v| at[v.index()] = Some(to));
+        }
+    }
+    Ok(graph.outputs.iter().map(|v| at[v.index()]).collect())
+}
 
 /// The node's results by its formula, whose steps are taken apart again; by itself where it has none.
 fn taken_apart(
@@ -119,24 +126,9 @@ fn taken_apart(
         let given: Vec<Option<ValueId>> =
             args.iter().map(|v| v.map(|v| inner.input_with_content("", b.fact(v)))).collect();
         if let Ok(Some(results)) = formula(&mut inner, node, &given) {
-            let inner = inner.finish(&results);
-            let mut at: Vec<Option<ValueId>> = vec![None; inner.values.len()];
-            for (v, info) in inner.values.iter().enumerate() {
-                at[v] = info.constant.as_ref().map(|t| b.constant(t.clone()));
-            }
-            for (v, to) in given.iter().zip(args) {
-                v.iter().for_each(|v| at[v.index()] = *to);
-            }
-            for step in &inner.nodes {
-                let args: Vec<Option<ValueId>> = step.inputs.iter().map(|v| v.and_then(|v| at[v.index()])).collect();
-                let captures: Vec<ValueId> = step.captures.iter().filter_map(|v| at[v.index()]).collect();
-                let made = taken_apart(b, step, &args, &captures, depth + 1)?;
-                for (v, to) in step.outputs.iter().zip(made) {
-                    v.iter().for_each(|v| at[v.index()] = Some(to));
-                }
-            }
-            let found: Option<Vec<ValueId>> = results.iter().map(|v| at[v.index()]).collect();
-            if let Some(found) = found {
+            // Arguments that are left out are no inputs of the formula.
+            let present: Vec<Option<ValueId>> = args.iter().copied().filter(Option::is_some).collect();
+            if let Some(found) = spliced(b, &inner.finish(&results), &present, depth + 1)? {
                 return Ok(found);
             }
         }

@@ -6,7 +6,7 @@
 //! numbers on the way are, and what becomes of errors in them.
 
 use egret_ir::ops::{
-    batch_normalization::BatchNormalization, celu::Celu, elu::Elu, global_lp_pool::GlobalLpPool,
+    batch_normalization::BatchNormalization, celu::Celu, common::normal_axis, elu::Elu, global_lp_pool::GlobalLpPool,
     group_normalization::GroupNormalization, hard_sigmoid::HardSigmoid, instance_normalization::InstanceNormalization,
     layer_normalization::LayerNormalization, log_softmax::LogSoftmax, lp_normalization::LpNormalization, lrn::Lrn,
     mean_variance_normalization::MeanVarianceNormalization, rms_normalization::RmsNormalization, selu::Selu,
@@ -120,10 +120,13 @@ impl Steps<'_> {
         Ok((self.two("Mul", x, factor)?, factor))
     }
 
-    /// `x` less the greatest element along `axis`.
-    fn below_greatest(&mut self, x: ValueId, axes: &[usize]) -> Result<ValueId> {
-        let greatest = self.reduce("ReduceMax", x, axes)?;
-        self.two("Sub", x, greatest)
+    /// `x` less the greatest element along `axis`, the exponentials of that, and their sum.
+    fn exponentials(&mut self, x: ValueId, axis: i64) -> Result<[ValueId; 3]> {
+        let axes = [normal_axis(axis, self.shape.len())];
+        let greatest = self.reduce("ReduceMax", x, &axes)?;
+        let below = self.two("Sub", x, greatest)?;
+        let e = self.one("Exp", below)?;
+        Ok([below, e, self.reduce("ReduceSum", e, &axes)?])
     }
 
     /// Scales by channel.
@@ -132,10 +135,6 @@ impl Steps<'_> {
         shape[1] = self.shape[1];
         self.reshape(v, &shape)
     }
-}
-
-fn normal(axis: i64, rank: usize) -> usize {
-    if axis < 0 { (axis + rank as i64) as usize } else { axis as usize }
 }
 
 fn written(
@@ -199,18 +198,12 @@ fn written(
         }
         ("ai.onnx", "Softmax") => {
             let Some(op) = op.downcast::<Softmax>() else { return Ok(None) };
-            let axes = [normal(op.axis, rank)];
-            let below = s.below_greatest(x, &axes)?;
-            let e = s.one("Exp", below)?;
-            let sum = s.reduce("ReduceSum", e, &axes)?;
+            let [_, e, sum] = s.exponentials(x, op.axis)?;
             s.two("Div", e, sum)?
         }
         ("ai.onnx", "LogSoftmax") => {
             let Some(op) = op.downcast::<LogSoftmax>() else { return Ok(None) };
-            let axes = [normal(op.axis, rank)];
-            let below = s.below_greatest(x, &axes)?;
-            let e = s.one("Exp", below)?;
-            let sum = s.reduce("ReduceSum", e, &axes)?;
+            let [below, _, sum] = s.exponentials(x, op.axis)?;
             let log = s.one("Log", sum)?;
             s.two("Sub", below, log)?
         }
@@ -248,7 +241,7 @@ fn written(
         }
         ("ai.onnx", "LpNormalization") => {
             let Some(op) = op.downcast::<LpNormalization>() else { return Ok(None) };
-            let axes = [normal(op.axis, rank)];
+            let axes = [normal_axis(op.axis, rank)];
             let norm = if op.p == 1 {
                 s.reduce("ReduceL1", x, &axes)?
             } else {
@@ -312,7 +305,7 @@ fn written(
         }
         ("ai.onnx", "MeanVarianceNormalization") => {
             let Some(op) = op.downcast::<MeanVarianceNormalization>() else { return Ok(None) };
-            let mut axes: Vec<usize> = op.axes.iter().map(|&a| normal(a, rank)).collect();
+            let mut axes: Vec<usize> = op.axes.iter().map(|&a| normal_axis(a, rank)).collect();
             if axes.is_empty() {
                 axes = (0..rank).collect();
             }
@@ -369,7 +362,7 @@ fn written(
         }
         ("ai.onnx", "LayerNormalization") => {
             let Some(op) = op.downcast::<LayerNormalization>() else { return Ok(None) };
-            let axes: Vec<usize> = (normal(op.axis, rank)..rank).collect();
+            let axes: Vec<usize> = (normal_axis(op.axis, rank)..rank).collect();
             s.dtype = if dtype == DType::F64 { dtype } else { op.stash_type };
             let wide = s.cast(x, s.dtype)?;
             let (y, mean, factor) = s.normalised(wide, &axes, op.epsilon.into())?;
@@ -391,7 +384,7 @@ fn written(
             let work = if op.stash_type == 1 && dtype != DType::F64 { DType::F32 } else { dtype };
             s.dtype = work;
             let wide = s.cast(x, work)?;
-            let (y, _) = s.by_root_mean_square(wide, normal(op.axis, rank), op.epsilon.into())?;
+            let (y, _) = s.by_root_mean_square(wide, normal_axis(op.axis, rank), op.epsilon.into())?;
             let Some(scale_type) = s.b.ty(scale).as_tensor().map(|t| t.dtype) else { return Ok(None) };
             let y = s.cast(y, scale_type)?;
             s.two("Mul", y, scale)?
@@ -401,7 +394,7 @@ fn written(
             let [_, Some(scale)] = *args else { return Ok(None) };
             s.dtype = if dtype == DType::F64 { dtype } else { op.stash_type };
             let wide = s.cast(x, s.dtype)?;
-            let (y, factor) = s.by_root_mean_square(wide, normal(op.axis, rank), op.epsilon.into())?;
+            let (y, factor) = s.by_root_mean_square(wide, normal_axis(op.axis, rank), op.epsilon.into())?;
             let factor = s.cast(factor, op.stash_type)?;
             let Some(scale_type) = s.b.ty(scale).as_tensor().map(|t| t.dtype) else { return Ok(None) };
             let y = s.cast(y, scale_type)?;

@@ -8,7 +8,8 @@ The commands are those of `egret worker` (fields separated by tabs, one JSON obj
   call JSON                   run one operator (see `OnnxRuntime.call`); the answer gives element types and shapes
   version                     the runtime's version
   quit                        end
-Runtimes: onnxruntime, onnxruntime-unoptimised, openvino, mnn. An answer {"ok": false, "error": ..., "unsupported": true} says that the runtime has no such operator or element type.
+Runtimes: onnxruntime, onnxruntime-unoptimised, openvino, mnn. An answer {"ok": false, "error": ..., "unsupported": true}
+says that the runtime has no such operator or element type.
 
 Needs numpy and onnx beside the runtime.
 """
@@ -58,11 +59,15 @@ class OnnxRuntime:
         return self.ort.__version__
 
     def load(self, threads, path):
+        self.session = self.started(path, threads)
+
+    def started(self, model, threads):
+        """A session of a model's path or bytes."""
         options = self.ort.SessionOptions()
         options.graph_optimization_level = getattr(self.ort.GraphOptimizationLevel, self.level)
         options.intra_op_num_threads, options.inter_op_num_threads = threads, 1
         options.log_severity_level = 4
-        self.session = self.ort.InferenceSession(path, options, providers=["CPUExecutionProvider"])
+        return self.ort.InferenceSession(model, options, providers=["CPUExecutionProvider"])
 
     def newest(self):
         """The newest opset of ONNX's own domain that this build takes as released."""
@@ -80,11 +85,7 @@ class OnnxRuntime:
     def session_of(self, graph, opsets):
         opsets = [onnx.helper.make_opsetid(*o) for o in opsets]
         model = onnx.helper.make_model(graph, opset_imports=opsets, ir_version=10)
-        options = self.ort.SessionOptions()
-        options.graph_optimization_level = getattr(self.ort.GraphOptimizationLevel, self.level)
-        options.intra_op_num_threads = options.inter_op_num_threads = 1
-        options.log_severity_level = 4
-        return self.ort.InferenceSession(model.SerializeToString(), options, providers=["CPUExecutionProvider"])
+        return self.started(model.SerializeToString(), 1)
 
     def call(self, call):
         """Runs {"op", "domain", "attrs": {name: [kind, value]}, "inputs": [null or {"dtype", "shape", "values"}],

@@ -123,11 +123,16 @@ fn makers_of_weights(graph: &Graph) -> Vec<bool> {
     graph.nodes.iter().map(weights).collect()
 }
 
+/// What a value is in every run; an argument with a default may be another.
+fn constant<'g>(graph: &'g Graph, is_input: &[bool], v: ValueId) -> Option<&'g Tensor> {
+    graph.values[v.index()].constant.as_ref().filter(|_| !is_input[v.index()])
+}
+
 /// The result of a call, made when it is read.
 fn deferred(graph: &Graph, is_input: &[bool], node: &Node, outputs: &[Fact]) -> Option<Vec<Tensor>> {
     let (dtype, shape) = outputs.first()?.ty.concrete()?;
-    let constant = |v: ValueId| graph.values[v.index()].constant.as_ref().filter(|_| !is_input[v.index()]);
-    let operands: Vec<Option<&Tensor>> = node.inputs.iter().map(|v| v.and_then(constant)).collect();
+    let operands: Vec<Option<&Tensor>> =
+        node.inputs.iter().map(|v| v.and_then(|v| constant(graph, is_input, v))).collect();
     Some(vec![node.op.deferred(&operands, dtype, &shape)?])
 }
 
@@ -141,13 +146,12 @@ fn evaluate(
     if !node.op.facts().pure || !node.captures.is_empty() || !node.op.bodies().is_empty() {
         return None;
     }
-    let constant = |v: ValueId| graph.values[v.index()].constant.as_ref().filter(|_| !is_input[v.index()]);
     let inputs: Vec<Option<Value>> = node
         .inputs
         .iter()
         .map(|v| match v {
             None => Some(None),
-            Some(v) => constant(*v).map(|t| Some(Value::Tensor(t.clone()))),
+            Some(v) => constant(graph, is_input, *v).map(|t| Some(Value::Tensor(t.clone()))),
         })
         .collect::<Option<_>>()?;
     let read: usize = inputs.iter().flatten().map(Value::size_bytes).sum();

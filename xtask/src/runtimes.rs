@@ -2,11 +2,10 @@
 
 use std::path::PathBuf;
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Result, bail};
 
-use crate::command::Cmd;
-use crate::paths;
 use crate::report::{Outcome, Report};
+use crate::{paths, setup};
 
 /// What every worker needs beside its runtime.
 const NEEDED: [&str; 2] = ["numpy", "onnx"];
@@ -15,13 +14,8 @@ const NEEDED: [&str; 2] = ["numpy", "onnx"];
 pub(crate) fn run(report: &mut Report, name: &str, packages: &[String]) -> Result<()> {
     report.step("runtime", "cargo xtask runtime", || {
         let folder = folder(name)?;
-        if folder.exists() {
-            std::fs::remove_dir_all(&folder).with_context(|| format!("cannot remove {}", folder.display()))?;
-        }
-        let python = std::env::var("PYTHON").unwrap_or_else(|_| "python3".to_owned());
-        Cmd::new(python).args(["-m", "venv"]).arg(&folder).run().context("cannot make a virtual environment")?;
-        let pip = Cmd::new(folder.join("bin/python")).env("PIP_DISABLE_PIP_VERSION_CHECK", "1");
-        pip.args(["-m", "pip", "install", "--quiet", "--only-binary", ":all:"]).args(NEEDED).args(packages).run()?;
+        let packages: Vec<&str> = NEEDED.into_iter().chain(packages.iter().map(String::as_str)).collect();
+        setup::environment(&folder, &packages)?;
         println!("{}", folder.join("bin/python").display());
         Ok(Outcome::Done)
     })

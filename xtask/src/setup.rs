@@ -4,8 +4,9 @@
 //! so an interrupted installation is never taken for a finished one. Packages come as wheels only: building one from source
 //! would take a compiler, minutes, and versions that nobody pinned.
 
+use std::ffi::OsStr;
 use std::fs;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
 
@@ -35,20 +36,23 @@ fn install() -> Result<Outcome> {
     if fs::read_to_string(stamp()).is_ok_and(|installed| installed == wanted) && works() {
         return Ok(Outcome::Skipped(".venv is up to date".to_owned()));
     }
-    let python = std::env::var("PYTHON").unwrap_or_else(|_| "python3".to_owned());
-    check_version(&python)?;
-    let venv = paths::venv();
-    if venv.exists() {
-        fs::remove_dir_all(&venv).with_context(|| format!("cannot remove {}", venv.display()))?;
-    }
-    let make = Cmd::new(&python).args(["-m", "venv"]).arg(&venv);
-    make.run().context("cannot make a virtual environment (Debian and Ubuntu: apt-get install python3-venv)")?;
-    let pip = Cmd::new(paths::venv_python()).env("PIP_DISABLE_PIP_VERSION_CHECK", "1");
-    pip.args(["-m", "pip", "install", "--quiet", "--only-binary", ":all:", "--requirement", "requirements.txt"])
-        .run()?;
+    environment(&paths::venv(), &["--requirement", "requirements.txt"])?;
     link_z3()?;
     fs::write(stamp(), wanted).with_context(|| format!("cannot write {}", stamp().display()))?;
     Ok(Outcome::Done)
+}
+
+/// A virtual environment in `folder`, again from nothing where there is one, with what `packages` tells pip.
+pub(crate) fn environment(folder: &Path, packages: &[impl AsRef<OsStr>]) -> Result<()> {
+    let python = std::env::var("PYTHON").unwrap_or_else(|_| "python3".to_owned());
+    check_version(&python)?;
+    if folder.exists() {
+        fs::remove_dir_all(folder).with_context(|| format!("cannot remove {}", folder.display()))?;
+    }
+    let make = Cmd::new(&python).args(["-m", "venv"]).arg(folder);
+    make.run().context("cannot make a virtual environment (Debian and Ubuntu: apt-get install python3-venv)")?;
+    let pip = Cmd::new(folder.join("bin/python")).env("PIP_DISABLE_PIP_VERSION_CHECK", "1");
+    pip.args(["-m", "pip", "install", "--quiet", "--only-binary", ":all:"]).args(packages).run()
 }
 
 /// Whether the environment's Python starts: it is a link to the system's, which may have gone.

@@ -7,12 +7,10 @@
 use crate::trace::{Argument, Call, Number};
 use crate::trace::{attr, attr_json, dtype};
 use anyhow::{Context, Result, ensure};
+use egret_ir::rule::MAX_RANK;
 use egret_ir::{Attr, Attrs, DType, Dim, OpDef};
 use serde_json::{Value as Json, json};
 use std::collections::BTreeMap;
-
-/// Highest rank of an operand in a file.
-const MAX_RANK: u64 = 64;
 
 /// An element of an operand whose elements matter.
 #[derive(Clone, Copy, PartialEq, Debug)]
@@ -302,7 +300,7 @@ impl Structure {
                 },
                 None => {
                     let rank = a["rank"].as_u64().context("an operand has no rank")?;
-                    ensure!(rank <= MAX_RANK, "an operand of rank {rank}");
+                    ensure!(rank <= MAX_RANK as u64, "an operand of rank {rank}, {MAX_RANK} is the highest");
                     ArgKind::Tensor(rank as usize)
                 }
             };
