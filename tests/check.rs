@@ -164,3 +164,52 @@ fn the_model_of_the_repository_agrees() {
     let stages = check(model.graph(), &[image.into()], &Settings::default()).unwrap();
     assert_eq!(blamed(&stages), []);
 }
+
+/// `y = 3 dequantised(quantised(a * b))` at scale 0.1: a stage that shows the values named in `shown`, in which so many
+/// steps are added to an element of the dequantised value.
+fn quantised(shown: &[&str], element: usize, steps: f64) -> Stage {
+    let mut b = GraphBuilder::new("quantised");
+    let x = b.input("a", Type::tensor(DType::F32, &[2, 2]));
+    let w = b.input("b", Type::tensor(DType::F32, &[2, 2]));
+    let product = b.op("Mul", attrs! {}, &[x, w]).unwrap();
+    let scale = b.constant(Tensor::from_slice(&[], &[0.1f32]));
+    let zero = b.constant(Tensor::from_slice(&[], &[3u8]));
+    let q = b.op("QuantizeLinear", attrs! {}, &[product, scale, zero]).unwrap();
+    let d = b.op("DequantizeLinear", attrs! {}, &[q, scale, zero]).unwrap();
+    let three = b.constant(Tensor::from_slice(&[], &[3f32]));
+    let y = b.op("Mul", attrs! {}, &[d, three]).unwrap();
+    let mut graph = b.finish(&[y]);
+    for (v, name) in [(q, "q"), (d, "d"), (y, "y")] {
+        graph.values[v.index()].name = name.into();
+    }
+    // Products 0.25, 0.33, 0.4 and 0.77: the first lies at half a step.
+    let inputs: Vec<Value> = vec![
+        Tensor::from_slice(&[2, 2], &[0.5f32, 0.33, 0.8, 0.7]).into(),
+        Tensor::from_slice(&[2, 2], &[0.5f32, 1.0, 0.5, 1.1]).into(),
+    ];
+    let want = egret::check::reference_values(&graph, &inputs, &egret::Options::default()).unwrap();
+    let mut got = want.clone();
+    for (name, step) in [("d", 0.1), ("y", 0.3)] {
+        let t = want[name].tensor().unwrap();
+        let mut x = t.floats().unwrap();
+        x[element] += step * steps;
+        got.insert(name.into(), Tensor::from_floats(DType::F32, t.shape(), x).into());
+    }
+    got.retain(|name, _| shown.contains(&name.as_str()));
+    Stage::compare("stage", &graph, &inputs, &got, &want, &egret::compare::Tolerance::NETWORK)
+}
+
+#[test]
+fn a_step_at_a_boundary_of_quantisation_is_no_difference() {
+    // 2.5 steps round to the even 2; 3 is as good where the product is not shown.
+    for shown in [&["y"][..], &["d", "y"], &["d"]] {
+        assert_eq!(quantised(shown, 0, 1.0).finding, None, "{shown:?}");
+        let error = |element, steps| quantised(shown, element, steps).finding.map(|f| f.n_wrong);
+        assert_eq!(error(0, -1.0), Some(1), "{shown:?}");
+        assert_eq!(error(0, 2.0), Some(1), "{shown:?}");
+        assert_eq!(error(1, 1.0), Some(1), "{shown:?}");
+    }
+    // The quantised value that the stage shows is not moved: what does not follow from it is wrong, once.
+    let found = quantised(&["q", "d", "y"], 0, 1.0).finding.unwrap();
+    assert_eq!((found.n_wrong, found.operator.as_str()), (1, "DequantizeLinear"));
+}

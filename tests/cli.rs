@@ -168,7 +168,7 @@ fn check_compares_with_onnx_runtime() {
         .expect("egret starts");
     let shown = text(&output);
     assert!(output.status.success(), "{shown}{}", String::from_utf8_lossy(&output.stderr));
-    assert!(shown.lines().next().is_some_and(|l| l.starts_with("reference | ort") && l.contains("agrees: 10 values")));
+    assert!(shown.lines().next().is_some_and(|l| l.starts_with("ort | reference") && l.contains("agrees: 10 values")));
 }
 
 #[test]

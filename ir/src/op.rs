@@ -108,6 +108,9 @@ pub struct Facts {
     pub in_place: &'static [(usize, usize)],
     /// Distance from the exact result.
     pub accuracy: Accuracy,
+    /// Not continuous in its float operands: where one lies at a boundary, its rounding error changes a float result by a
+    /// step. What turns floats into integers or truth values needs no mention.
+    pub jumps: bool,
     /// Values of the first operand for which the result is finite and smooth, as `lo, hi` (open), for tests.
     pub domain: (f64, f64),
 }
@@ -122,6 +125,7 @@ impl Default for Facts {
             composite: false,
             in_place: &[],
             accuracy: Accuracy::Reduction,
+            jumps: false,
             domain: (f64::NEG_INFINITY, f64::INFINITY),
         }
     }
@@ -137,6 +141,7 @@ impl Facts {
         composite: false,
         in_place: &[],
         accuracy: Accuracy::Exact,
+        jumps: false,
         domain: (f64::NEG_INFINITY, f64::INFINITY),
     };
     /// The operand's elements in the same order under another shape.

@@ -86,9 +86,9 @@ fn check(path: &Path, given: &InputArgs, args: &CheckArgs) -> Result<Vec<Stage>>
     let mut stages = egret::check::check(model.graph(), &inputs, &settings)?;
     if args.ort {
         said("ONNX Runtime");
-        let want = ort::values(path, &ports, &inputs)?;
-        let got = egret::check::reference_values(model.graph(), &inputs, &settings.options)?;
-        stages.insert(0, Stage::compare("reference | ort", model.graph(), &got, &want, &tolerance));
+        let got = ort::values(path, &ports, &inputs)?;
+        let want = egret::check::reference_values(model.graph(), &inputs, &settings.options)?;
+        stages.insert(0, Stage::compare("ort | reference", model.graph(), &inputs, &got, &want, &tolerance));
     }
     bar.finish_and_clear();
     Ok(stages)

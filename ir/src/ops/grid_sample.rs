@@ -346,6 +346,10 @@ impl Op for GridSample {
             }
         })
     }
+
+    fn facts(&self) -> Facts {
+        Facts { jumps: self.mode == "nearest", ..Facts::default() }
+    }
 }
 
 /// Opset 16 called the modes `bilinear` and `bicubic`.

@@ -52,7 +52,7 @@ impl Op for Hardmax {
     }
 
     fn facts(&self) -> Facts {
-        Facts { in_place: &[(0, 0)], ..Facts::default() }
+        Facts { in_place: &[(0, 0)], jumps: true, ..Facts::default() }
     }
 }
 

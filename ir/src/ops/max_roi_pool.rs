@@ -87,7 +87,7 @@ impl Op for MaxRoiPool {
     }
 
     fn facts(&self) -> Facts {
-        Facts::MOVES
+        Facts { jumps: true, ..Facts::MOVES }
     }
 }
 

@@ -53,7 +53,7 @@ impl Op for Mod {
     }
 
     fn facts(&self) -> Facts {
-        Facts { in_place: &[(0, 0), (1, 0)], accuracy: Accuracy::Exact, ..Facts::POINTWISE }
+        Facts { in_place: &[(0, 0), (1, 0)], accuracy: Accuracy::Exact, jumps: true, ..Facts::POINTWISE }
     }
 }
 

@@ -32,7 +32,7 @@ impl Op for Round {
     }
 
     fn facts(&self) -> Facts {
-        Facts::POINTWISE
+        Facts { jumps: true, ..Facts::POINTWISE }
     }
 }
 

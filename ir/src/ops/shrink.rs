@@ -57,7 +57,7 @@ impl Op for Shrink {
     }
 
     fn facts(&self) -> Facts {
-        Facts { accuracy: Accuracy::Ulp(1), ..Facts::POINTWISE }
+        Facts { accuracy: Accuracy::Ulp(1), jumps: true, ..Facts::POINTWISE }
     }
 }
 

@@ -43,7 +43,7 @@ impl Op for Sign {
     }
 
     fn facts(&self) -> Facts {
-        Facts::POINTWISE
+        Facts { jumps: true, ..Facts::POINTWISE }
     }
 }
 

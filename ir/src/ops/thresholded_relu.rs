@@ -42,7 +42,7 @@ impl Op for ThresholdedRelu {
     }
 
     fn facts(&self) -> Facts {
-        Facts::POINTWISE
+        Facts { jumps: true, ..Facts::POINTWISE }
     }
 }
 

@@ -45,6 +45,10 @@ impl Op for DynamicQuantizeMatMul {
         }
         Ok(Some(vec![y]))
     }
+
+    fn facts(&self) -> Facts {
+        Facts { jumps: true, ..Facts::default() }
+    }
 }
 
 op! {

@@ -47,7 +47,7 @@ impl Op for Binarizer {
     }
 
     fn facts(&self) -> Facts {
-        Facts::POINTWISE
+        Facts { jumps: true, ..Facts::POINTWISE }
     }
 }
 

@@ -139,6 +139,10 @@ impl Op for TreeEnsemble {
         cx.push(Tensor::from_floats(dtype, &shape, y));
         Ok(())
     }
+
+    fn facts(&self) -> Facts {
+        Facts { jumps: true, ..Facts::default() }
+    }
 }
 
 op! {

@@ -135,6 +135,10 @@ impl Op for TreeEnsembleClassifier {
         cx.push(Tensor::from_floats(DType::F32, &[n, k], scores));
         Ok(())
     }
+
+    fn facts(&self) -> Facts {
+        Facts { jumps: true, ..Facts::default() }
+    }
 }
 
 op! {

@@ -134,6 +134,10 @@ impl Op for TreeEnsembleRegressor {
             transform: self.post_transform.clone(),
         })))
     }
+
+    fn facts(&self) -> Facts {
+        Facts { jumps: true, ..Facts::default() }
+    }
 }
 
 op! {
