@@ -10,8 +10,11 @@ use std::sync::Arc;
 use z3::ast::{Bool, Int};
 use z3::{Model, Params, SatResult, Solver};
 
-/// How long z3 may think about one question.
-const TIMEOUT_MS: u32 = 200;
+/// How much z3 may do about one question of the generator, in its own units: answers do not depend on how busy the machine is.
+/// A million take about a second (z3 4.16 on one core of an EPYC 7763).
+const EFFORT: u32 = 200_000;
+/// What z3 does not count ends here, in milliseconds.
+const BACKSTOP_MS: u32 = 20_000;
 
 /// A term.
 pub fn dim(d: &Dim) -> Option<Int> {
@@ -73,10 +76,10 @@ fn fraction(scale: f64) -> Option<(i64, i64)> {
     (numerator.abs() < 9.0e18).then_some((numerator as i64, 1i64 << shift))
 }
 
-/// Values within bounds that satisfy all conditions, if z3 finds some in its time. Values nearest to `wish` are tried
+/// Values within bounds that satisfy all conditions, if z3 finds some with its effort. Values nearest to `wish` are tried
 /// first, so that answers are spread and not all at the lower bound.
 pub fn solve(conds: &[Cond], bounds: &BTreeMap<Arc<str>, (i64, i64)>, wish: &Assignment) -> Option<Assignment> {
-    let solver = stated(conds, bounds.iter().map(|(name, &(lo, hi))| (name, lo, Some(hi))), TIMEOUT_MS)?;
+    let solver = stated(conds, bounds.iter().map(|(name, &(lo, hi))| (name, lo, Some(hi))), EFFORT)?;
     if solver.check() != SatResult::Sat {
         return None;
     }
@@ -96,11 +99,12 @@ pub fn solve(conds: &[Cond], bounds: &BTreeMap<Arc<str>, (i64, i64)>, wish: &Ass
 fn stated<'a>(
     conds: &[Cond],
     bounds: impl Iterator<Item = (&'a Arc<str>, i64, Option<i64>)>,
-    timeout_ms: u32,
+    effort: u32,
 ) -> Option<Solver> {
     let solver = Solver::new();
     let mut params = Params::new();
-    params.set_u32("timeout", timeout_ms);
+    params.set_u32("rlimit", effort);
+    params.set_u32("timeout", BACKSTOP_MS);
     solver.set_params(&params);
     for c in conds {
         solver.assert(&cond(c)?);
@@ -128,17 +132,17 @@ pub enum Decision {
     Sat(Assignment),
     /// Nothing does.
     Unsat,
-    /// No answer in time, or a term has no translation.
+    /// No answer with that effort, or a term has no translation.
     Unknown,
 }
 
 /// Whether all conditions can hold, for symbols within `bounds`: a symbol's least value and, where there is one, its
-/// greatest. Symbols that are not listed are sizes.
-pub fn decide(conds: &[Cond], bounds: &BTreeMap<Arc<str>, (i64, Option<i64>)>, timeout_ms: u32) -> Decision {
+/// greatest. Symbols that are not listed are sizes. `effort` is what z3 may do, in its own units.
+pub fn decide(conds: &[Cond], bounds: &BTreeMap<Arc<str>, (i64, Option<i64>)>, effort: u32) -> Decision {
     let mut names: BTreeMap<Arc<str>, (i64, Option<i64>)> =
         conds.iter().flat_map(Cond::symbols).map(|s| (s, (0, None))).collect();
     names.extend(bounds.iter().map(|(n, b)| (Arc::clone(n), *b)));
-    let Some(solver) = stated(conds, names.iter().map(|(n, &(lo, hi))| (n, lo, hi)), timeout_ms) else {
+    let Some(solver) = stated(conds, names.iter().map(|(n, &(lo, hi))| (n, lo, hi)), effort) else {
         return Decision::Unknown;
     };
     match solver.check() {

@@ -387,11 +387,11 @@ impl<'a> Bench<'a> {
         }
     }
 
-    /// Assigns what equalities say of a bare variable, in the order given.
-    pub fn repair(&mut self, at: &mut [i64], requires: &[Pred]) {
+    /// Assigns what equalities say of a bare variable, in the order given; requirement `but` may stay broken.
+    pub fn repair(&mut self, at: &mut [i64], requires: &[Pred], but: Option<usize>) {
         for _ in 0..2 {
-            for p in requires {
-                if p.holds(at) {
+            for (k, p) in requires.iter().enumerate() {
+                if Some(k) == but || p.holds(at) {
                     continue;
                 }
                 match p {

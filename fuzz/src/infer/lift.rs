@@ -51,52 +51,97 @@ fn lengths(vars: &[Var]) -> BTreeMap<List, usize> {
     lengths
 }
 
-/// How variables of one structure stand for those of another: copies of each, one where it has no copies; none where the
-/// other structure has nothing alike.
-struct Carried {
-    copies: Vec<Vec<usize>>,
+/// What one rule says in one way of carrying it over: all of its statements about all copies.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Whole {
+    /// Requirements.
+    pub preds: Vec<Pred>,
+    /// Extents of results, in no order.
+    pub terms: Vec<Term>,
+}
+
+/// Ways of carrying a rule over `theirs` to a structure with the variables `ours`.
+fn ways(theirs: &[Var], ours: &[Var]) -> Vec<Vec<Vec<usize>>> {
+    let mut ways: Vec<Vec<Vec<usize>>> = Vec::new();
+    for back in [true, false] {
+        for offset in 0..3 {
+            let copies = carry(theirs, ours, back, offset);
+            if !ways.contains(&copies) {
+                ways.push(copies);
+            }
+        }
+    }
+    ways
+}
+
+/// How unlike two lists of variables are: lists that only one has, then how much lengths differ.
+pub fn distance(theirs: &[Var], ours: &[Var]) -> (usize, usize) {
+    let (from, to) = (lengths(theirs), lengths(ours));
+    let alone =
+        from.keys().filter(|l| !to.contains_key(l)).count() + to.keys().filter(|l| !from.contains_key(l)).count();
+    (alone, from.iter().filter_map(|(l, n)| Some(n.abs_diff(*to.get(l)?))).sum())
+}
+
+/// What a rule over `theirs` says about a structure with the variables `ours`, once for each way of carrying it over.
+pub fn wholes(theirs: &[Var], preds: &[&Pred], terms: &[&Term], ours: &[Var]) -> Vec<Whole> {
+    let whole = |copies: Vec<Vec<usize>>| {
+        let n = copies.iter().map(Vec::len).max().unwrap_or(1).max(1);
+        let mut out = Whole { preds: Vec::new(), terms: Vec::new() };
+        let statements = |v: &mut Whole, f: &dyn Fn(usize) -> Option<Term>| {
+            for p in preds.iter().filter_map(|p| p.map(&f)) {
+                if !v.preds.contains(&p) {
+                    v.preds.push(p);
+                }
+            }
+            for t in terms.iter().filter_map(|t| t.map(&f)) {
+                if !v.terms.contains(&t) {
+                    v.terms.push(t);
+                }
+            }
+        };
+        for copy in 0..n {
+            statements(&mut out, &|v| one(&copies, v, copy));
+        }
+        if n > 1 {
+            [Op2::Mul, Op2::Add].iter().for_each(|op| statements(&mut out, &|v| all(&copies, v, *op)));
+        }
+        out
+    };
+    ways(theirs, ours).into_iter().map(whole).collect()
+}
+
+/// One copy of a variable, or the last one where there are fewer.
+fn one(copies: &[Vec<usize>], v: usize, copy: usize) -> Option<Term> {
+    copies[v].get(copy).or(copies[v].last()).map(|&w| Term::Var(w))
+}
+
+/// The product or the sum of all copies.
+fn all(copies: &[Vec<usize>], v: usize, op: Op2) -> Option<Term> {
+    copies[v].iter().map(|&w| Term::Var(w)).reduce(|a, b| Term::two(op, a, b))
 }
 
 impl Hints {
     /// Adds what a rule over `theirs` says about a structure with the variables `ours`.
     pub fn add(&mut self, theirs: &[Var], preds: &[&Pred], terms: &[&Term], ours: &[Var]) {
-        let mut ways: Vec<Vec<Vec<usize>>> = Vec::new();
-        for back in [true, false] {
-            for offset in 0..3 {
-                if let Some(c) = carry(theirs, ours, back, offset)
-                    && !ways.contains(&c.copies)
-                {
-                    ways.push(c.copies);
-                }
-            }
-        }
         let mut seen_preds: BTreeSet<Pred> = self.preds.iter().chain(&self.whole).cloned().collect();
         let mut seen_terms: BTreeSet<Term> = self.terms.iter().cloned().collect();
-        for copies in ways {
+        for copies in ways(theirs, ours) {
             let n = copies.iter().map(Vec::len).max().unwrap_or(1).max(1);
-            let one = |copy: usize| {
-                let copies = &copies;
-                move |v: usize| copies[v].get(copy).or(copies[v].last()).map(|&w| Term::Var(w))
-            };
-            let all = |op: Op2| {
-                let copies = &copies;
-                move |v: usize| copies[v].iter().map(|&w| Term::Var(w)).reduce(|a, b| Term::two(op, a, b))
-            };
             for p in preds {
-                for p in (0..n).filter_map(|copy| p.map(&one(copy))) {
+                for p in (0..n).filter_map(|copy| p.map(&|v| one(&copies, v, copy))) {
                     if self.preds.len() < MOST && seen_preds.insert(p.clone()) {
                         self.preds.push(p);
                     }
                 }
-                for p in [Op2::Mul, Op2::Add].into_iter().filter_map(|op| p.map(&all(op))) {
+                for p in [Op2::Mul, Op2::Add].into_iter().filter_map(|op| p.map(&|v| all(&copies, v, op))) {
                     if self.whole.len() < MOST && seen_preds.insert(p.clone()) {
                         self.whole.push(p);
                     }
                 }
             }
             for t in terms {
-                let each = (0..n).map(|copy| t.map(&one(copy)));
-                let whole = [Op2::Mul, Op2::Add].map(|op| t.map(&all(op)));
+                let each = (0..n).map(|copy| t.map(&|v| one(&copies, v, copy)));
+                let whole = [Op2::Mul, Op2::Add].map(|op| t.map(&|v| all(&copies, v, op)));
                 for t in each.chain(whole).flatten() {
                     if self.terms.len() < MOST && seen_terms.insert(t.clone()) {
                         self.terms.push(t);
@@ -107,24 +152,24 @@ impl Hints {
     }
 }
 
-/// Gives one place of every list that is longer in `ours` copies: the one at `offset` from the back or the front, in each
-/// half of a list that is longer by twice as much as the others. None where a list of `ours` is shorter.
-fn carry(theirs: &[Var], ours: &[Var], back: bool, offset: usize) -> Option<Carried> {
+/// The variables of `ours` that stand for each of `theirs`: one place of every list that is longer in `ours` has copies, the
+/// one at `offset` from the back or the front, in each half of a list that is longer by twice as much as the others. Of a
+/// list that is shorter the places at the other end have none.
+fn carry(theirs: &[Var], ours: &[Var], back: bool, offset: usize) -> Vec<Vec<usize>> {
     let (from, to) = (lengths(theirs), lengths(ours));
-    let longer = |list: &List| Some(to.get(list)?.checked_sub(*from.get(list)?));
-    let mut step = usize::MAX;
-    for list in from.keys().filter(|l| to.contains_key(l)) {
-        let by = longer(list)??;
-        if by > 0 {
-            step = step.min(by);
-        }
-    }
+    let longer = |list: &List| Some(to.get(list)?.saturating_sub(*from.get(list)?));
+    let step = from.keys().filter_map(longer).filter(|by| *by > 0).min().unwrap_or(0);
     let index: BTreeMap<(List, usize), usize> = ours.iter().enumerate().map(|(k, v)| (place(v), k)).collect();
-    let copies = theirs
+    theirs
         .iter()
         .map(|v| {
             let (list, at) = place(v);
-            let (Some(Some(by)), Some(&len)) = (longer(&list), from.get(&list)) else { return Vec::new() };
+            let (Some(by), Some(&len)) = (longer(&list), from.get(&list)) else { return Vec::new() };
+            let less = len.saturating_sub(to.get(&list).copied().unwrap_or(0));
+            if less > 0 {
+                let at = if back { at.checked_sub(less) } else { Some(at) };
+                return at.and_then(|at| index.get(&(list, at)).copied()).into_iter().collect();
+            }
             // A list of two numbers an axis is two lists.
             let halves = by > 0 && by == 2 * step && len.is_multiple_of(2);
             let (len, by) = if halves { (len / 2, step) } else { (len, by) };
@@ -138,8 +183,7 @@ fn carry(theirs: &[Var], ours: &[Var], back: bool, offset: usize) -> Option<Carr
             };
             range.filter_map(|k| index.get(&(list.clone(), start + k)).copied()).collect()
         })
-        .collect();
-    Some(Carried { copies })
+        .collect()
 }
 
 #[cfg(test)]
@@ -188,10 +232,11 @@ mod tests {
     }
 
     #[test]
-    fn nothing_is_carried_to_shorter_lists() {
+    fn shorter_lists_keep_one_end() {
         let p = Parser::pred("X[0] == group", &names(&window(2))).unwrap();
         let mut hints = Hints::default();
         hints.add(&window(2), &[&p], &[], &window(1));
-        assert!(hints.preds.is_empty());
+        let texts: Vec<String> = hints.preds.iter().map(|p| p.text(&names(&window(1)))).collect();
+        assert_eq!(texts, ["X[0] == group"]);
     }
 }

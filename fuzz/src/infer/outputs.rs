@@ -96,6 +96,20 @@ pub fn extent(bench: &Bench<'_>, j: usize, hints: &[Term]) -> Option<Found> {
     scaled(n, &fits).and_then(plain)
 }
 
+/// A variable, one of `hints`, or a number for the column `j` of the results, if one fits.
+pub fn plain_extent(bench: &Bench<'_>, j: usize, hints: &[Term]) -> Option<Term> {
+    let rows = &bench.valid;
+    let want: Vec<i64> = rows.iter().map(|r| r.out.as_ref()?[j]).collect::<Option<_>>()?;
+    let first = *want.first()?;
+    let fits = |t: &Term| rows.iter().zip(&want).all(|(r, &w)| t.eval(&r.at) == Some(w));
+    let number = Term::Int(first);
+    if rows.len() > 8 && fits(&number) {
+        return Some(number);
+    }
+    let vars = (0..bench.vars.len()).map(Term::Var);
+    vars.chain(hints.iter().cloned()).chain([number]).find(fits)
+}
+
 /// The numerator of the first quotient in a term.
 fn numerator(t: &Term) -> Option<Term> {
     match t {

@@ -1,6 +1,6 @@
 //! Many operators: each one's structures are listed and a rule is inferred for each, operators side by side.
 
-use super::list;
+use super::list::{self, Listing};
 use super::search::{Effort, Known, Rule, infer_beside};
 use crate::blackbox::{BlackBox, Egret};
 use crate::form::seed_of;
@@ -22,25 +22,24 @@ pub struct Inferred {
     pub took: Duration,
 }
 
-/// Infers the rules of one operator. The structures are those of the registry's list: which ones there are to ask about
-/// follows from the operator's declaration, and which of them have a valid call is cheap to try there. All that a rule says
-/// comes from `system`.
-pub fn operator(def: &'static OpDef, system: &mut dyn BlackBox, seed: u64, effort: Effort) -> Inferred {
-    let begin = Instant::now();
-    let seed = seed ^ seed_of(def);
-    let listing = list::list(def, &mut Egret::default(), seed);
+/// Infers rules of one operator's structures, one after another, so that what was learnt of some helps with the others.
+/// All that a rule says comes from `system`.
+fn of_listing(listing: &Listing, system: &mut dyn BlackBox, seed: u64, effort: Effort) -> Vec<Rule> {
     let n = listing.structures.len();
     let most = effort.structures.unwrap_or(n).min(n);
-    // Where not all are wanted, they are spread over the list.
     let mut known = Known::default();
-    let rules = (0..most)
+    // Where not all are wanted, they are spread over the list.
+    (0..most)
         .filter_map(|k| infer_beside(&listing.structures[k * n / most], system, seed, effort, &mut known))
-        .collect();
-    Inferred { def, rules, none: listing.none, took: begin.elapsed() }
+        .collect()
 }
 
 /// Infers the rules of many operators, `jobs` at a time, each thread with a black box of its own. The results are in
-/// the order of `defs`. A question that z3 leaves open because its time is over may be decided in another run.
+/// the order of `defs` and do not depend on `jobs`.
+///
+/// The structures are those of the registry's list: which ones there are to ask about follows from the operator's
+/// declaration, and which of them have a valid call is cheap to try there. Operators with many come first, so that threads
+/// end together.
 pub fn operators(
     defs: &[&'static OpDef],
     make: &(dyn Fn() -> Box<dyn BlackBox> + Sync),
@@ -49,11 +48,23 @@ pub fn operators(
     jobs: usize,
     done: &(dyn Fn(&Inferred) + Sync),
 ) -> Vec<Inferred> {
-    side_by_side(defs, jobs, make, |system, def| {
-        let inferred = operator(def, &mut **system, seed, effort);
+    let seed_of = |def: &OpDef| seed ^ seed_of(def);
+    let listings = side_by_side(defs, jobs, Egret::default, |egret, def| {
+        let begin = Instant::now();
+        (list::list(def, egret, seed_of(def)), begin.elapsed())
+    });
+    let mut order: Vec<usize> = (0..defs.len()).collect();
+    order.sort_by_key(|&k| std::cmp::Reverse(listings[k].0.structures.len()));
+    let mut found = side_by_side(&order, jobs, make, |system, &k| {
+        let begin = Instant::now();
+        let (listing, listed) = &listings[k];
+        let rules = of_listing(listing, &mut **system, seed_of(defs[k]), effort);
+        let inferred = Inferred { def: defs[k], rules, none: listing.none.clone(), took: *listed + begin.elapsed() };
         done(&inferred);
-        inferred
-    })
+        (k, inferred)
+    });
+    found.sort_by_key(|(k, _)| *k);
+    found.into_iter().map(|(_, inferred)| inferred).collect()
 }
 
 /// `work` on each item, `jobs` at a time, each thread with a state of its own; the results in the order of the items.

@@ -20,8 +20,8 @@ use egret_ir::{Attr, Attrs, Cond, Dim, Fact, Type, ops};
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
-/// How long z3 may think about one question, in milliseconds.
-const PATIENCE_MS: u32 = 400;
+/// What z3 may do about one question, in its own units.
+const PATIENCE: u32 = 400_000;
 /// Cases into which open numbers are split, at most.
 const CASES: usize = 48;
 /// Fresh assignments, of each kind.
@@ -116,7 +116,7 @@ pub fn fresh(rule: &Rule, seed: u64, system: &mut dyn BlackBox) -> Counts {
         let mut at = bench.mutated(from);
         if turn % 2 == 0 && bench.valid.len() <= FRESH {
             at = (0..at.len()).map(|v| bench.number(v)).collect();
-            bench.repair(&mut at, &preds);
+            bench.repair(&mut at, &preds, None);
         }
         bench.run(at);
     }
@@ -287,7 +287,7 @@ fn prove(rule: &Rule, vars: &[Var], fixed: &BTreeMap<usize, i64>, asked: &mut As
         // With numbers, a refusal says that no extents are valid.
         Err(e) => {
             let mine = inferred(&terms);
-            return match decide(&mine, &bounds(vars), PATIENCE_MS) {
+            return match decide(&mine, &bounds(vars), PATIENCE) {
                 Decision::Unsat => Ok(()),
                 Decision::Sat(model) => confirm(rule, vars, fixed, &model, &terms, e),
                 Decision::Unknown => Err(Stop::Unknown(e)),
@@ -383,7 +383,7 @@ fn implied(given: &[Cond], c: &Cond, bounds: &Limits) -> Result<(), Option<Assig
     }
     let mut all = given.to_vec();
     all.push(c.not());
-    match decide(&all, bounds, PATIENCE_MS) {
+    match decide(&all, bounds, PATIENCE) {
         Decision::Unsat => return Ok(()),
         Decision::Sat(model) => return Err(Some(model)),
         Decision::Unknown => {}
@@ -395,7 +395,7 @@ fn implied(given: &[Cond], c: &Cond, bounds: &Limits) -> Result<(), Option<Assig
             b.0 = *lo;
         }
     });
-    match decide(&all, &small, PATIENCE_MS) {
+    match decide(&all, &small, PATIENCE) {
         Decision::Sat(model) => Err(Some(model)),
         _ => Err(None),
     }
@@ -461,7 +461,7 @@ pub fn sample(vars: &[Var], preds: &[&Pred], broken: Option<usize>, settled: &[(
         let lo = limits.get(&s).map_or(0, |b| b.0);
         limits.insert(s, (lo, Some(12)));
     }
-    match decide(&conds, &limits, PATIENCE_MS / 8) {
+    match decide(&conds, &limits, PATIENCE / 8) {
         Decision::Sat(model) => {
             let value = |t: &Dim| t.eval(&|s| model.get(s).copied());
             terms.iter().map(value).collect()
@@ -492,7 +492,7 @@ pub fn breaks_alone(vars: &[Var], preds: &[&Pred], k: usize) -> Alone {
         return Alone::Never;
     }
     let mut limits = bounds(vars);
-    match decide(&conds, &limits, PATIENCE_MS / 4) {
+    match decide(&conds, &limits, PATIENCE / 4) {
         Decision::Unsat => return Alone::Never,
         Decision::Unknown => return Alone::Unknown,
         Decision::Sat(_) => {}
@@ -502,7 +502,7 @@ pub fn breaks_alone(vars: &[Var], preds: &[&Pred], k: usize) -> Alone {
         let lo = limits.get(&s).map_or(0, |b| b.0);
         limits.insert(s, (lo, Some(20)));
     }
-    match decide(&conds, &limits, PATIENCE_MS / 4) {
+    match decide(&conds, &limits, PATIENCE / 4) {
         Decision::Sat(model) => {
             let value = |t: &Dim| t.eval(&|s| Some(model.get(s).copied().unwrap_or(1)));
             terms.iter().map(value).collect::<Option<Vec<_>>>().map_or(Alone::Large, Alone::At)

@@ -2,7 +2,7 @@
 //! does.
 
 use super::bench::{Bench, Kind, Row};
-use super::lift::Hints;
+use super::lift::{self, Hints, Whole};
 use super::outputs;
 use super::requires;
 use super::structure::{Structure, Var, var_names};
@@ -19,10 +19,14 @@ const WITNESSES: usize = 8;
 const CORNERS: usize = 12;
 /// Experiments that the rule accepts, wanted of one challenge.
 const ACCEPTED: usize = 60;
-/// Known rules that a structure is compared with, at most.
-const ALIKE: usize = 6;
+/// Known rules that are carried over as a whole, at most.
+const ALIKE: usize = 8;
 /// Known rules that candidates are carried over from, at most.
-const CARRIED: usize = 60;
+const CARRIED: usize = 16;
+/// Rounds in which a rule that was carried over may be refuted.
+const CARRIED_ROUNDS: usize = 6;
+/// Experiments kept with a known rule that break one requirement alone, of each.
+const TOLD: usize = 4;
 /// Tries to find one valid call before a structure is held to have none.
 pub const SEEK: usize = 400;
 
@@ -85,31 +89,102 @@ pub struct Rule {
 }
 
 impl Rule {
+    /// A rule that nothing is known of yet.
+    fn new(bench: &Bench<'_>, preds: Vec<Pred>, extents: Vec<Option<Term>>, data_dependent: Vec<bool>) -> Rule {
+        Rule {
+            structure: bench.structure.clone(),
+            requires: preds.into_iter().map(|pred| Requirement { pred, witnesses: 0, witness: None }).collect(),
+            kinds: bench.kinds.clone().unwrap_or_default(),
+            extents,
+            data_dependent,
+            status: Status::Open,
+            experiments: (0, 0),
+            rounds: 0,
+        }
+    }
+
+    /// Whether every extent that does not depend on data has an expression.
+    fn is_complete(&self) -> bool {
+        self.extents.iter().zip(&self.data_dependent).all(|(t, d)| t.is_some() || *d)
+    }
+
+    fn statements(&self) -> (Vec<&Pred>, Vec<&Term>) {
+        (self.requires.iter().map(|r| &r.pred).collect(), self.extents.iter().flatten().collect())
+    }
+
     /// Whether the rule accepts an assignment.
     pub fn accepts(&self, at: &[i64]) -> bool {
         self.requires.iter().all(|r| r.pred.holds(at))
     }
 }
 
-/// Rules found so far for one operator, with their experiments. A structure of the same open numbers (other element types,
-/// other settled attributes, other operands without extents) mostly has the same rule: where it answers every experiment
-/// as the known one did, only a challenge is left to do.
+/// Rules found so far for one operator, with the experiments that told most. A structure of the same open numbers (other
+/// element types, other settled attributes, other operands without extents) mostly has the same rule: where it answers every
+/// experiment as the known one did, only a challenge is left to do. One of other ranks mostly has the rule of its nearest
+/// relative, carried over as a whole.
 #[derive(Debug, Default)]
 pub struct Known {
     rules: Vec<(Rule, Vec<Var>, Vec<Row>)>,
 }
 
 impl Known {
-    /// What these rules say about a structure with the variables `vars`: the latest first.
+    /// Rules of structures most like one with the variables `vars`, the latest first among equals.
+    fn relatives(&self, vars: &[Var]) -> Vec<(&Rule, &[Var])> {
+        let mut all: Vec<_> =
+            self.rules.iter().rev().map(|(r, theirs, _)| (lift::distance(theirs, vars), r, theirs)).collect();
+        all.sort_by_key(|(d, ..)| *d);
+        all.into_iter().take(CARRIED).map(|(_, r, theirs)| (r, theirs.as_slice())).collect()
+    }
+
+    /// What these rules say about a structure with the variables `vars`.
     fn hints(&self, vars: &[Var]) -> Hints {
         let mut hints = Hints::default();
-        for (rule, theirs, _) in self.rules.iter().rev().take(CARRIED) {
-            let preds: Vec<&Pred> = rule.requires.iter().map(|r| &r.pred).collect();
-            let terms: Vec<&Term> = rule.extents.iter().flatten().collect();
+        for (rule, theirs) in self.relatives(vars) {
+            let (preds, terms) = rule.statements();
             hints.add(theirs, &preds, &terms, vars);
         }
         hints
     }
+
+    /// The same, rule by rule and way by way.
+    fn wholes(&self, vars: &[Var]) -> Vec<Whole> {
+        let mut out = Vec::new();
+        for (rule, theirs) in self.relatives(vars).into_iter().take(ALIKE) {
+            let (preds, terms) = rule.statements();
+            for w in lift::wholes(theirs, &preds, &terms, vars) {
+                if !out.contains(&w) {
+                    out.push(w);
+                }
+            }
+        }
+        out
+    }
+
+    /// Remembers a rule that stands.
+    fn add(&mut self, rule: &Rule, bench: &Bench<'_>) {
+        self.rules.push((rule.clone(), bench.vars.clone(), telling(rule, bench)));
+    }
+}
+
+/// The experiments of a bench that say most: some that break each requirement alone, and of the others some of each kind.
+fn telling(rule: &Rule, bench: &Bench<'_>) -> Vec<Row> {
+    let mut alone = vec![0; rule.requires.len()];
+    let (mut rows, mut others): (Vec<Row>, Vec<&Row>) = (Vec::new(), Vec::new());
+    for row in bench.invalid.iter().rev() {
+        let mut broken = (0..alone.len()).filter(|&k| !rule.requires[k].pred.holds(&row.at));
+        match (broken.next(), broken.next()) {
+            (Some(k), None) if alone[k] < TOLD => {
+                alone[k] += 1;
+                rows.push(row.clone());
+            }
+            _ => others.push(row),
+        }
+    }
+    let spread = |n: usize, wanted: usize| (0..wanted.min(n)).map(move |k| k * n / wanted.min(n));
+    let most = 2 * bench.vars.len() + 8 * TOLD;
+    rows.extend(spread(others.len(), most / 2).map(|k| others[k].clone()));
+    rows.extend(spread(bench.valid.len(), most).map(|k| bench.valid[k].clone()));
+    rows
 }
 
 /// Infers the rule of a structure. `None` where no valid call was found.
@@ -133,25 +208,38 @@ pub fn infer_beside(
     if bench.valid.is_empty() {
         return None;
     }
+    if let Some(rule) = carried(&mut bench, effort, known) {
+        known.add(&rule, &bench);
+        return Some(rule);
+    }
+    let rule = searched(&mut bench, effort, known);
+    if rule.status == Status::Stands {
+        known.add(&rule, &bench);
+    }
+    Some(rule)
+}
+
+/// Synthesis and challenge until nothing is refuted.
+fn searched(bench: &mut Bench<'_>, effort: Effort, known: &Known) -> Rule {
     bench.walk(4 * effort.valid);
     bench.vary_each(3);
     bench.seek(effort.valid, 10 * effort.valid);
     bench.vary_each(6);
     bench.thaw();
     let hints = known.hints(&bench.vars);
-    let mut rule = synthesise(&bench, &hints);
+    let mut rule = synthesise(bench, &hints);
     let mut rounds = 0;
     for round in 1..=ROUNDS {
         rounds = round;
         if bench.kinds_vary {
             break;
         }
-        let refuted = challenge(&mut bench, &mut rule, effort);
-        let complete = rule.extents.iter().zip(&rule.data_dependent).all(|(t, d)| t.is_some() || *d);
+        let refuted = challenge(bench, &mut rule, effort);
+        let complete = rule.is_complete();
         if refuted == 0 && complete {
             #[cfg(feature = "z3")]
-            if ask_solver(&mut bench, &mut rule) > 0 {
-                rule = synthesise(&bench, &hints);
+            if ask_solver(bench, &mut rule) > 0 {
+                rule = synthesise(bench, &hints);
                 continue;
             }
             rule.status = Status::Stands;
@@ -160,25 +248,21 @@ pub fn infer_beside(
         if !complete {
             bench.focus(60 * bench.vars.len().min(12));
         }
-        rule = synthesise(&bench, &hints);
+        rule = synthesise(bench, &hints);
         if !complete && round > 4 {
             break;
         }
     }
     rule.rounds = rounds;
     rule.experiments = (bench.valid.len(), bench.invalid.len());
-    if rule.status == Status::Stands {
-        let rows = bench.valid.iter().chain(&bench.invalid).cloned().collect();
-        known.rules.push((rule.clone(), bench.vars.clone(), rows));
-    }
-    Some(rule)
+    rule
 }
 
 /// The rule of a known structure whose experiments all come out the same here, once it has stood a challenge of its own.
 /// Whatever was run stays on the bench.
 fn repeated(bench: &mut Bench<'_>, effort: Effort, known: &Known) -> Option<Rule> {
     let vars = bench.vars.clone();
-    for (rule, _, rows) in known.rules.iter().rev().filter(|(_, v, _)| *v == vars).take(ALIKE) {
+    for (rule, _, rows) in known.rules.iter().rev().filter(|(_, v, _)| *v == vars) {
         if !rows.iter().all(|row| bench.answers(row)) || bench.valid.is_empty() {
             continue;
         }
@@ -196,15 +280,67 @@ fn repeated(bench: &mut Bench<'_>, effort: Effort, known: &Known) -> Option<Rule
     None
 }
 
-fn synthesise(bench: &Bench<'_>, hints: &Hints) -> Rule {
+/// The rule of a relative, carried over as a whole, if it explains all experiments and stands a challenge.
+fn carried(bench: &mut Bench<'_>, effort: Effort, known: &Known) -> Option<Rule> {
+    let wholes = known.wholes(&bench.vars);
+    if wholes.is_empty() {
+        return None;
+    }
+    bench.walk(2 * effort.valid);
+    bench.vary_each(2);
+    bench.seek(effort.valid, 4 * effort.valid);
+    for round in 1..=CARRIED_ROUNDS {
+        if bench.kinds_vary {
+            return None;
+        }
+        let mut rule = wholes.iter().find_map(|w| explained(bench, w))?;
+        if challenge(bench, &mut rule, Effort { challenge: effort.challenge / 2, ..effort }) > 0 {
+            continue;
+        }
+        // What was never broken alone follows from the rest, as far as experiments tell.
+        for k in (0..rule.requires.len()).rev() {
+            let others = |at: &[i64]| rule.requires.iter().enumerate().all(|(i, r)| i == k || r.pred.holds(at));
+            if rule.requires[k].witnesses == 0 && !bench.invalid.iter().any(|r| others(&r.at)) {
+                rule.requires.remove(k);
+            }
+        }
+        rule.status = Status::Stands;
+        rule.rounds = round;
+        rule.experiments = (bench.valid.len(), bench.invalid.len());
+        return Some(rule);
+    }
+    None
+}
+
+/// A rule of the statements of `whole` that hold on all experiments, if it refuses all that were refused and has all extents.
+fn explained(bench: &Bench<'_>, whole: &Whole) -> Option<Rule> {
+    let holds = |p: &&Pred| bench.valid.iter().all(|r| p.holds(&r.at));
+    let preds: Vec<Pred> = whole.preds.iter().filter(holds).cloned().collect();
+    if bench.invalid.iter().any(|r| preds.iter().all(|p| p.holds(&r.at))) {
+        return None;
+    }
+    let data_dependent = data_dependent(bench);
+    let extents: Vec<Option<Term>> = (0..data_dependent.len())
+        .map(|j| if data_dependent[j] { None } else { outputs::plain_extent(bench, j, &whole.terms) })
+        .collect();
+    let rule = Rule::new(bench, preds, extents, data_dependent);
+    rule.is_complete().then_some(rule)
+}
+
+/// Which extents of results depend on data.
+fn data_dependent(bench: &Bench<'_>) -> Vec<bool> {
     let n = bench.valid.first().and_then(|r| r.out.as_ref()).map_or(0, Vec::len);
     let depends =
         |j: usize| bench.valid.iter().any(|r| r.out.as_ref().is_some_and(|o| o.get(j).is_none_or(Option::is_none)));
-    let data_dependent: Vec<bool> = (0..n).map(depends).collect();
+    (0..n).map(depends).collect()
+}
+
+fn synthesise(bench: &Bench<'_>, hints: &Hints) -> Rule {
+    let data_dependent = data_dependent(bench);
     let mut numerators = Vec::new();
     let mut extents: Vec<Option<Term>> = Vec::new();
     let mut columns: Vec<(Vec<Option<i64>>, usize)> = Vec::new();
-    for j in 0..n {
+    for j in 0..data_dependent.len() {
         // Results of one shape are the rule, not the exception.
         let column: Vec<Option<i64>> = bench.valid.iter().map(|r| r.out.as_ref().and_then(|o| o[j])).collect();
         if let Some((_, same)) = columns.iter().find(|(c, _)| *c == column) {
@@ -220,17 +356,7 @@ fn synthesise(bench: &Bench<'_>, hints: &Hints) -> Rule {
     }
     let terms: Vec<Term> = extents.iter().flatten().cloned().collect();
     let (preds, _) = requires::requirements(bench, hints, &terms, &numerators);
-    let requires = preds.into_iter().map(|pred| Requirement { pred, witnesses: 0, witness: None }).collect();
-    Rule {
-        structure: bench.structure.clone(),
-        requires,
-        kinds: bench.kinds.clone().unwrap_or_default(),
-        extents,
-        data_dependent,
-        status: Status::Open,
-        experiments: (0, 0),
-        rounds: 0,
-    }
+    Rule::new(bench, preds, extents, data_dependent)
 }
 
 /// Runs assignments that the rule accepts, or that break one requirement alone; how many it was wrong about.
@@ -254,13 +380,11 @@ fn challenge(bench: &mut Bench<'_>, rule: &mut Rule, effort: Effort) -> usize {
             2 => {
                 // All numbers new, then made to fit.
                 at = (0..at.len()).map(|v| bench.number(v)).collect();
-                bench.repair(&mut at, &preds);
+                bench.repair(&mut at, &preds, None);
             }
             _ => {
                 let k = bench.choices.below(preds.len().max(1));
-                let others: Vec<Pred> =
-                    preds.iter().enumerate().filter(|(i, _)| *i != k).map(|(_, p)| p.clone()).collect();
-                bench.repair(&mut at, &others);
+                bench.repair(&mut at, &preds, Some(k));
             }
         }
         if bench.knows(&at) {
