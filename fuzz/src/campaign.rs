@@ -7,6 +7,7 @@ use crate::choices::Seeded;
 use crate::finding;
 use crate::generate::{Case, Config, Generator, full_name};
 use crate::page::{page, picture};
+use crate::probe::Probe;
 use crate::reduce::reduce;
 use crate::store::{Progress, Record, Store};
 use anyhow::{Context, Result};
@@ -17,6 +18,12 @@ use std::time::{Duration, Instant};
 
 /// Time to reduce one failure.
 const REDUCE: Duration = Duration::from_secs(30);
+
+/// Graphs made for one number until one has only calls that the system implements.
+const AGAIN: u64 = 64;
+
+/// The file in a campaign's folder that says which kinds of calls the system implements.
+const PROBE: &str = "probe.json";
 
 /// How often progress is kept, and the page written.
 const KEEP: Duration = Duration::from_secs(5);
@@ -79,14 +86,19 @@ pub fn run(
         operators: generator.uses().count(),
         out,
         store,
+        probe: Probe::load(
+            &format!("{} {}", system.name(), system.version()),
+            &out.map_or_else(PathBuf::new, |o| o.join(PROBE)),
+        )?,
     };
+    generator.forbid(campaign.probe.not_implemented().map(str::to_owned));
     let first = before.next.max(plan.from);
     let mut kept = Instant::now();
     for i in first..first.saturating_add(plan.count) {
         if plan.deadline.is_some_and(|d| Instant::now() > d) {
             break;
         }
-        let Some(case) = generator.generate(&mut Seeded::new(plan.seed, i)) else { break };
+        let Some(case) = campaign.next(plan.seed, i, &mut generator, system)? else { break };
         if let Some(failure) = system.check(&case)? {
             campaign.failed(plan.seed, i, &case, &failure, system)?;
         }
@@ -119,9 +131,27 @@ struct Campaign<'a> {
     operators: usize,
     out: Option<&'a Path>,
     store: &'a mut dyn Store,
+    /// What the system implements.
+    probe: Probe,
 }
 
 impl Campaign<'_> {
+    /// Graph `i`, of calls that the system implements as far as it says.
+    fn next(&mut self, seed: u64, i: u64, generator: &mut Generator, system: &mut dyn System) -> Result<Option<Case>> {
+        let mut case = None;
+        for again in 0..AGAIN {
+            // Graphs that are made anew are as far from all others as these from each other.
+            let stream = i.wrapping_add(again << 48);
+            case = generator.generate(&mut Seeded::new(seed, stream));
+            let Some(made) = &case else { break };
+            if !system.is_partial() || self.probe.admits(made, system)? {
+                break;
+            }
+            generator.forbid(self.probe.not_implemented().map(str::to_owned));
+        }
+        Ok(case)
+    }
+
     fn failed(&mut self, seed: u64, i: u64, case: &Case, failure: &Failure, system: &mut dyn System) -> Result<()> {
         let before = failure.cause(&case.graph);
         let cause = match self.known.get(&before) {
@@ -187,6 +217,9 @@ impl Campaign<'_> {
         self.report.progress.uses = generator.uses().map(|(d, n)| (full_name(d), n)).collect();
         self.store.progress(&self.report.progress)?;
         let Some(out) = self.out else { return Ok(()) };
+        if self.probe.asked > 0 {
+            self.probe.save(&out.join(PROBE))?;
+        }
         let mut findings: Vec<Record> = self.report.findings.values().cloned().collect();
         findings.sort_by(|a, b| b.seen.cmp(&a.seen).then_with(|| a.cause.cmp(&b.cause)));
         let title = format!("egret fuzz run --system {system}");

@@ -92,6 +92,24 @@ pub trait System {
     fn unsupported(&self) -> u64 {
         0
     }
+
+    /// Whether it may lack operators or element types, so that it is worth asking.
+    fn is_partial(&self) -> bool {
+        false
+    }
+
+    /// Whether it implements the call that a case consists of; a failure of another kind counts as yes.
+    ///
+    /// # Errors
+    /// When it cannot be started at all.
+    fn implements(&mut self, _: &Case) -> anyhow::Result<bool> {
+        Ok(true)
+    }
+
+    /// Its version; empty where it has none of its own.
+    fn version(&self) -> &str {
+        ""
+    }
 }
 
 /// Compares results with a case's, sparingly at first; a difference is looked at with many trials before it counts.

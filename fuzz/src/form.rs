@@ -1,12 +1,14 @@
 //! Argument structures of operators: which operands, of which element types and ranks, with which attributes. Extents,
 //! and those attributes and contents that enter extents, stay open as symbols.
 //!
-//! Forms are found by trying: operands and attributes are proposed from the operator's declaration, and the operator's
-//! rule says which fit. A form that it accepts carries the conditions under which a call of it is valid.
+//! Forms are found by trying: operands and attributes are proposed from the operator's declaration, the calls of its
+//! examples and forms found before are changed in a place or two, and the operator's rule says which fit. A form that it
+//! accepts carries the conditions under which a call of it is valid.
 
 use crate::choices::{Choices, Seeded, pick};
 use crate::solve::Wish;
-use egret_ir::infer::infer_call;
+use crate::trace::{Argument, Call, Number, calls_of_examples};
+use egret_ir::infer::{Inferred, infer_call};
 use egret_ir::rule::Content;
 use egret_ir::{Attr, Attrs, DType, Dim, Fact, Op, OpDef, Tensor, Type};
 use std::collections::BTreeMap;
@@ -15,11 +17,13 @@ use std::sync::Arc;
 /// Greatest rank that is proposed.
 const MAX_RANK: usize = 5;
 /// Forms kept of one operator.
-const FORMS: usize = 48;
+const FORMS: usize = 64;
 /// Proposals for one operator; most operators have their forms long before.
 const PROPOSALS: usize = 6000;
-/// Greatest extent, stride or element of a content that is drawn.
-const MAX_SIZE: i64 = 17;
+/// Proposals without a new form before an operator that has some is left.
+const DRY: usize = 400;
+/// Greatest extent, stride or element of a content.
+const MAX_SIZE: i64 = 64;
 
 /// An operand.
 #[derive(Clone, Debug, PartialEq)]
@@ -42,6 +46,15 @@ pub enum Operand {
     },
 }
 
+impl Operand {
+    /// Element type.
+    pub fn dtype(&self) -> DType {
+        match self {
+            Operand::Tensor { dtype, .. } | Operand::Content { dtype, .. } => *dtype,
+        }
+    }
+}
+
 /// A call with open extents.
 #[derive(Clone, Debug)]
 pub struct Form {
@@ -59,6 +72,33 @@ impl Form {
     /// The operator with symbols in its attributes.
     pub fn op(&self) -> Option<Arc<dyn Op>> {
         (self.def.parse)(&self.attrs).ok()
+    }
+
+    /// The form of a call: its extents are opened, its attributes and the elements that it states are kept.
+    fn of_call(def: &'static OpDef, call: &Call) -> Option<Form> {
+        let operand = |a: &Argument| {
+            let ints = |v: &Vec<Number>| {
+                v.iter().map(|n| if let Number::Int(v) = n { Some(Dim::int(*v)) } else { None }).collect::<Option<_>>()
+            };
+            match a.values.as_ref().and_then(ints).filter(|_| matches!(a.dtype, DType::I32 | DType::I64)) {
+                Some(elements) => Operand::Content { dtype: a.dtype, elements, scalar: a.shape.is_empty() },
+                None => Operand::Tensor { dtype: a.dtype, rank: a.shape.len() },
+            }
+        };
+        // A call without operands says nothing of types, unless there are none to be had.
+        let known = !call.inputs.is_empty() || def.arity().1 == Some(0);
+        let operands = call.inputs.iter().map(|a| a.as_ref().map(operand)).collect();
+        known.then(|| Form { def, attrs: call.attrs.clone(), operands, n_outputs: call.n_outputs })
+    }
+
+    fn is(&self, other: &Form) -> bool {
+        self.n_outputs == other.n_outputs && self.operands == other.operands && self.attrs == other.attrs
+    }
+
+    /// The rank of its first tensor.
+    fn rank(&self) -> usize {
+        let ranks = self.operands.iter().flatten();
+        ranks.clone().find_map(|o| if let Operand::Tensor { rank, .. } = o { Some(*rank) } else { None }).unwrap_or(1)
     }
 
     /// What the rule sees of operand `i` when nothing is settled.
@@ -108,41 +148,51 @@ pub fn extents(operand: usize, rank: usize) -> Vec<Dim> {
 /// What an extent may be: mostly small, with empty ones, and sizes around those of vector registers.
 pub const EXTENT: Wish = Wish { lo: 0, hi: MAX_SIZE, usual: &[1, 1, 2, 2, 3, 4, 5, 7, 8, 9, 15, 16, 17, 0] };
 
+/// The same for a tensor of three axes or more, whose elements are the product of many extents.
+pub const NARROW: Wish = Wish { lo: 0, hi: MAX_SIZE, usual: &[1, 1, 2, 2, 3, 3, 4, 5, 1, 2, 3, 4, 2, 7, 8, 9, 17, 0] };
+
 /// A seed that depends on the operator alone.
 pub fn seed_of(def: &OpDef) -> u64 {
     def.name.bytes().chain(def.domain.bytes()).fold(0u64, |h, b| h.wrapping_mul(0x100_0000_01b3) ^ u64::from(b))
 }
 
-/// All forms of an operator that trying finds; the same for the same operator, always.
-pub fn forms_of(def: &'static OpDef) -> Vec<Form> {
+/// All forms of an operator that trying finds, with what its rule says of each; the same for the same operator, always.
+pub fn forms_of(def: &'static OpDef) -> Vec<(Form, Inferred)> {
     let mut choices = Seeded::new(seed_of(def), 0);
-    let mut forms: Vec<Form> = Vec::new();
-    let (arity, results) = (def.arity(), def.n_results());
+    let mut shown: Vec<Form> = calls_of_examples(def).iter().filter_map(|c| Form::of_call(def, c)).collect();
+    shown.retain(|f| fits(f).is_some());
+    let mut forms: Vec<(Form, Inferred)> = Vec::new();
     let mut last = 0;
     for turn in 0..PROPOSALS {
         // An operator that refuses everything for long is left alone, and so is one that shows nothing new.
-        if forms.len() >= FORMS || turn - last >= PROPOSALS / if forms.is_empty() { 2 } else { 4 } {
+        if forms.len() >= FORMS || turn - last >= if forms.is_empty() { PROPOSALS / 2 } else { DRY } {
             break;
         }
-        if let Some(form) = propose(def, arity, results, &mut choices)
-            && fits(&form)
-            && !forms.iter().any(|f| f.operands == form.operands && f.attrs == form.attrs)
+        let known = shown.len() + forms.len();
+        let form = if turn < shown.len() {
+            shown[turn].clone()
+        } else if known > 0 && choices.chance(2, 3) {
+            let at = choices.below(known);
+            changed(shown.get(at).unwrap_or_else(|| &forms[at - shown.len()].0), &mut choices)
+        } else {
+            propose(def, &mut choices)
+        };
+        if !forms.iter().any(|(f, _)| f.is(&form))
+            && let Some(open) = fits(&form)
         {
-            forms.push(form);
+            forms.push((form, open));
             last = turn;
         }
     }
     forms
 }
 
-/// Whether the rule accepts the form for some extents, as far as it can tell.
-fn fits(form: &Form) -> bool {
-    let Some(op) = form.op() else { return false };
+/// What the rule says of the form, where it accepts it for some extents, as far as it can tell.
+fn fits(form: &Form) -> Option<Inferred> {
+    let op = form.op()?;
     let facts: Vec<Option<Fact>> = (0..form.operands.len()).map(|i| form.open_fact(i)).collect();
-    match infer_call(&*op, &facts, &[], form.n_outputs, &mut 0) {
-        Ok(inferred) => inferred.deferred.is_none() && inferred.outputs.iter().all(|f| is_plain(&f.ty)),
-        Err(_) => false,
-    }
+    let open = infer_call(&*op, &facts, &[], form.n_outputs, &mut 0).ok()?;
+    (open.deferred.is_none() && open.outputs.iter().all(|f| is_plain(&f.ty))).then_some(open)
 }
 
 /// Whether the generator can hand a value of this type to other operators and runtimes.
@@ -177,10 +227,11 @@ const DTYPES: &[DType] = &[
     DType::Bool,
 ];
 
-/// Least and largest number; none where there may be any.
-type Slots = (usize, Option<usize>);
+/// Most results of an operator that gives any number.
+const MANY: usize = 3;
 
-fn propose(def: &'static OpDef, (least, most): Slots, results: Slots, choices: &mut dyn Choices) -> Option<Form> {
+fn propose(def: &'static OpDef, choices: &mut dyn Choices) -> Form {
+    let (least, most) = def.arity();
     let most = most.unwrap_or(least.max(1) + 2);
     let n = least + choices.below(most - least + 1);
     let main = *pick(choices, DTYPES);
@@ -193,26 +244,12 @@ fn propose(def: &'static OpDef, (least, most): Slots, results: Slots, choices: &
             operands.push(None);
             continue;
         }
-        let dtype = match choices.weighted(&[12, 3, 1, 2]) {
-            0 => main,
-            1 => DType::I64,
-            2 => DType::Bool,
-            _ => *pick(choices, DTYPES),
-        };
         let rank_i = match (habit, i) {
             (_, 0) | (0, _) => rank,
             (1, _) => 1,
             _ => choices.below(MAX_RANK + 1),
         };
-        let may_be_content = i > 0 && matches!(dtype, DType::I64 | DType::I32) || def.inputs.contains("shape");
-        operands.push(Some(if may_be_content && matches!(dtype, DType::I64 | DType::I32) && choices.chance(2, 3) {
-            let scalar = choices.chance(1, 5);
-            let len = if scalar { 1 } else { *pick(choices, &[rank, 1, 2, rank * 2, 3, 0]) };
-            let elements = (0..len).map(|k| integer(choices, &format!("c{i}_{k}"))).collect();
-            Operand::Content { dtype, elements, scalar }
-        } else {
-            Operand::Tensor { dtype, rank: rank_i }
-        }));
+        operands.push(Some(operand(def, i, main, rank, rank_i, choices)));
     }
     let mut attrs = Attrs::new();
     for doc in def.attrs {
@@ -224,10 +261,161 @@ fn propose(def: &'static OpDef, (least, most): Slots, results: Slots, choices: &
             attrs.insert(doc.name.to_owned(), value);
         }
     }
-    let (least_out, most_out) = results;
-    let most_out = most_out.unwrap_or(least_out.max(1) + 2);
-    let n_outputs = least_out.max(1) + choices.below(most_out.saturating_sub(least_out.max(1)) + 1);
-    Some(Form { def, attrs, operands, n_outputs })
+    Form { def, attrs, operands, n_outputs: n_results(def, choices) }
+}
+
+/// An operand: mostly of the main element type; small integers may be contents.
+fn operand(
+    def: &'static OpDef,
+    i: usize,
+    main: DType,
+    main_rank: usize,
+    rank: usize,
+    choices: &mut dyn Choices,
+) -> Operand {
+    let dtype = match choices.weighted(&[12, 3, 1, 2]) {
+        0 => main,
+        1 => DType::I64,
+        2 => DType::Bool,
+        _ => *pick(choices, DTYPES),
+    };
+    let may_be_content = (i > 0 || def.inputs.contains("shape")) && matches!(dtype, DType::I64 | DType::I32);
+    if may_be_content && choices.chance(2, 3) {
+        content(i, dtype, main_rank, choices)
+    } else {
+        Operand::Tensor { dtype, rank }
+    }
+}
+
+fn content(i: usize, dtype: DType, rank: usize, choices: &mut dyn Choices) -> Operand {
+    let scalar = choices.chance(1, 5);
+    let len = if scalar { 1 } else { *pick(choices, &[rank, 1, 2, rank * 2, 3, 0]) };
+    let elements = if !scalar && len > 0 && choices.chance(1, 4) {
+        axes(len, rank.max(len), choices)
+    } else {
+        (0..len).map(|k| integer(choices, &format!("c{i}_{k}"))).collect()
+    };
+    Operand::Content { dtype, elements, scalar }
+}
+
+fn n_results(def: &'static OpDef, choices: &mut dyn Choices) -> usize {
+    let (least, most) = def.n_results();
+    let least = least.max(1);
+    least + choices.below(most.unwrap_or(MANY).saturating_sub(least) + 1)
+}
+
+/// A form with another element type, rank, attribute, operand or number of results, or several of these.
+fn changed(form: &Form, choices: &mut dyn Choices) -> Form {
+    let mut form = form.clone();
+    for _ in 0..1 + choices.below(3) {
+        change(&mut form, choices);
+    }
+    form
+}
+
+fn change(form: &mut Form, choices: &mut dyn Choices) {
+    let (def, rank) = (form.def, form.rank());
+    let tensors: Vec<usize> =
+        (0..form.operands.len()).filter(|&i| matches!(form.operands[i], Some(Operand::Tensor { .. }))).collect();
+    let main = tensors.first().map_or(DType::F32, |&i| form.operands[i].as_ref().map_or(DType::F32, Operand::dtype));
+    match choices.weighted(&[5, 3, 3, 2, 8, 1, 2]) {
+        // Everything of one element type gets another.
+        0 if !tensors.is_empty() => {
+            let at = *pick(choices, &tensors);
+            let (old, new) = (form.operands[at].as_ref().map(Operand::dtype), *pick(choices, DTYPES));
+            for operand in form.operands.iter_mut().flatten() {
+                if let Operand::Tensor { dtype, .. } = operand
+                    && Some(*dtype) == old
+                {
+                    *dtype = new;
+                }
+            }
+            for attr in form.attrs.values_mut() {
+                if matches!(attr, Attr::DType(d) if Some(*d) == old) {
+                    *attr = Attr::DType(new);
+                }
+            }
+        }
+        // Everything of the main rank gets another, and lists as long as it was may.
+        1 => {
+            let new = choices.below(MAX_RANK + 1);
+            for operand in form.operands.iter_mut().flatten() {
+                if let Operand::Tensor { rank: r, .. } = operand
+                    && *r == rank
+                {
+                    *r = new;
+                }
+            }
+            for doc in def.attrs.iter().filter(|d| d.wanted == "integers") {
+                if form.attrs.contains_key(doc.name)
+                    && choices.chance(2, 3)
+                    && let Some(value) = attribute(doc, new, choices)
+                {
+                    form.attrs.insert(doc.name.to_owned(), value);
+                }
+            }
+        }
+        2 if !tensors.is_empty() => {
+            let at = *pick(choices, &tensors);
+            if let Some(Operand::Tensor { rank, .. }) = &mut form.operands[at] {
+                *rank = choices.below(MAX_RANK + 1);
+            }
+        }
+        3 if !form.operands.is_empty() => {
+            let at = choices.below(form.operands.len());
+            if let Some(operand @ Operand::Content { .. }) = &mut form.operands[at] {
+                let dtype = operand.dtype();
+                *operand = if choices.chance(1, 4) {
+                    Operand::Tensor { dtype, rank: 1 }
+                } else {
+                    content(at, dtype, rank, choices)
+                };
+            } else if let Some(Operand::Tensor { dtype, .. }) = &mut form.operands[at] {
+                *dtype = *pick(choices, DTYPES);
+            }
+        }
+        4 if !def.attrs.is_empty() => {
+            let doc = pick(choices, def.attrs);
+            if form.attrs.contains_key(doc.name) && choices.chance(1, 4) {
+                form.attrs.remove(doc.name);
+            } else if let Some(value) = attribute(doc, rank, choices) {
+                form.attrs.insert(doc.name.to_owned(), value);
+            }
+        }
+        5 => form.n_outputs = n_results(def, choices),
+        _ => {
+            let (least, most) = def.arity();
+            let at = least + choices.below(most.unwrap_or(least.max(1) + 2) + 1 - least);
+            if at < form.operands.len() {
+                form.operands[at] = None;
+                while form.operands.len() > least && form.operands.last() == Some(&None) {
+                    form.operands.pop();
+                }
+            } else if most.is_none_or(|m| at < m) {
+                form.operands.resize(at + 1, None);
+                let rank_i = *pick(choices, &[rank, 1, 0, 2]);
+                form.operands[at] = Some(operand(def, at, main, rank, rank_i, choices));
+                if most.is_none() {
+                    // Operands of any number are all there.
+                    for i in least..at {
+                        form.operands[i] = form.operands[i].clone().or_else(|| form.operands[at].clone());
+                    }
+                }
+            }
+        }
+    }
+}
+
+/// Different axes of a rank, in any order: all of them a permutation.
+fn axes(len: usize, rank: usize, choices: &mut dyn Choices) -> Vec<Dim> {
+    let mut all: Vec<i64> = (0..rank as i64).collect();
+    for k in 0..all.len() {
+        let other = k + choices.below(all.len() - k);
+        all.swap(k, other);
+    }
+    let negative = choices.chance(1, 4);
+    all.truncate(len);
+    all.into_iter().map(|a| Dim::int(if negative { a - rank as i64 } else { a })).collect()
 }
 
 /// A small number or a symbol.
@@ -256,6 +444,14 @@ fn attribute(doc: &egret_ir::attr::AttrDoc, rank: usize, choices: &mut dyn Choic
         "integers" => {
             let spatial = rank.saturating_sub(2);
             let len = *pick(choices, &[spatial, spatial * 2, rank, 1, 2, rank * 2]);
+            if len > 0 && choices.chance(1, 4) {
+                // Axes count from the end where the rank is unknown to the list; permutations do not.
+                let mut list = axes(len, rank.max(len), choices);
+                if len == rank {
+                    list.iter_mut().for_each(|a| *a = a.modulo(&Dim::int(rank as i64)));
+                }
+                return Some(Attr::Ints(list));
+            }
             let symbols = choices.chance(1, 2);
             Attr::Ints(
                 (0..len)
@@ -288,7 +484,7 @@ mod tests {
     use egret_ir::ops;
 
     fn forms(name: &str) -> Vec<Form> {
-        forms_of(ops::find("ai.onnx", name).unwrap())
+        forms_of(ops::find("ai.onnx", name).unwrap()).into_iter().map(|(form, _)| form).collect()
     }
 
     #[test]

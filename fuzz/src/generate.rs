@@ -6,22 +6,28 @@
 
 use crate::choices::Seeded;
 use crate::choices::{Choices, pick};
-use crate::form::{EXTENT, Form, Operand, extents, forms_of, is_plain, seed_of};
-use crate::solve::{Assignment, Wish, drawn, solve};
+use crate::form::{EXTENT, Form, NARROW, Operand, extents, forms_of, is_plain, seed_of};
+use crate::probe::kind_of;
+use crate::solve::{Problem, State, Wish, solve};
 use crate::values::{self, Values};
 use egret_ir::eval::{Env, Limits, Reference, eval_call};
-use egret_ir::infer::infer_call;
+use egret_ir::infer::{Inferred, infer_call};
 use egret_ir::rule::Content;
 use egret_ir::{
     Attr, Attrs, Cond, DType, Dim, ErrorKind, Fact, Graph, OpDef, Tensor, Type, Value, ValueId, graph::Node, ops,
 };
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
 /// Attempts to insert one operator before another one is taken.
 const ATTEMPTS: usize = 8;
 /// Assignments kept of a form whose conditions draws do not settle.
-const POOL: u64 = 6;
+const POOL: u64 = 3;
+/// Draws that settle nothing before a solver is asked, once a form.
+const PATIENCE: u32 = 6;
+/// Forms that are drawn until one has an operand that is there already.
+const FORM_DRAWS: usize = 6;
 
 /// What kind of graphs.
 #[derive(Clone, Debug)]
@@ -34,6 +40,8 @@ pub struct Config {
     pub max_elems: usize,
     /// Of 100 operands, how many read a value that is there already where one fits.
     pub reuse_percent: usize,
+    /// Of 100 operands that read such a value, how many may take one that something reads already.
+    pub shared_percent: usize,
     /// Of 100 new operands, how many are constants and not arguments.
     pub constant_percent: usize,
     /// Of 100 calls, how many are inserted before an argument, whose producer they become.
@@ -49,6 +57,7 @@ impl Default for Config {
             only: Vec::new(),
             max_elems: 4096,
             reuse_percent: 75,
+            shared_percent: 40,
             constant_percent: 25,
             backward_percent: 20,
             special: true,
@@ -86,70 +95,135 @@ struct Prepared {
     form: Form,
     conds: Vec<Cond>,
     wishes: BTreeMap<Arc<str>, Wish>,
+    problem: Problem,
+    /// What the conditions say by themselves.
+    start: State,
+    /// Places of the extents of each operand that is a tensor.
+    extents: Vec<Vec<usize>>,
     /// Type of the first result.
     result: Type,
-    /// Assignments for all symbols, from a solver; made when draws fail for the first time.
-    pool: Option<Vec<Assignment>>,
+    /// The same problem with the first result's extents as symbols; made when the form is first used backward.
+    inverse: Option<Option<Inverse>>,
+    /// Draws for all symbols that found numbers, and all of them.
+    drawn: (u32, u32),
+    /// Assignments for all symbols, from a solver; made when draws do not find any.
+    pool: Option<Vec<State>>,
+    /// By class of elements, calls that were valid, and calls that were tried.
+    classes: BTreeMap<Values, (u32, u32)>,
+    /// Attempts to use it that gave a call, and all of them.
+    attempts: (u32, u32),
+}
+
+/// A problem that also speaks of the extents of the first result.
+struct Inverse {
+    problem: Problem,
+    start: State,
+    result: Vec<usize>,
 }
 
 impl Prepared {
-    fn new(form: Form) -> Option<Prepared> {
-        let op = form.op()?;
-        if !op.facts().pure {
+    fn new((form, open): (Form, Inferred)) -> Option<Prepared> {
+        if !form.op()?.facts().pure {
             return None;
         }
-        let facts: Vec<Option<Fact>> = (0..form.operands.len()).map(|i| form.open_fact(i)).collect();
-        let open = infer_call(&*op, &facts, &[], form.n_outputs, &mut 0).ok()?;
         let mut wishes = form.wishes();
         for (i, operand) in form.operands.iter().enumerate() {
             if let Some(Operand::Tensor { rank, .. }) = operand {
-                wishes.extend(extents(i, *rank).iter().flat_map(Dim::symbols).map(|s| (s, EXTENT)));
+                let wish = if *rank > 2 { NARROW } else { EXTENT };
+                wishes.extend(extents(i, *rank).iter().flat_map(Dim::symbols).map(|s| (s, wish.clone())));
             }
         }
         // Symbols that the rule made itself (extents that depend on data) are not ours to choose.
         let known = |c: &Cond| c.symbols().iter().all(|s| wishes.contains_key(s));
-        let conds = open.assumptions.into_iter().map(|a| a.cond).filter(known).collect();
+        let conds: Vec<Cond> = open.assumptions.into_iter().map(|a| a.cond).filter(known).collect();
         let result = open.outputs.first()?.ty.clone();
-        Some(Prepared { form, conds, wishes, result, pool: None })
+        let problem = Problem::new(&conds, &wishes)?;
+        let start = problem.start()?;
+        let place = |d: &Dim| problem.place(d.as_sym()?);
+        let of = |(i, operand): (usize, &Option<Operand>)| match operand {
+            Some(Operand::Tensor { rank, .. }) => extents(i, *rank).iter().filter_map(place).collect(),
+            _ => Vec::new(),
+        };
+        let extents = form.operands.iter().enumerate().map(of).collect();
+        let (inverse, drawn, pool, classes, attempts) = (None, (0, 0), None, BTreeMap::new(), (0, 0));
+        Some(Prepared { form, conds, wishes, problem, start, extents, result, inverse, drawn, pool, classes, attempts })
     }
 
-    /// Numbers for the symbols; those of operands that are there already are `given`.
-    fn assign(&mut self, given: &Assignment, more: &[Cond], choices: &mut dyn Choices) -> Option<Assignment> {
-        let with = |s: &str| given.get(s).map(|&v| Dim::int(v));
-        let mut conds: Vec<Cond> = Vec::with_capacity(self.conds.len() + more.len());
-        for c in self.conds.iter().chain(more) {
-            let c = if given.is_empty() { c.clone() } else { c.substitute(&with) };
-            match c.as_bool() {
-                Some(true) => {}
-                Some(false) => return None,
-                None => conds.push(c),
+    /// Numbers for all symbols that have none in `state`.
+    fn settle(&mut self, state: &State, choices: &mut dyn Choices) -> Option<State> {
+        let found = self.problem.draw(state, choices);
+        if *state != self.start {
+            return found;
+        }
+        let counts = &mut self.drawn;
+        (counts.0, counts.1) = (counts.0 + u32::from(found.is_some()), counts.1 + 1);
+        if found.is_some() || counts.0 > 0 || counts.1 < PATIENCE {
+            return found;
+        }
+        let (form, conds, wishes, problem) = (&self.form, &self.conds, &self.wishes, &self.problem);
+        let pool = self.pool.get_or_insert_with(|| {
+            let one = |i| {
+                let (found, _) = solve(conds, wishes, &mut Seeded::new(seed_of(form.def), i))?;
+                problem.state_of(&found)
+            };
+            // A form that one long search does not settle is given up.
+            match one(0) {
+                Some(first) => std::iter::once(first).chain((1..POOL).filter_map(one)).collect(),
+                None => Vec::new(),
             }
-        }
-        let mut found = if given.is_empty() {
-            drawn(&conds, &self.wishes, choices)
-        } else {
-            let open = self.wishes.iter().filter(|(s, _)| !given.contains_key(*s));
-            drawn(&conds, &open.map(|(s, w)| (Arc::clone(s), w.clone())).collect(), choices)
+        });
+        (!pool.is_empty()).then(|| pick(choices, pool).clone())
+    }
+
+    /// The problem with symbols for the extents of the first result, where those follow from the operands' extents.
+    fn inverse(&mut self) -> Option<&Inverse> {
+        let (conds, wishes, result) = (&self.conds, &self.wishes, &self.result);
+        let make = || {
+            let dims = result.as_tensor()?.shape.dims()?;
+            let names: Vec<Arc<str>> = (0..dims.len()).map(|k| format!("y_{k}").into()).collect();
+            let (mut conds, mut wishes) = (conds.clone(), wishes.clone());
+            for (d, name) in dims.iter().zip(&names) {
+                conds.push(Cond::eq(d, &Dim::sym(name)));
+                wishes.insert(Arc::clone(name), EXTENT);
+            }
+            let problem = Problem::new(&conds, &wishes)?;
+            let start = problem.start()?;
+            let result = names.iter().map(|n| problem.place(n)).collect::<Option<_>>()?;
+            Some(Inverse { problem, start, result })
         };
-        if found.is_none() && given.is_empty() && more.is_empty() {
-            let (form, conds, wishes) = (&self.form, &self.conds, &self.wishes);
-            let pool = self.pool.get_or_insert_with(|| {
-                (0..POOL)
-                    .filter_map(|i| Some(solve(conds, wishes, &mut Seeded::new(seed_of(form.def), i))?.0))
-                    .collect()
-            });
-            found = (!pool.is_empty()).then(|| pick(choices, pool).clone());
+        self.inverse.get_or_insert_with(make).as_ref()
+    }
+
+    /// Classes of elements to try: one that is drawn, then those that are more often in an operator's domain; what has never
+    /// worked here is seldom tried.
+    fn classes(&self, choices: &mut dyn Choices, special: bool) -> Vec<Values> {
+        let mut list = vec![Values::draw(choices, special), Values::Domain, Values::Index, Values::Tame];
+        list.dedup();
+        let hopeless = |c: &Values| self.classes.get(c).is_some_and(|&(good, tried)| good == 0 && tried >= HOPELESS);
+        if list.iter().all(hopeless) {
+            // Now and then, and where nothing works, all the same.
+            return list;
         }
-        let mut found = found?;
-        found.extend(given.iter().map(|(s, v)| (Arc::clone(s), *v)));
-        Some(found)
+        list.retain(|c| !hopeless(c) || choices.chance(1, 16));
+        list
+    }
+
+    fn tried(&mut self, class: Values, good: bool) {
+        let counts = self.classes.entry(class).or_default();
+        counts.0 += u32::from(good);
+        counts.1 += 1;
     }
 }
+
+/// Calls with elements of one class, all of them refused, before the class is seldom tried.
+const HOPELESS: u32 = 12;
 
 /// Grows graphs; remembers how often each operator was used.
 pub struct Generator {
     config: Config,
     menu: Vec<Entry>,
+    /// Kinds of calls that are not made ([`kind_of`]).
+    forbidden: BTreeSet<String>,
     /// Calls that the reference refused although their rule accepted them for reasons that are Egret's own.
     pub bugs: Vec<(Graph, Vec<Value>, String)>,
 }
@@ -165,7 +239,7 @@ impl Generator {
             .filter(|d| d.arity().1 != Some(0) && !d.attrs.iter().any(|a| a.wanted == "a graph"))
             .map(|def| Entry { def, forms: None, used: 0, failed: 0 })
             .collect();
-        Generator { config, menu, bugs: Vec::new() }
+        Generator { config, menu, forbidden: BTreeSet::new(), bugs: Vec::new() }
     }
 
     /// Goes on with a generator's counts.
@@ -173,6 +247,11 @@ impl Generator {
         for entry in &mut self.menu {
             entry.used = uses.get(&full_name(entry.def)).copied().unwrap_or(entry.used);
         }
+    }
+
+    /// Calls of these kinds ([`kind_of`]) are made no more.
+    pub fn forbid(&mut self, kinds: impl IntoIterator<Item = String>) {
+        self.forbidden.extend(kinds);
     }
 
     /// How often each operator was used; operators without a form are left out.
@@ -184,6 +263,10 @@ impl Generator {
     pub fn forget_uses(&mut self) {
         for entry in &mut self.menu {
             (entry.used, entry.failed) = (0, 0);
+            for form in entry.forms.iter_mut().flatten() {
+                (form.drawn, form.attempts) = ((0, 0), (0, 0));
+                form.classes.clear();
+            }
         }
     }
 
@@ -225,17 +308,22 @@ impl Generator {
         let Some(forms) = self.menu[at].forms.as_mut().filter(|f| !f.is_empty()) else { return false };
         let backward = !growing.graph.inputs.is_empty() && choices.below(100) < self.config.backward_percent;
         for attempt in 0..ATTEMPTS {
-            let k = choices.below(forms.len());
-            let form = &mut forms[k];
             // Later attempts ask less of what is there.
             let early = attempt < ATTEMPTS / 2;
             let reuse = if early { self.config.reuse_percent } else { 0 };
-            let tried = match (backward && early).then(|| growing.try_before(form, &self.config, choices)) {
-                Some(Err(Refused::Quietly)) | None => growing.try_form(form, reuse, &self.config, choices),
+            let k = growing.form_that_fits(forms, reuse > 0, choices);
+            let form = &mut forms[k];
+            let bounds = Bounds { config: &self.config, forbidden: &self.forbidden };
+            let tried = match (backward && early).then(|| growing.try_before(form, bounds, choices)) {
+                Some(Err(Refused::Quietly)) | None => growing.try_form(form, reuse, bounds, choices),
                 Some(done) => done,
             };
+            form.attempts.1 += 1;
             match tried {
-                Ok(()) => return true,
+                Ok(()) => {
+                    form.attempts.0 += 1;
+                    return true;
+                }
                 Err(Refused::Bug(graph, inputs, text)) => self.bugs.push((*graph, inputs, text)),
                 Err(Refused::Quietly) => {}
             }
@@ -263,6 +351,15 @@ struct Growing {
     inputs: Vec<Value>,
 }
 
+/// An operand before it has elements.
+enum Planned {
+    None,
+    Existing(ValueId),
+    /// Element type, extents, whether it is a constant.
+    New(DType, Vec<usize>, bool),
+    Content(Tensor),
+}
+
 /// Where an operand comes from.
 enum Source {
     None,
@@ -270,67 +367,126 @@ enum Source {
     New(Tensor, bool),
 }
 
+/// What bounds the calls of a graph.
+#[derive(Clone, Copy)]
+struct Bounds<'a> {
+    config: &'a Config,
+    forbidden: &'a BTreeSet<String>,
+}
+
 impl Growing {
+    /// One of the forms: of a few that are drawn the first with an operand that is there already, if one is wanted. Forms
+    /// that never worked are drawn less.
+    fn form_that_fits(&self, forms: &[Prepared], wanted: bool, choices: &mut dyn Choices) -> usize {
+        let mut at = choices.below(forms.len());
+        for turn in 0..FORM_DRAWS {
+            let form = &forms[at];
+            let hopeless = form.attempts.0 == 0 && form.attempts.1 >= HOPELESS && !choices.chance(1, 16);
+            let fits = |o: &Option<Operand>| match o {
+                Some(Operand::Tensor { dtype, rank }) => self.of_type(*dtype, *rank).next().is_some(),
+                _ => false,
+            };
+            if !hopeless && (!wanted || turn >= FORM_DRAWS / 2 || form.form.operands.iter().any(fits)) {
+                break;
+            }
+            at = choices.below(forms.len());
+        }
+        at
+    }
+
     fn try_form(
         &mut self,
         prepared: &mut Prepared,
         reuse_percent: usize,
-        config: &Config,
+        bounds: Bounds<'_>,
         choices: &mut dyn Choices,
     ) -> Result<(), Refused> {
-        let (mut given, mut existing) = (Assignment::new(), Vec::new());
-        for (i, operand) in prepared.form.operands.iter().enumerate() {
-            let found = match operand {
-                Some(Operand::Tensor { dtype, rank }) if choices.below(100) < reuse_percent => {
-                    self.one_of_type(*dtype, *rank, choices)
-                }
-                _ => None,
-            };
-            if let Some(Ok(t)) = found.map(|v| self.values[v.index()].tensor()) {
-                for (symbol, &d) in extents(i, t.rank()).iter().flat_map(Dim::symbols).zip(t.shape()) {
-                    given.insert(symbol, d as i64);
+        let n = prepared.form.operands.len();
+        let (mut state, mut existing) = (prepared.start.clone(), vec![None; n]);
+        let first = choices.below(n.max(1));
+        for i in (first..n).chain(0..first) {
+            if let Some(Operand::Tensor { dtype, rank }) = prepared.form.operands[i]
+                && choices.below(100) < reuse_percent
+            {
+                let fits: Vec<ValueId> = self.candidates(dtype, rank, bounds, choices);
+                // One that contradicts what is settled is left, and a few others are tried.
+                for _ in 0..fits.len().min(3) {
+                    let v = *pick(choices, &fits);
+                    let mut next = state.clone();
+                    if prepared.problem.set(&mut next, self.extents_of(v, &prepared.extents[i])) {
+                        (state, existing[i]) = (next, Some(v));
+                        break;
+                    }
                 }
             }
-            existing.push(found);
         }
-        let found = prepared.assign(&given, &[], choices).ok_or(Refused::Quietly)?;
-        self.try_assignment(&prepared.form, &existing, &found, config, choices)
+        let state = prepared.settle(&state, choices).ok_or(Refused::Quietly)?;
+        // What became of the same type as a value by other ways may be that value.
+        for i in 0..n {
+            if let (Some(Operand::Tensor { dtype, rank }), None) = (&prepared.form.operands[i], existing[i])
+                && choices.below(100) < reuse_percent
+            {
+                let same =
+                    |v: &ValueId| self.extents_of(*v, &prepared.extents[i]).all(|(p, d)| state.get(p) == Some(d));
+                let fits: Vec<ValueId> = self.of_type(*dtype, *rank).filter(same).collect();
+                existing[i] = (!fits.is_empty()).then(|| *pick(choices, &fits));
+            }
+        }
+        self.try_numbers(prepared, &existing, &state, bounds, choices)
     }
 
-    fn one_of_type(&self, dtype: DType, rank: usize, choices: &mut dyn Choices) -> Option<ValueId> {
-        let fits: Vec<ValueId> = (0..self.values.len() as u32)
-            .map(ValueId)
-            .filter(|v| self.values[v.index()].tensor().is_ok_and(|t| t.dtype() == dtype && t.rank() == rank))
-            .collect();
-        (!fits.is_empty()).then(|| *pick(choices, &fits))
+    /// The values of a type.
+    fn of_type(&self, dtype: DType, rank: usize) -> impl Iterator<Item = ValueId> + '_ {
+        let fits =
+            move |v: &ValueId| self.values[v.index()].tensor().is_ok_and(|t| t.dtype() == dtype && t.rank() == rank);
+        (0..self.values.len() as u32).map(ValueId).filter(fits)
+    }
+
+    /// Values of a type that a new call may read: those that nothing reads first, as graphs should hang together.
+    fn candidates(&self, dtype: DType, rank: usize, bounds: Bounds<'_>, choices: &mut dyn Choices) -> Vec<ValueId> {
+        let all: Vec<ValueId> = self.of_type(dtype, rank).collect();
+        if choices.below(100) < bounds.config.shared_percent {
+            return all;
+        }
+        let read = |v: &ValueId| self.graph.nodes.iter().any(|n| n.uses().any(|u| u == *v));
+        let unread: Vec<ValueId> = all.iter().copied().filter(|v| !read(v)).collect();
+        if unread.is_empty() { all } else { unread }
+    }
+
+    /// Places with the extents of a value.
+    fn extents_of<'a>(&'a self, v: ValueId, places: &'a [usize]) -> impl Iterator<Item = (usize, i64)> + 'a {
+        let shape = self.values[v.index()].tensor().map_or(&[][..], Tensor::shape);
+        places.iter().copied().zip(shape.iter().map(|&d| d as i64))
     }
 
     /// A call whose first result takes the place of an argument: what reads the argument is evaluated again.
     fn try_before(
         &mut self,
         prepared: &mut Prepared,
-        config: &Config,
+        bounds: Bounds<'_>,
         choices: &mut dyn Choices,
     ) -> Result<(), Refused> {
         let wanted = prepared.result.as_tensor().filter(|_| prepared.form.n_outputs == 1).ok_or(Refused::Quietly)?;
-        let dims = wanted.shape.dims().ok_or(Refused::Quietly)?.to_vec();
+        let (dtype, rank) = (wanted.dtype, wanted.shape.dims().ok_or(Refused::Quietly)?.len());
         let fits: Vec<usize> = (0..self.inputs.len())
-            .filter(|&k| self.inputs[k].tensor().is_ok_and(|t| t.dtype() == wanted.dtype && t.rank() == dims.len()))
+            .filter(|&k| self.inputs[k].tensor().is_ok_and(|t| t.dtype() == dtype && t.rank() == rank))
             .collect();
         if fits.is_empty() {
             return Err(Refused::Quietly);
         }
         let k = *pick(choices, &fits);
-        let Ok(shape) = self.inputs[k].tensor().map(|t| t.shape().to_vec()) else { return Err(Refused::Quietly) };
-        let equal: Vec<Cond> = dims.iter().zip(&shape).map(|(d, &n)| Cond::eq(d, &Dim::int(n as i64))).collect();
-        if equal.iter().any(|c| !c.symbols().iter().all(|s| prepared.wishes.contains_key(s))) {
+        let inverse = prepared.inverse().ok_or(Refused::Quietly)?;
+        let mut state = inverse.start.clone();
+        if !inverse.problem.set(&mut state, self.extents_of(self.graph.inputs[k], &inverse.result)) {
             return Err(Refused::Quietly);
         }
-        let found = prepared.assign(&Assignment::new(), &equal, choices).ok_or(Refused::Quietly)?;
+        let found = inverse.problem.draw(&state, choices).ok_or(Refused::Quietly)?;
+        let found = inverse.problem.assignment(&found);
+        let state = prepared.problem.state_of(&found).ok_or(Refused::Quietly)?;
         let mut after = self.clone();
         let n = after.graph.nodes.len();
         let nothing = vec![None; prepared.form.operands.len()];
-        after.try_assignment(&prepared.form, &nothing, &found, config, choices)?;
+        after.try_numbers(prepared, &nothing, &state, bounds, choices)?;
         let v = after.graph.inputs[k];
         // The new call is the last; it goes to the front and makes the argument.
         let mut call = after.graph.nodes.remove(n);
@@ -347,15 +503,20 @@ impl Growing {
         after.graph.inputs.remove(k);
         after.inputs.remove(k);
         after.graph.values[v.index()].name = format!("v{}", v.index());
-        after.evaluate_again(1, config)?;
+        after.evaluate_again(v, bounds)?;
         *self = after;
         Ok(())
     }
 
-    /// Values of the calls from `first` on, made anew; refused where a type changes.
-    fn evaluate_again(&mut self, first: usize, config: &Config) -> Result<(), Refused> {
-        let env = Env::new(limits(config), 0);
-        for node in &self.graph.nodes[first..] {
+    /// Values of the calls that depend on `changed`, made anew; refused where a type changes.
+    fn evaluate_again(&mut self, changed: ValueId, bounds: Bounds<'_>) -> Result<(), Refused> {
+        let env = Env::new(limits(bounds.config), 0);
+        let mut new = vec![false; self.values.len()];
+        new[changed.index()] = true;
+        for node in &self.graph.nodes {
+            if !node.uses().any(|v| new[v.index()]) {
+                continue;
+            }
             let operands: Vec<Option<&Value>> =
                 node.inputs.iter().map(|v| v.map(|v| &self.values[v.index()])).collect();
             let results = eval_call(&*node.op, &operands, &[], node.outputs.len(), &env, &Reference)
@@ -366,54 +527,122 @@ impl Growing {
                     return Err(Refused::Quietly);
                 }
                 self.values[v.index()] = value;
+                new[v.index()] = true;
             }
         }
         Ok(())
     }
 
     /// The call with these numbers; its new operands get elements.
-    fn try_assignment(
+    fn try_numbers(
         &mut self,
-        form: &Form,
+        prepared: &mut Prepared,
         existing: &[Option<ValueId>],
-        found: &Assignment,
-        config: &Config,
+        state: &State,
+        bounds: Bounds<'_>,
         choices: &mut dyn Choices,
     ) -> Result<(), Refused> {
-        let number = |d: &Dim| d.eval(&|s| found.get(s).copied());
-        let attrs = settled(&form.attrs, &number).ok_or(Refused::Quietly)?;
-        let op = (form.def.parse)(&attrs).map_err(|_| Refused::Quietly)?;
+        let problem = &prepared.problem;
+        let number = |d: &Dim| match d.as_int() {
+            Some(v) => Some(v),
+            None => d.eval(&|s| problem.place(s).and_then(|p| state.get(p))),
+        };
+        let attrs = settled(&prepared.form.attrs, &number).ok_or(Refused::Quietly)?;
+        let op = (prepared.form.def.parse)(&attrs).map_err(|_| Refused::Quietly)?;
         let domain = op.facts().domain;
-        let class = Values::draw(choices, config.special);
-        for class in [class, Values::Domain, Values::Tame] {
-            let mut sources = Vec::new();
-            for (i, operand) in form.operands.iter().enumerate() {
-                let source = match (operand, existing[i]) {
-                    (None, _) => Source::None,
-                    (_, Some(v)) => Source::Existing(v),
-                    (Some(Operand::Tensor { dtype, rank }), None) => {
-                        let size = |d: &Dim| number(d).and_then(|v| usize::try_from(v).ok());
-                        let shape = extents(i, *rank).iter().map(size).collect::<Option<Vec<_>>>();
-                        let shape = shape.ok_or(Refused::Quietly)?;
-                        if shape.iter().product::<usize>() > config.max_elems {
-                            return Err(Refused::Quietly);
-                        }
-                        let t = values::tensor(*dtype, &shape, class, domain, choices).map_err(|_| Refused::Quietly)?;
-                        Source::New(t, choices.below(100) < config.constant_percent)
+        // Shapes, and the elements of contents.
+        let mut operands = Vec::with_capacity(existing.len());
+        for (i, operand) in prepared.form.operands.iter().enumerate() {
+            operands.push(match (operand, existing[i]) {
+                (None, _) => Planned::None,
+                (_, Some(v)) => Planned::Existing(v),
+                (Some(Operand::Tensor { dtype, .. }), None) => {
+                    let size = |p: &usize| state.get(*p).and_then(|v| usize::try_from(v).ok());
+                    let shape = prepared.extents[i].iter().map(size).collect::<Option<Vec<_>>>();
+                    let shape = shape.ok_or(Refused::Quietly)?;
+                    if shape.iter().product::<usize>() > bounds.config.max_elems {
+                        return Err(Refused::Quietly);
                     }
-                    (Some(Operand::Content { dtype, elements, scalar }), None) => {
-                        let numbers = elements.iter().map(|d| number(d).map(i128::from)).collect::<Option<Vec<_>>>();
-                        let numbers = numbers.ok_or(Refused::Quietly)?;
-                        let shape = if *scalar { Vec::new() } else { vec![numbers.len()] };
-                        Source::New(Tensor::from_ints(*dtype, &shape, numbers), true)
-                    }
-                };
-                sources.push(source);
+                    Planned::New(*dtype, shape, choices.below(100) < bounds.config.constant_percent)
+                }
+                (Some(Operand::Content { dtype, elements, scalar }), None) => {
+                    let numbers = elements.iter().map(|d| number(d).map(i128::from)).collect::<Option<Vec<_>>>();
+                    let numbers = numbers.ok_or(Refused::Quietly)?;
+                    let shape = if *scalar { Vec::new() } else { vec![numbers.len()] };
+                    Planned::Content(Tensor::from_ints(*dtype, &shape, numbers))
+                }
+            });
+        }
+        // What the call's types alone forbid, no elements mend.
+        let facts: Vec<Option<Fact>> = operands
+            .iter()
+            .map(|o| match o {
+                Planned::None => None,
+                Planned::Existing(v) => Some(self.fact(*v)),
+                Planned::New(dtype, shape, _) => Some(Fact::of(Type::tensor(*dtype, shape))),
+                Planned::Content(t) => Some(Fact::constant(t.clone())),
+            })
+            .collect();
+        let n_outputs = prepared.form.n_outputs;
+        let open = match infer_call(&*op, &facts, &[], n_outputs, &mut 0) {
+            Ok(i) => i,
+            Err(_) => return Err(Refused::Quietly),
+        };
+        // Elements of constants are known to the rule, those of arguments are not.
+        let constants = operands.iter().any(|o| matches!(o, Planned::New(_, _, true)));
+        if open.deferred.is_some() && !constants {
+            return Err(Refused::Quietly);
+        }
+        let large = |f: &Fact| {
+            f.ty.concrete().is_some_and(|(_, shape)| {
+                shape.iter().try_fold(1usize, |n, &d| n.checked_mul(d)).is_none_or(|n| n > bounds.config.max_elems)
+            })
+        };
+        if open.outputs.iter().any(large) {
+            return Err(Refused::Quietly);
+        }
+        if !bounds.forbidden.is_empty() {
+            let types = operands.iter().map(|o| match o {
+                Planned::None => None,
+                Planned::Existing(v) => self.values[v.index()].tensor().ok().map(|t| (t.dtype(), t.rank())),
+                Planned::New(dtype, shape, _) => Some((*dtype, shape.len())),
+                Planned::Content(t) => Some((t.dtype(), t.rank())),
+            });
+            if bounds.forbidden.contains(&kind_of(&*op, types, n_outputs)) {
+                return Err(Refused::Quietly);
             }
-            match self.push(&op, sources, form.n_outputs, config) {
-                Ok(()) => return Ok(()),
-                Err(refused @ Refused::Bug(..)) => return Err(refused),
-                Err(Refused::Quietly) => {}
+        }
+        // An index that fits every axis of the first tensor.
+        let shape_of = |o: &Planned| match o {
+            Planned::New(_, shape, _) => shape.iter().copied().filter(|&d| d > 0).min(),
+            Planned::Existing(v) => {
+                self.values[v.index()].tensor().ok().and_then(|t| t.shape().iter().copied().filter(|&d| d > 0).min())
+            }
+            _ => None,
+        };
+        let least = operands.first().and_then(shape_of).unwrap_or(1);
+        let fresh = operands.iter().any(|o| matches!(o, Planned::New(..)));
+        for class in prepared.classes(choices, bounds.config.special) {
+            let domain = if class == Values::Index { (0.0, least as f64) } else { domain };
+            let mut sources = Vec::with_capacity(operands.len());
+            for o in &operands {
+                sources.push(match o {
+                    Planned::None => Source::None,
+                    Planned::Existing(v) => Source::Existing(*v),
+                    Planned::New(dtype, shape, constant) => {
+                        let t = values::tensor(*dtype, shape, class, domain, choices).map_err(|_| Refused::Quietly)?;
+                        Source::New(t, *constant)
+                    }
+                    Planned::Content(t) => Source::New(t.clone(), true),
+                });
+            }
+            let done = self.push(&op, sources, n_outputs, open.deferred.is_some(), bounds);
+            if fresh && !matches!(done, Err(Refused::Bug(..))) {
+                prepared.tried(class, done.is_ok());
+            }
+            match done {
+                Err(Refused::Quietly) if fresh => {}
+                done => return done,
             }
         }
         Err(Refused::Quietly)
@@ -426,13 +655,15 @@ impl Growing {
         }
     }
 
-    /// Evaluates the call and, if all is well, adds it.
+    /// Evaluates the call and, if all is well, adds it; with `by_constants` its rule is asked again for the elements of
+    /// constants.
     fn push(
         &mut self,
         op: &Arc<dyn egret_ir::Op>,
         sources: Vec<Source>,
         n_outputs: usize,
-        config: &Config,
+        by_constants: bool,
+        bounds: Bounds<'_>,
     ) -> Result<(), Refused> {
         let new: Vec<Option<Value>> = sources
             .iter()
@@ -442,25 +673,33 @@ impl Growing {
                 Source::New(t, _) => Some(t.clone().into()),
             })
             .collect();
-        // What is no constant must satisfy the rule by its type alone, as other compilers see it.
-        let facts: Vec<Option<Fact>> = sources
-            .iter()
-            .map(|s| match s {
-                Source::None => None,
-                Source::Existing(v) => Some(self.fact(*v)),
-                Source::New(t, true) => Some(Fact::constant(t.clone())),
-                Source::New(t, false) => Some(Fact::of(Type::tensor(t.dtype(), t.shape()))),
-            })
-            .collect();
-        match infer_call(&**op, &facts, &[], n_outputs, &mut 0) {
-            Ok(i) if i.deferred.is_none() && i.assumptions.iter().all(|a| a.cond.as_bool() != Some(false)) => {}
-            _ => return Err(Refused::Quietly),
+        if by_constants {
+            let facts: Vec<Option<Fact>> = sources
+                .iter()
+                .map(|s| match s {
+                    Source::None => None,
+                    Source::Existing(v) => Some(self.fact(*v)),
+                    Source::New(t, true) => Some(Fact::constant(t.clone())),
+                    Source::New(t, false) => Some(Fact::of(Type::tensor(t.dtype(), t.shape()))),
+                })
+                .collect();
+            if !infer_call(&**op, &facts, &[], n_outputs, &mut 0).is_ok_and(|i| i.deferred.is_none()) {
+                return Err(Refused::Quietly);
+            }
         }
         let operands: Vec<Option<&Value>> = new.iter().map(Option::as_ref).collect();
-        let results = eval_call(&**op, &operands, &[], n_outputs, &Env::new(limits(config), 0), &Reference);
+        let env = Env::new(limits(bounds.config), 0);
+        let evaluated = || eval_call(&**op, &operands, &[], n_outputs, &env, &Reference);
+        let results = catch_unwind(AssertUnwindSafe(evaluated))
+            .unwrap_or_else(|_| Err(egret_ir::Error::bug("the reference panics")));
         let (graph_before, n_inputs) = (self.graph.values.len(), self.graph.inputs.len());
         let results = match results {
-            Ok(r) if r.iter().all(|v| is_plain(&v.ty()) && v.tensor().is_ok_and(|t| t.len() <= config.max_elems)) => r,
+            Ok(r)
+                if r.iter()
+                    .all(|v| is_plain(&v.ty()) && v.tensor().is_ok_and(|t| t.len() <= bounds.config.max_elems)) =>
+            {
+                r
+            }
             Ok(_) => return Err(Refused::Quietly),
             Err(e) if e.kind() == ErrorKind::Bug => {
                 self.add(op, sources, &[]);

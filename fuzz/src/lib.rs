@@ -9,6 +9,7 @@
 //! | [`mod@generate`], [`values`], [`choices`] | graphs grown call by call; elements by class; a seed or libFuzzer's bytes decides |
 //! | [`bounds`], `formulas` | how far a correct compiler's results may lie from the reference's; operators step by step |
 //! | [`check`], [`runtime`] | Egret stage by stage; other runtimes in processes of their own |
+//! | [`probe`] | which kinds of calls a runtime implements at all |
 //! | [`mod@reduce`], [`finding`], [`campaign`] | the smallest failing graph; a folder for it; all of it in a row |
 //! | [`store`], [`mod@page`] | what a campaign keeps, in a SQLite file; its page of HTML |
 //! | [`surface`] | what must hold of every input from outside, however wrong |
@@ -34,6 +35,7 @@ pub mod hostile;
 pub mod infer;
 pub mod mutate;
 pub mod page;
+pub mod probe;
 pub mod random;
 pub mod reduce;
 pub mod runtime;

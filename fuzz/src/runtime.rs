@@ -226,6 +226,18 @@ impl System for Runtime {
         self.unsupported
     }
 
+    fn is_partial(&self) -> bool {
+        true
+    }
+
+    fn implements(&mut self, case: &Case) -> Result<bool> {
+        Ok(!matches!(self.run(case)?, Outcome::Unsupported))
+    }
+
+    fn version(&self) -> &str {
+        &self.version
+    }
+
     fn check(&mut self, case: &Case) -> Result<Option<Failure>> {
         Ok(match self.run(case)? {
             Outcome::Failed(failure) => Some(failure),

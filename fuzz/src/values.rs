@@ -4,7 +4,7 @@ use crate::choices::{Choices, pick};
 use egret_ir::{Class, DType, Result, Tensor};
 
 /// A class of elements.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
 pub enum Values {
     /// Numbers of ordinary size and both signs.
     Ordinary,
@@ -14,6 +14,8 @@ pub enum Values {
     Domain,
     /// Whole numbers, so that ties and equal elements occur.
     Whole,
+    /// Integers that are an index into an axis of as many entries as the domain's upper end says, from either side.
+    Index,
     /// Zeros of both signs, subnormal numbers, the least normal ones.
     Small,
     /// Numbers near the largest.
@@ -32,7 +34,7 @@ impl Values {
     }
 }
 
-/// A tensor of elements of a class.
+/// A tensor of elements of a class; `domain` is the operator's, and for [`Values::Index`] its upper end the length of an axis.
 ///
 /// # Errors
 /// When it would be too large, or the element type is none of numbers and truth values.
@@ -50,6 +52,10 @@ pub fn tensor(
             let (lo, hi) = dtype.int_range().unwrap_or((0, 1));
             let one = |choices: &mut dyn Choices| match class {
                 Values::Tame => choices.below(2) as i128,
+                Values::Index => {
+                    let n = (domain.1.clamp(1.0, 1024.0) as i128).min(hi);
+                    choices.below((n - (-n).max(lo)) as usize) as i128 + (-n).max(lo)
+                }
                 Values::Huge | Values::Special => *pick(choices, &[lo, hi, lo + 1, hi - 1, 0, 1, hi / 2]),
                 _ => (choices.below(17) as i128 - 8).clamp(lo, hi),
             };
@@ -61,7 +67,7 @@ pub fn tensor(
                 Values::Ordinary => 4.0 * choices.unit() - 2.0,
                 Values::Tame => choices.below(2) as f64,
                 Values::Domain => inside(domain, choices),
-                Values::Whole => choices.below(9) as f64 - 4.0,
+                Values::Whole | Values::Index => choices.below(9) as f64 - 4.0,
                 Values::Small => *pick(choices, &[0.0, -0.0, least, -least, 3.0 * least, 1.0]),
                 Values::Huge => *pick(choices, &[largest, -largest, largest / 2.0, largest.sqrt(), -1.0]),
                 Values::Special => {
@@ -107,6 +113,7 @@ mod tests {
             Values::Tame,
             Values::Domain,
             Values::Whole,
+            Values::Index,
             Values::Small,
             Values::Huge,
             Values::Special,
@@ -119,6 +126,16 @@ mod tests {
                 assert_eq!(t.len(), 6);
             }
         }
+    }
+
+    #[test]
+    fn indices_lie_within_an_axis_from_either_side() {
+        let indices = |dtype| {
+            let t = tensor(dtype, &[100], Values::Index, (0.0, 3.0), &mut Seeded::new(1, 0)).unwrap();
+            t.ints().unwrap().into_iter().collect::<std::collections::BTreeSet<_>>()
+        };
+        assert_eq!(indices(DType::I64), (-3..3).collect());
+        assert_eq!(indices(DType::U8), (0..3).collect());
     }
 
     #[test]

@@ -9,7 +9,7 @@ The commands are those of `egret worker` (fields separated by tabs, one JSON obj
   version                     the runtime's version
   quit                        end
 Runtimes: onnxruntime, onnxruntime-unoptimised, openvino, mnn. An answer {"ok": false, "error": ..., "unsupported": true}
-says that the runtime has no such operator or element type.
+says that the runtime has no such operator or element type, or that the model is none by onnx.checker either.
 
 Needs numpy and onnx beside the runtime.
 """
@@ -45,7 +45,7 @@ class OnnxRuntime:
 
     MARKS = ("NOT_IMPLEMENTED", "Could not find an implementation", "is not a registered function", "not supported",
              "Unsupported", "unsupported", "not implemented", "No Op registered", "bad allocation", "bad_alloc",
-             "Failed to allocate", "MemoryError")
+             "Failed to allocate", "MemoryError", "Type Error: Type 'tensor(")
     # Memory that one call may ask for, in bytes.
     MEMORY = 4 << 30
 
@@ -231,8 +231,17 @@ RUNTIMES = {
 }
 
 
+def objection(path):
+    """What onnx.checker says against a model; None where it has nothing."""
+    try:
+        onnx.checker.check_model(path, full_check=True)
+    except Exception as e:
+        return " ".join(str(e).split())[:300]
+
+
 def answer(runtime, state, command, *fields):
     if command == "load":
+        state["model"] = fields[1]
         start = time.perf_counter()
         runtime.load(int(fields[0]), fields[1])
         runtime.take(read(fields[2], "input"))
@@ -276,7 +285,10 @@ def main():
             result = {"ok": True, **answer(runtime, state, *fields)}
         except Exception as e:
             text = " ".join(f"{type(e).__name__}: {e}".split())
-            result = {"ok": False, "error": text[:2000], "unsupported": any(m in text for m in marks)}
+            unsupported = any(m in text for m in marks)
+            if not unsupported and fields[0] in ("load", "run") and (why := objection(state.get("model"))):
+                text, unsupported = f"{text[:1500]} (onnx.checker: {why})", True
+            result = {"ok": False, "error": text[:2000], "unsupported": unsupported}
         print(json.dumps(result), file=answers, flush=True)
 
 

@@ -275,6 +275,9 @@ mod with_fuzzer {
                 }
             }
         }
+        for (graph, _, text) in &generator.bugs {
+            say(&format!("the reference refuses: {text}\n{}\n", egret::ir::text::print(graph)))?;
+        }
         if args.stats {
             stats(&generator, graphs, calls, start.elapsed())?;
         }

@@ -1,0 +1,228 @@
+//! What a runtime implements at all: for each kind of call (operator, element types, ranks, modes) one call by itself.
+//!
+//! A kind that the runtime says it does not implement, twice on operands that are not empty, is not generated any more, so
+//! that graphs are spent on what it does implement. What was learnt is kept as JSON for the next campaign.
+
+use crate::check::System;
+use crate::generate::Case;
+use anyhow::{Context, Result};
+use egret_ir::eval::{Env, Limits, Reference, eval_call};
+use egret_ir::{Attr, DType, Graph, Op, Tensor, Value};
+use serde_json::{Value as Json, json};
+use std::collections::BTreeMap;
+use std::path::Path;
+
+/// Refusals before a kind of call is taken for not implemented.
+const REFUSALS: u32 = 2;
+
+/// What two calls have in common if a runtime implements both or neither, as text: `Gemm(f32:2, f32:2) transA=1`.
+/// Operands are element types and ranks; of attributes that are numbers only the names count, flags excepted.
+pub fn kind_of(op: &dyn Op, operands: impl Iterator<Item = Option<(DType, usize)>>, n_outputs: usize) -> String {
+    let def = op.def();
+    let operands: Vec<String> =
+        operands.map(|o| o.map_or_else(|| "_".to_owned(), |(dtype, rank)| format!("{dtype}:{rank}"))).collect();
+    let mut text = format!("{}({})", crate::generate::full_name(def), operands.join(", "));
+    if n_outputs != 1 {
+        text += &format!(" -> {n_outputs}");
+    }
+    for (name, attr) in op.attrs() {
+        let flag = def.attrs.iter().any(|a| a.name == name && a.wanted == "0 or 1");
+        text += &match attr {
+            Attr::String(s) => format!(" {name}={s}"),
+            Attr::DType(d) => format!(" {name}={d}"),
+            Attr::Int(d) if flag => format!(" {name}={d}"),
+            Attr::Ints(list) => format!(" {name}[{}]", list.len()),
+            _ => format!(" {name}"),
+        };
+    }
+    text
+}
+
+/// Kinds of calls, and whether a runtime implements them.
+#[derive(Debug, Default, PartialEq)]
+pub struct Probe {
+    /// System and version; what another one said is not believed.
+    system: String,
+    implemented: BTreeMap<String, bool>,
+    refused: BTreeMap<String, u32>,
+    /// Calls asked.
+    pub asked: u64,
+}
+
+impl Probe {
+    /// Knows nothing of this system yet.
+    pub fn new(system: &str) -> Probe {
+        Probe { system: system.to_owned(), ..Probe::default() }
+    }
+
+    /// What an earlier campaign learnt of this system, nothing where there is no file or it is of another version.
+    ///
+    /// # Errors
+    /// When the file cannot be read or is no such file.
+    pub fn load(system: &str, path: &Path) -> Result<Probe> {
+        let mut probe = Probe::new(system);
+        if !path.exists() {
+            return Ok(probe);
+        }
+        let at = || path.display().to_string();
+        let json: Json = serde_json::from_str(&std::fs::read_to_string(path).with_context(at)?).with_context(at)?;
+        if json["system"] == probe.system {
+            for (key, value) in [("implemented", true), ("not_implemented", false)] {
+                let list = json[key].as_array().with_context(at)?;
+                probe.implemented.extend(list.iter().filter_map(Json::as_str).map(|k| (k.to_owned(), value)));
+            }
+        }
+        Ok(probe)
+    }
+
+    /// Writes what was learnt.
+    ///
+    /// # Errors
+    /// When the file cannot be written.
+    pub fn save(&self, path: &Path) -> Result<()> {
+        let list =
+            |wanted: bool| self.implemented.iter().filter(|(_, v)| **v == wanted).map(|(k, _)| k).collect::<Vec<_>>();
+        let json = json!({ "system": self.system, "implemented": list(true), "not_implemented": list(false) });
+        std::fs::write(path, format!("{json:#}\n")).with_context(|| path.display().to_string())
+    }
+
+    /// Kinds that are not implemented.
+    pub fn not_implemented(&self) -> impl Iterator<Item = &str> {
+        self.implemented.iter().filter(|(_, v)| !**v).map(|(k, _)| k.as_str())
+    }
+
+    /// Number of kinds that are implemented, and of those that are not.
+    pub fn counts(&self) -> (usize, usize) {
+        let not = self.not_implemented().count();
+        (self.implemented.len() - not, not)
+    }
+
+    /// Whether the system implements every call of the case, as far as it says; asks about kinds that are not known yet.
+    ///
+    /// # Errors
+    /// When the system cannot be started.
+    pub fn admits(&mut self, case: &Case, system: &mut dyn System) -> Result<bool> {
+        let mut all = true;
+        for (kind, call) in calls(case) {
+            all &= match self.implemented.get(&kind) {
+                Some(known) => *known,
+                None => self.ask(kind, &call, system)?,
+            };
+        }
+        Ok(all)
+    }
+
+    fn ask(&mut self, kind: String, call: &Case, system: &mut dyn System) -> Result<bool> {
+        self.asked += 1;
+        if system.implements(call)? {
+            self.implemented.insert(kind, true);
+            return Ok(true);
+        }
+        // Many kernels refuse empty operands alone.
+        if !call.inputs.iter().chain(&call.outputs).any(|v| v.tensor().is_ok_and(Tensor::is_empty)) {
+            let refused = self.refused.entry(kind.clone()).or_default();
+            *refused += 1;
+            if *refused >= REFUSALS {
+                self.implemented.insert(kind, false);
+            }
+        }
+        Ok(false)
+    }
+}
+
+/// Each call of a case by itself, with its kind; a call that the reference refuses has none.
+fn calls(case: &Case) -> Vec<(String, Case)> {
+    let graph = &case.graph;
+    let mut values: Vec<Option<Value>> = graph.values.iter().map(|v| v.constant.clone().map(Value::Tensor)).collect();
+    for (v, x) in graph.inputs.iter().zip(&case.inputs) {
+        values[v.index()] = Some(x.clone());
+    }
+    let env = Env::new(Limits { loop_steps: 1 << 16, ..Limits::default() }, 0);
+    let mut out = Vec::new();
+    for node in &graph.nodes {
+        let operands: Vec<Option<&Value>> =
+            node.inputs.iter().map(|v| v.and_then(|v| values[v.index()].as_ref())).collect();
+        let Ok(results) = eval_call(&*node.op, &operands, &[], node.outputs.len(), &env, &Reference) else { break };
+        let types = operands.iter().map(|v| v.and_then(|v| v.tensor().ok()).map(|t| (t.dtype(), t.rank())));
+        let kind = kind_of(&*node.op, types, node.outputs.len());
+        let mut alone = Graph::new("call");
+        let mut inputs = Vec::new();
+        let ids = node.inputs.iter().zip(&operands).map(|(v, x)| {
+            let (v, x) = (v.as_ref()?, x.as_ref()?);
+            Some(match graph.constant(*v) {
+                Some(t) => alone.add_constant(format!("x{}", v.0), t.clone()),
+                None => {
+                    inputs.push((*x).clone());
+                    alone.add_input(format!("x{}", v.0), x.ty())
+                }
+            })
+        });
+        let ids: Vec<_> = ids.collect();
+        let made: Vec<_> = results.iter().map(|r| Some(alone.add_value(String::new(), r.ty()))).collect();
+        for (k, v) in made.iter().flatten().enumerate() {
+            alone.values[v.index()].name = format!("y{k}");
+        }
+        alone.outputs = made.iter().flatten().copied().collect();
+        let mut call = node.clone();
+        (call.inputs, call.outputs) = (ids, made);
+        alone.nodes.push(call);
+        out.push((kind, Case { graph: alone, inputs, outputs: results.clone() }));
+        for (v, value) in node.outputs.iter().zip(results) {
+            if let Some(v) = v {
+                values[v.index()] = Some(value);
+            }
+        }
+    }
+    out
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::check::Failure;
+    use crate::choices::Seeded;
+    use crate::generate::{Config, Generator};
+
+    /// Implements everything but `Neg` of `f64`.
+    struct Partial(u64);
+
+    impl System for Partial {
+        fn name(&self) -> &str {
+            "partial"
+        }
+
+        fn check(&mut self, _: &Case) -> Result<Option<Failure>> {
+            Ok(None)
+        }
+
+        fn implements(&mut self, case: &Case) -> Result<bool> {
+            self.0 += 1;
+            assert_eq!(case.graph.nodes.len(), 1);
+            let dtype = case.outputs[0].tensor().map(Tensor::dtype);
+            Ok(case.graph.nodes[0].op.def().name != "Neg" || !matches!(dtype, Ok(DType::F64)))
+        }
+    }
+
+    #[test]
+    fn kinds_that_are_not_implemented_are_generated_no_more() {
+        let only = ["Neg", "Abs"].map(Into::into).into();
+        let mut generator = Generator::new(Config { nodes: 3, only, ..Config::default() });
+        let (mut probe, mut system) = (Probe::new("partial 1"), Partial(0));
+        let mut late = 0;
+        for i in 0..300 {
+            let case = generator.generate(&mut Seeded::new(1, i)).unwrap();
+            if !probe.admits(&case, &mut system).unwrap() {
+                generator.forbid(probe.not_implemented().map(str::to_owned));
+                late += usize::from(i >= 200);
+            }
+        }
+        assert!(probe.not_implemented().all(|k| k.starts_with("Neg(f64")), "{probe:?}");
+        assert!(probe.counts().1 >= 3 && late < 10, "{:?}, {late}", probe.counts());
+        assert_eq!(system.0, probe.asked);
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("probe.json");
+        probe.save(&path).unwrap();
+        assert_eq!(Probe::load("partial 1", &path).unwrap().implemented, probe.implemented);
+        assert_eq!(Probe::load("partial 2", &path).unwrap().counts(), (0, 0));
+    }
+}
