@@ -48,6 +48,9 @@ impl Bound {
 
 /// Bounds of every result of a case from so many trials.
 pub fn bounds(case: &Case, trials: usize, choices: &mut dyn Choices) -> Vec<Bound> {
+    if quantises_no_number(case) {
+        return nothing_known(case);
+    }
     let steps = steps(&case.graph);
     let Some(base) = run(&steps, &case.inputs, None) else { return nothing_known(case) };
     let errors = local_errors(&steps, &base, choices);
@@ -74,6 +77,18 @@ pub fn bounds(case: &Case, trials: usize, choices: &mut dyn Choices) -> Vec<Boun
         }
     }
     out
+}
+
+/// Whether a scale is derived from elements that are infinite or NaN: ONNX says nothing of what is quantised by it.
+fn quantises_no_number(case: &Case) -> bool {
+    let dynamic = |node: &Node| {
+        matches!(node.op.def().name, "DynamicQuantizeLinear" | "DynamicQuantizeMatMul" | "DynamicQuantizeLSTM")
+    };
+    if !case.graph.nodes.iter().any(dynamic) {
+        return false;
+    }
+    let Some(values) = run(&case.graph, &case.inputs, None) else { return true };
+    case.graph.nodes.iter().any(|node| dynamic(node) && !all_finite(node, &values))
 }
 
 /// The graph with formulas for operators; the same results in the same order. Where the rules refuse a step after all, the
@@ -238,7 +253,17 @@ fn sizes(node: &Node, base: &[Option<Value>], choices: &mut dyn Choices) -> Vec<
         "GRU" | "LSTM" | "RNN" => {
             let states = node.inputs.iter().skip(5).flatten().map(|v| greatest(&base[v.index()]));
             let size = states.fold(1.0, f64::max);
-            node.outputs.iter().map(|v| vec![8.0 * size; n(v)]).collect()
+            let of = |k: usize| node.inputs.get(k).copied().flatten().map_or(0.0, |v| greatest(&base[v.index()]));
+            let terms = node.inputs.iter().map(n).max().unwrap_or(1) as f64;
+            let sums = terms * (of(0) * of(1) + size * of(2) + of(3));
+            let dtype = node.inputs[0].and_then(|v| tensor(base, v.index())).map_or(DType::F32, Tensor::dtype);
+            // A gate's sum that overflows on the way opens or closes it.
+            let size = if all_finite(node, base) && sums < largest_finite(dtype) { 8.0 * size } else { f64::INFINITY };
+            node.outputs.iter().map(|v| vec![size; n(v)]).collect()
+        }
+        // Whether padding is multiplied by a weight that is not finite, ONNX does not say; transforms of tiles spread it.
+        "Conv" | "ConvTranspose" | "CausalConvWithState" | "DeformConv" if !all_finite(node, base) => {
+            node.outputs.iter().map(|v| vec![f64::INFINITY; n(v)]).collect()
         }
         name => {
             let mut sizes = on_magnitudes(node, base).unwrap_or_default();
@@ -246,7 +271,7 @@ fn sizes(node: &Node, base: &[Option<Value>], choices: &mut dyn Choices) -> Vec<
                 // The factors are rounded too, and no bin has larger terms than the first.
                 for size in &mut sizes {
                     let most = size.iter().copied().fold(0.0, f64::max);
-                    size.fill(2.0 * most);
+                    size.fill(if all_finite(node, base) { 2.0 * most } else { f64::INFINITY });
                 }
             }
             sizes
@@ -265,6 +290,12 @@ fn sizes(node: &Node, base: &[Option<Value>], choices: &mut dyn Choices) -> Vec<
         }
     }
     sizes
+}
+
+/// Whether every element of every float operand is a finite number.
+fn all_finite(node: &Node, base: &[Option<Value>]) -> bool {
+    let finite = |t: &Tensor| !t.dtype().is_float() || t.floats().is_ok_and(|x| x.iter().all(|x| x.is_finite()));
+    node.inputs.iter().flatten().filter_map(|v| tensor(base, v.index())).all(finite)
 }
 
 /// By how much results change with the operands, as the size of a number that changes by as many units in its last place:
@@ -378,12 +409,16 @@ fn run(
                 && let Ok(x) = t.floats()
             {
                 let off = x.iter().zip(e).map(|(x, e)| {
-                    match (e.is_finite(), choices.below(2)) {
-                        (true, 0) => x + e,
-                        (true, _) => x - e,
-                        // Partial sums that overflow, in one order or in another.
-                        (false, 0) => f64::INFINITY.copysign(*x),
-                        (false, _) => f64::NAN,
+                    if e.is_finite() {
+                        return if choices.chance(1, 2) { x + e } else { x - e };
+                    }
+                    // Partial sums overflow in one order and not in another.
+                    match choices.below(4) {
+                        0 => f64::INFINITY,
+                        1 => f64::NEG_INFINITY,
+                        2 => f64::NAN,
+                        _ if x.is_finite() => *x,
+                        _ => choices.unit(),
                     }
                 });
                 value = Tensor::from_floats(t.dtype(), t.shape(), off.collect::<Vec<_>>()).into();

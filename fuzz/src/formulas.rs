@@ -326,13 +326,19 @@ fn written(
                 let v = s.cast(v, dtype)?;
                 parts.push(s.by_channel(v)?);
             }
-            // As it is folded into a product before it: x * s + (bias - mean * s).
+            // As it is folded into a product before it: x * s + (bias - mean * s), and as it is written. Both are right,
+            // so what one of them overflows in is open.
             let root = s.inverse_root(parts[3], op.epsilon.into())?;
             let factor = s.two("Mul", root, parts[0])?;
             let shift = s.two("Mul", parts[2], factor)?;
             let shift = s.two("Sub", parts[1], shift)?;
             let product = s.two("Mul", x, factor)?;
-            s.two("Add", product, shift)?
+            let folded = s.two("Add", product, shift)?;
+            let centred = s.two("Sub", x, parts[2])?;
+            let scaled = s.two("Mul", centred, factor)?;
+            let written = s.two("Add", scaled, parts[1])?;
+            let (half, other) = (s.with("Mul", folded, 0.5)?, s.with("Mul", written, 0.5)?);
+            s.two("Add", half, other)?
         }
         ("ai.onnx", "InstanceNormalization") => {
             let Some(op) = op.downcast::<InstanceNormalization>() else { return Ok(None) };
@@ -349,7 +355,7 @@ fn written(
             let Some(groups) = op.num_groups.as_int().and_then(|g| usize::try_from(g).ok()) else { return Ok(None) };
             let shape = s.shape.clone();
             let grouped = [shape[0], groups, shape[1..].iter().product::<usize>() / groups];
-            let work = if op.stash_type == 1 && dtype != DType::F64 { DType::F32 } else { dtype };
+            let work = if op.stash_type == 1 { DType::F32 } else { dtype };
             s.dtype = work;
             let wide = s.cast(x, work)?;
             let wide = s.reshape(wide, &grouped)?;
@@ -363,7 +369,7 @@ fn written(
         ("ai.onnx", "LayerNormalization") => {
             let Some(op) = op.downcast::<LayerNormalization>() else { return Ok(None) };
             let axes: Vec<usize> = (normal_axis(op.axis, rank)..rank).collect();
-            s.dtype = if dtype == DType::F64 { dtype } else { op.stash_type };
+            s.dtype = op.stash_type;
             let wide = s.cast(x, s.dtype)?;
             let (y, mean, factor) = s.normalised(wide, &axes, op.epsilon.into())?;
             let (mean, factor) = (s.cast(mean, op.stash_type)?, s.cast(factor, op.stash_type)?);
@@ -381,7 +387,7 @@ fn written(
         ("ai.onnx", "RMSNormalization") => {
             let Some(op) = op.downcast::<RmsNormalization>() else { return Ok(None) };
             let [_, Some(scale)] = *args else { return Ok(None) };
-            let work = if op.stash_type == 1 && dtype != DType::F64 { DType::F32 } else { dtype };
+            let work = if op.stash_type == 1 { DType::F32 } else { dtype };
             s.dtype = work;
             let wide = s.cast(x, work)?;
             let (y, _) = s.by_root_mean_square(wide, normal_axis(op.axis, rank), op.epsilon.into())?;
@@ -392,7 +398,7 @@ fn written(
         ("ai.onnx", "SimplifiedLayerNormalization") => {
             let Some(op) = op.downcast::<SimplifiedLayerNormalization>() else { return Ok(None) };
             let [_, Some(scale)] = *args else { return Ok(None) };
-            s.dtype = if dtype == DType::F64 { dtype } else { op.stash_type };
+            s.dtype = op.stash_type;
             let wide = s.cast(x, s.dtype)?;
             let (y, factor) = s.by_root_mean_square(wide, normal_axis(op.axis, rank), op.epsilon.into())?;
             let factor = s.cast(factor, op.stash_type)?;

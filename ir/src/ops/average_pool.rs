@@ -63,7 +63,7 @@ impl Op for AveragePool {
 
     fn lower(&self, cx: &LowerCx<'_>) -> Result<Lowering> {
         let axes = self.window().fixed(&cx.shape(0)[2..], &super::window::numbers(&self.kernel_shape)?)?;
-        let dtype = cx.dtype(0);
+        let wide = lowering::wide(cx.dtype(0));
         if cx.outputs[0].1.contains(&0) || axes.iter().any(|a| a.dilation != 1) {
             return Ok(Lowering::Host);
         }
@@ -77,10 +77,11 @@ impl Op for AveragePool {
                 let stop = c.affine(i[2 + a], axis.stride as i64, axis.kernel as i64 - axis.begin as i64);
                 let (lo, hi) = (c.idx(-begin), c.idx(axis.extent as i64 + end));
                 let (start, stop) = (c.max(start, lo), c.min(stop, hi));
-                let n = c.sub(stop, start);
+                let (n, none) = (c.sub(stop, start), c.idx(0));
+                let n = c.max(n, none);
                 count = c.mul(count, n);
             }
-            let count = c.cast(count, dtype);
+            let count = c.cast(count, wide);
             c.div(sum, count)
         })
     }

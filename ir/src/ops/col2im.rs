@@ -14,7 +14,7 @@
 //! ONNX `Col2Im`: opset 18.
 
 use super::common::*;
-use super::lowering::{Loops, ReduceOp};
+use super::lowering::{Loops, ReduceOp, joined_in};
 use super::window::{Fixed, Window, for_each_window};
 use crate::dtype::DType;
 use crate::error::{Error, Result};
@@ -130,8 +130,9 @@ impl Op for Col2Im {
         let windows: Vec<usize> = axes.iter().map(|a| a.out).collect();
         let mut l = Loops::new(cx);
         let x = l.x(0);
+        let within = joined_in(ReduceOp::Sum, *dtype);
         l.result(|c, i| {
-            c.reduce(ReduceOp::Sum, &block, |c, r| {
+            let sum = c.reduce(ReduceOp::Sum, &block, |c, r| {
                 let mut inside = c.bool(true);
                 let mut at = Vec::with_capacity(axes.len());
                 for (a, axis) in axes.iter().enumerate() {
@@ -153,8 +154,10 @@ impl Op for Col2Im {
                 let row = c.add(channel, k);
                 let window = c.linearize(&at, &windows);
                 let zero = c.zero(*dtype);
-                c.load_or(inside, x, &[i[0], row, window], zero)
-            })
+                let v = c.load_or(inside, x, &[i[0], row, window], zero);
+                c.cast(v, within)
+            });
+            c.cast(sum, *dtype)
         })
     }
 }

@@ -110,7 +110,8 @@ pub fn expand(cx: &LowerCx<'_>) -> Result<Lowering> {
     l.result(|c, i| c.load_broadcast(x, i))
 }
 
-/// `y = post(reduce(pre(x)))` over `axes`, the result with or without axes of extent 1 in their place.
+/// `y = post(reduce(pre(x)))` over `axes`, sums and products of narrow floats in [`wide`]; the result with or without axes
+/// of extent 1 in their place.
 pub fn reduce(
     cx: &LowerCx<'_>,
     axes: &[usize],
@@ -119,6 +120,7 @@ pub fn reduce(
     post: impl Fn(&mut ComputeBuilder, ExprId) -> ExprId,
 ) -> Result<Lowering> {
     let shape = cx.shape(0).to_vec();
+    let (within, out) = (joined_in(op, cx.dtype(0)), cx.outputs[0].0);
     let keepdims = cx.outputs[0].1.len() == shape.len();
     let sizes: Vec<usize> = axes.iter().map(|&a| shape[a]).collect();
     let mut l = Loops::new(cx);
@@ -138,14 +140,22 @@ pub fn reduce(
                 .map(|(axis, e)| e.unwrap_or_else(|| r[axes.iter().position(|&a| a == axis).expect("a reduced axis")]))
                 .collect();
             let v = c.load(x, &index);
+            let v = c.cast(v, within);
             pre(c, v)
         });
-        post(c, sum)
+        let y = post(c, sum);
+        c.cast(y, out)
     })
 }
 
-/// Reduces windows of `x[n, c, spatial…]`; elements outside count as `outside`. `finish` gets what was reduced and the
-/// index of the window.
+/// The type in which `op` joins values of `dtype`: sums and products of narrow floats round once, at the end.
+pub fn joined_in(op: ReduceOp, dtype: DType) -> DType {
+    let rounds = matches!(op, ReduceOp::Sum | ReduceOp::Prod) && dtype.is_float();
+    if rounds { wide(dtype) } else { dtype }
+}
+
+/// Reduces windows of `x[n, c, spatial…]`; elements outside count as `outside`. `finish` gets what was reduced, sums
+/// in [`wide`], and the index of the window.
 pub fn pool(
     cx: &LowerCx<'_>,
     axes: &[Fixed],
@@ -154,6 +164,7 @@ pub fn pool(
     finish: impl Fn(&mut ComputeBuilder, ExprId, &[ExprId]) -> ExprId,
 ) -> Result<Lowering> {
     let dtype = cx.dtype(0);
+    let within = joined_in(op, dtype);
     let kernel: Vec<usize> = axes.iter().map(|a| a.kernel).collect();
     let mut l = Loops::new(cx);
     let x = l.x(0);
@@ -166,9 +177,11 @@ pub fn pool(
                 index.push(c.add(start, tap));
             }
             let pad = c.float(dtype, outside);
-            c.load_padded(x, &index, pad)
+            let v = c.load_padded(x, &index, pad);
+            c.cast(v, within)
         });
-        finish(c, sum, i)
+        let y = finish(c, sum, i);
+        c.cast(y, dtype)
     })
 }
 

@@ -38,7 +38,8 @@ impl Op for Normalizer {
             let by = match self.norm.as_str() {
                 "L1" => row.iter().map(|v| v.abs()).sum(),
                 "L2" => row.iter().map(|v| v * v).sum::<f64>().sqrt(),
-                _ => row.iter().copied().fold(f64::NEG_INFINITY, f64::max),
+                // NaN is the greatest of what it is among, as for ReduceMax.
+                _ => row.iter().fold(f64::NEG_INFINITY, |m, &v| if v.is_nan() || v > m { v } else { m }),
             };
             if by != 0.0 {
                 row.iter_mut().for_each(|v| *v /= by);
