@@ -224,9 +224,12 @@ fn local_errors(graph: &Graph, base: &[Option<Value>], choices: &mut dyn Choices
                     Accuracy::Exact => 0.0,
                     Accuracy::Ulp(n) => f64::from(n.max(1)) * (2.0 * u * y + least),
                     Accuracy::Reduction => {
-                        let s = size.map_or(y, |m| m[i]).max(y);
+                        let s = size.map_or(y, |m| m[i]);
+                        // Magnitudes that end in NaN overflowed before.
+                        let overflowed = s.is_nan() && !ys[i].is_nan();
+                        let s = s.max(y);
                         // Partial sums of this size overflow in one order and not in another.
-                        if s.is_nan() || s > largest / 4.0 {
+                        if overflowed || s > largest / 4.0 {
                             return f64::INFINITY;
                         }
                         (terms.min(4096) as f64 + 8.0) * (inner * s + least) + 2.0 * u * y
@@ -260,6 +263,21 @@ fn sizes(node: &Node, base: &[Option<Value>], choices: &mut dyn Choices) -> Vec<
             // A gate's sum that overflows on the way opens or closes it.
             let size = if all_finite(node, base) && sums < largest_finite(dtype) { 8.0 * size } else { f64::INFINITY };
             node.outputs.iter().map(|v| vec![size; n(v)]).collect()
+        }
+        // A quotient of two sums: it hides how large they are, and how small.
+        "NegativeLogLikelihoodLoss" if node.inputs.get(2).copied().flatten().is_some() => {
+            let weights = node.inputs[2].and_then(|v| tensor(base, v.index())).and_then(|t| t.floats().ok());
+            let (size, least) = weights
+                .iter()
+                .flatten()
+                .filter(|w| **w != 0.0)
+                .fold((0.0f64, 1.0f64), |(m, l), w| (m.max(w.abs()), l.min(w.abs())));
+            let of = |k: usize| node.inputs[k].map_or(0.0, |v| greatest(&base[v.index()]));
+            let dtype = node.inputs[0].and_then(|v| tensor(base, v.index())).map_or(DType::F32, Tensor::dtype);
+            let (few, many) = (least_positive(dtype) * 2f64.powi(32), n(&node.inputs[0]) as f64);
+            let open = least < few || many * size * of(0) > largest_finite(dtype);
+            let plain = on_magnitudes(node, base).unwrap_or_default();
+            if open { node.outputs.iter().map(|v| vec![f64::INFINITY; n(v)]).collect() } else { plain }
         }
         // Whether padding is multiplied by a weight that is not finite, ONNX does not say; transforms of tiles spread it.
         "Conv" | "ConvTranspose" | "CausalConvWithState" | "DeformConv" if !all_finite(node, base) => {

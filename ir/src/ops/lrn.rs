@@ -87,6 +87,8 @@ impl Op for Lrn {
                 c.mul(root, fourth)
             } else if beta == 1.0 {
                 s
+            } else if beta == 0.0 {
+                c.one(wide)
             } else if positive {
                 let log = c.log(s);
                 let log = c.bin_const(BinOp::Mul, log, beta);
