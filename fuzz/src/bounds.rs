@@ -285,6 +285,13 @@ fn sizes(node: &Node, base: &[Option<Value>], choices: &mut dyn Choices) -> Vec<
         }
         name => {
             let mut sizes = on_magnitudes(node, base).unwrap_or_default();
+            if matches!(name, "AveragePool" | "GlobalAveragePool" | "ReduceMean") {
+                // What is divided may overflow before it is.
+                let terms = node.inputs.first().map_or(1.0, |v| n(v) as f64);
+                let dtype = node.outputs[0].and_then(|v| tensor(base, v.index())).map_or(DType::F32, Tensor::dtype);
+                let most = largest_finite(dtype) / terms.max(1.0);
+                sizes.iter_mut().flatten().filter(|s| **s > most).for_each(|s| *s = f64::INFINITY);
+            }
             if name == "DFT" || name == "STFT" {
                 // The factors are rounded too, and no bin has larger terms than the first.
                 for size in &mut sizes {

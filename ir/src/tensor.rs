@@ -185,11 +185,12 @@ macro_rules! elements { ($($t:ty => $d:ident),*) => { $(impl Element for $t { co
 elements!(f32 => F32, f64 => F64, f16 => F16, bf16 => BF16, i8 => I8, i16 => I16, i32 => I32, i64 => I64,
           u8 => U8, u16 => U16, u32 => U32, u64 => U64);
 
-/// The number of elements, or an error where it overflows or passes 2^48.
+/// The number of elements. An error where the extents other than 0 have a product of more than 2^48: so any product of
+/// extents of a tensor can be taken, also of one without elements.
 pub fn len_elems(shape: &[usize]) -> Result<usize> {
-    let len = shape.iter().try_fold(1usize, |a, &d| a.checked_mul(d)).or_else(|| shape.contains(&0).then_some(0));
+    let len = shape.iter().filter(|&&d| d > 0).try_fold(1usize, |a, &d| a.checked_mul(d));
     match len {
-        Some(n) if n <= 1 << 48 => Ok(n),
+        Some(n) if n <= 1 << 48 => Ok(if shape.contains(&0) { 0 } else { n }),
         _ => Err(Error::limit(format!("a tensor of shape {shape:?} has more than 2^48 elements"))),
     }
 }
@@ -792,7 +793,9 @@ mod tests {
     #[test]
     fn absurd_sizes_are_refused() {
         assert!(Tensor::zeros(DType::F32, &[1 << 40, 1 << 40]).is_err());
-        assert!(Tensor::zeros(DType::F32, &[usize::MAX, 2, 0]).unwrap().is_empty());
+        assert!(Tensor::zeros(DType::F32, &[0, 1 << 40, 1 << 40]).is_err());
+        assert_eq!(Tensor::zeros(DType::F32, &[1 << 40, 0]).unwrap().len(), 0);
+        assert!(Tensor::zeros(DType::F32, &[usize::MAX, 2, 0]).is_err());
     }
 
     #[test]
