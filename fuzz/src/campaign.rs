@@ -7,8 +7,9 @@ use crate::choices::Seeded;
 use crate::finding;
 use crate::generate::{Case, Config, Generator, full_name};
 use crate::page::{page, picture};
-use crate::probe::Probe;
+use crate::probe::{Admission, Probe};
 use crate::reduce::reduce;
+use crate::stated::all_stated;
 use crate::store::{Progress, Record, Store};
 use anyhow::{Context, Result};
 use serde_json::json;
@@ -86,6 +87,7 @@ pub fn run(
         operators: generator.uses().count(),
         out,
         store,
+        stated: plan.config.stated,
         probe: Probe::load(
             &format!("{} {}", system.name(), system.version()),
             &out.map_or_else(PathBuf::new, |o| o.join(PROBE)),
@@ -133,10 +135,12 @@ struct Campaign<'a> {
     store: &'a mut dyn Store,
     /// What the system implements.
     probe: Probe,
+    /// Whether only calls count whose results the specification states.
+    stated: bool,
 }
 
 impl Campaign<'_> {
-    /// Graph `i`, of calls that the system implements as far as it says.
+    /// Graph `i`, of calls that the system takes one by one; those that it refuses are findings.
     fn next(&mut self, seed: u64, i: u64, generator: &mut Generator, system: &mut dyn System) -> Result<Option<Case>> {
         let mut case = None;
         for again in 0..AGAIN {
@@ -144,8 +148,13 @@ impl Campaign<'_> {
             let stream = i.wrapping_add(again << 48);
             case = generator.generate(&mut Seeded::new(seed, stream));
             let Some(made) = &case else { break };
-            if !system.is_partial() || self.probe.admits(made, system)? {
+            if !system.is_partial() {
                 break;
+            }
+            match self.probe.admits(made, system)? {
+                Admission::Yes => break,
+                Admission::No => {}
+                Admission::Refused(call, failure) => self.failed(seed, i, &call, &failure, system)?,
             }
             generator.forbid(self.probe.not_implemented().map(str::to_owned));
         }
@@ -157,7 +166,7 @@ impl Campaign<'_> {
         let cause = match self.known.get(&before) {
             Some(cause) => cause.clone(),
             None => {
-                let (case, failure) = smallest(case, failure, system)?;
+                let (case, failure) = smallest(case, failure, system, self.stated)?;
                 let cause = failure.cause(&case.graph);
                 self.known.insert(before, cause.clone());
                 if !self.report.findings.contains_key(&cause) {
@@ -229,11 +238,12 @@ impl Campaign<'_> {
     }
 }
 
-/// The smallest case with the same stage and kind of failure.
-fn smallest(case: &Case, failure: &Failure, system: &mut dyn System) -> Result<(Case, Failure)> {
+/// The smallest case with the same stage and kind of failure,
+/// and, if `stated`, as well stated by the specification.
+fn smallest(case: &Case, failure: &Failure, system: &mut dyn System, stated: bool) -> Result<(Case, Failure)> {
     let (mut last, mut broken) = (failure.clone(), None);
     let small = reduce(case, Instant::now() + REDUCE, &mut |c| match system.check(c) {
-        Ok(Some(f)) if f.kind == failure.kind && f.stage == failure.stage => {
+        Ok(Some(f)) if f.kind == failure.kind && f.stage == failure.stage && (!stated || all_stated(c)) => {
             last = f;
             true
         }

@@ -77,6 +77,17 @@ impl Failure {
     }
 }
 
+/// What a system does with a call by itself.
+#[derive(Clone, Debug)]
+pub enum Taken {
+    /// It runs it.
+    Yes,
+    /// It says that it does not implement it.
+    No,
+    /// It refuses it for another reason, or dies of it.
+    Failed(Failure),
+}
+
 /// Something that runs graphs and is under test.
 pub trait System {
     /// Its name.
@@ -98,12 +109,12 @@ pub trait System {
         false
     }
 
-    /// Whether it implements the call that a case consists of; a failure of another kind counts as yes.
+    /// Whether it takes the call that a case consists of, its results aside.
     ///
     /// # Errors
     /// When it cannot be started at all.
-    fn implements(&mut self, _: &Case) -> anyhow::Result<bool> {
-        Ok(true)
+    fn takes(&mut self, _: &Case) -> anyhow::Result<Taken> {
+        Ok(Taken::Yes)
     }
 
     /// Its version; empty where it has none of its own.

@@ -189,6 +189,10 @@ pub fn forms_of(def: &'static OpDef) -> Vec<(Form, Inferred)> {
 
 /// What the rule says of the form, where it accepts it for some extents, as far as it can tell.
 fn fits(form: &Form) -> Option<Inferred> {
+    // Elements are drawn of plain types alone.
+    if !form.operands.iter().flatten().all(|o| plain_dtype(o.dtype())) {
+        return None;
+    }
     let op = form.op()?;
     let facts: Vec<Option<Fact>> = (0..form.operands.len()).map(|i| form.open_fact(i)).collect();
     let open = infer_call(&*op, &facts, &[], form.n_outputs, &mut 0).ok()?;
@@ -370,8 +374,15 @@ fn change(form: &mut Form, choices: &mut dyn Choices) {
                 } else {
                     content(at, dtype, rank, choices)
                 };
-            } else if let Some(Operand::Tensor { dtype, .. }) = &mut form.operands[at] {
-                *dtype = *pick(choices, DTYPES);
+            } else if let Some(operand @ Operand::Tensor { .. }) = &mut form.operands[at] {
+                let small = matches!(operand, Operand::Tensor { dtype: DType::I32 | DType::I64, rank: 0 | 1 });
+                *operand = match operand {
+                    Operand::Tensor { dtype, .. } if small && choices.chance(2, 3) => {
+                        content(at, *dtype, rank, choices)
+                    }
+                    Operand::Tensor { rank, .. } => Operand::Tensor { dtype: *pick(choices, DTYPES), rank: *rank },
+                    Operand::Content { .. } => return,
+                };
             }
         }
         4 if !def.attrs.is_empty() => {

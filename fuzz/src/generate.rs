@@ -9,6 +9,7 @@ use crate::choices::{Choices, pick};
 use crate::form::{EXTENT, Form, NARROW, Operand, extents, forms_of, is_plain, seed_of};
 use crate::probe::kind_of;
 use crate::solve::{Problem, State, Wish, solve};
+use crate::stated::is_stated;
 use crate::values::{self, Values};
 use egret_ir::eval::{Env, Limits, Reference, eval_call};
 use egret_ir::infer::{Inferred, infer_call};
@@ -48,6 +49,8 @@ pub struct Config {
     pub backward_percent: usize,
     /// Whether infinities, NaN and overflow may occur.
     pub special: bool,
+    /// Whether only calls are made whose results the specification states.
+    pub stated: bool,
 }
 
 impl Default for Config {
@@ -61,6 +64,7 @@ impl Default for Config {
             constant_percent: 25,
             backward_percent: 20,
             special: true,
+            stated: false,
         }
     }
 }
@@ -351,6 +355,19 @@ struct Growing {
     inputs: Vec<Value>,
 }
 
+/// Scales of quantised tensors.
+const SCALES: (f64, f64) = (1.0 / 64.0, 2.0);
+
+/// Whether an operator quantises, or computes with quantised tensors.
+fn quantises(def: &OpDef) -> bool {
+    def.name.starts_with('Q') || ["Quantize", "quantize", "Integer"].iter().any(|w| def.name.contains(w))
+}
+
+/// The names of an operator's operands, lower case.
+fn operand_names(def: &OpDef) -> Vec<String> {
+    def.inputs.split(',').map(|n| n.trim().to_lowercase()).collect()
+}
+
 /// An operand before it has elements.
 enum Planned {
     None,
@@ -402,10 +419,15 @@ impl Growing {
         choices: &mut dyn Choices,
     ) -> Result<(), Refused> {
         let n = prepared.form.operands.len();
+        // A scale of a quantised tensor is seldom what another call gave.
+        let def = prepared.form.def;
+        let names = if quantises(def) { operand_names(def) } else { Vec::new() };
+        let own = |i: usize| names.get(i).is_some_and(|n| n.contains("scale"));
         let (mut state, mut existing) = (prepared.start.clone(), vec![None; n]);
         let first = choices.below(n.max(1));
         for i in (first..n).chain(0..first) {
             if let Some(Operand::Tensor { dtype, rank }) = prepared.form.operands[i]
+                && !own(i)
                 && choices.below(100) < reuse_percent
             {
                 let fits: Vec<ValueId> = self.candidates(dtype, rank, bounds, choices);
@@ -424,6 +446,7 @@ impl Growing {
         // What became of the same type as a value by other ways may be that value.
         for i in 0..n {
             if let (Some(Operand::Tensor { dtype, rank }), None) = (&prepared.form.operands[i], existing[i])
+                && !own(i)
                 && choices.below(100) < reuse_percent
             {
                 let same =
@@ -521,6 +544,9 @@ impl Growing {
                 node.inputs.iter().map(|v| v.map(|v| &self.values[v.index()])).collect();
             let results = eval_call(&*node.op, &operands, &[], node.outputs.len(), &env, &Reference)
                 .map_err(|_| Refused::Quietly)?;
+            if bounds.config.stated && !is_stated(&*node.op, &operands, &results) {
+                return Err(Refused::Quietly);
+            }
             for (v, value) in node.outputs.iter().zip(results) {
                 let Some(v) = *v else { continue };
                 if value.ty() != self.values[v.index()].ty() {
@@ -593,9 +619,11 @@ impl Growing {
         if open.deferred.is_some() && !constants {
             return Err(Refused::Quietly);
         }
+        let most = bounds.config.max_elems;
         let large = |f: &Fact| {
             f.ty.concrete().is_some_and(|(_, shape)| {
-                shape.iter().try_fold(1usize, |n, &d| n.checked_mul(d)).is_none_or(|n| n > bounds.config.max_elems)
+                // An extent beside an empty one counts too.
+                shape.iter().try_fold(1usize, |n, &d| n.checked_mul(d.max(1))).is_none_or(|n| n > most)
             })
         };
         if open.outputs.iter().any(large) {
@@ -604,9 +632,9 @@ impl Growing {
         if !bounds.forbidden.is_empty() {
             let types = operands.iter().map(|o| match o {
                 Planned::None => None,
-                Planned::Existing(v) => self.values[v.index()].tensor().ok().map(|t| (t.dtype(), t.rank())),
-                Planned::New(dtype, shape, _) => Some((*dtype, shape.len())),
-                Planned::Content(t) => Some((t.dtype(), t.rank())),
+                Planned::Existing(v) => self.values[v.index()].tensor().ok().map(|t| (t.dtype(), t.shape())),
+                Planned::New(dtype, shape, _) => Some((*dtype, &shape[..])),
+                Planned::Content(t) => Some((t.dtype(), t.shape())),
             });
             if bounds.forbidden.contains(&kind_of(&*op, types, n_outputs)) {
                 return Err(Refused::Quietly);
@@ -624,12 +652,20 @@ impl Growing {
         let fresh = operands.iter().any(|o| matches!(o, Planned::New(..)));
         for class in prepared.classes(choices, bounds.config.special) {
             let domain = if class == Values::Index { (0.0, least as f64) } else { domain };
+            let names = operand_names(op.def());
             let mut sources = Vec::with_capacity(operands.len());
-            for o in &operands {
+            for (i, o) in operands.iter().enumerate() {
                 sources.push(match o {
                     Planned::None => Source::None,
                     Planned::Existing(v) => Source::Existing(*v),
                     Planned::New(dtype, shape, constant) => {
+                        let (class, domain) = match names.get(i) {
+                            // A scale of 0 or less quantises nothing.
+                            Some(name) if dtype.is_float() && quantises(op.def()) && name.contains("scale") => {
+                                (Values::Domain, SCALES)
+                            }
+                            _ => (class, domain),
+                        };
                         let t = values::tensor(*dtype, shape, class, domain, choices).map_err(|_| Refused::Quietly)?;
                         Source::New(t, *constant)
                     }
@@ -714,6 +750,9 @@ impl Growing {
             }
             Err(_) => return Err(Refused::Quietly),
         };
+        if bounds.config.stated && !is_stated(&**op, &operands, &results) {
+            return Err(Refused::Quietly);
+        }
         self.add(op, sources, &results);
         Ok(())
     }

@@ -9,6 +9,7 @@
 //! | [`mod@generate`], [`values`], [`choices`] | graphs grown call by call; elements by class; a seed or libFuzzer's bytes decides |
 //! | [`bounds`], `formulas` | how far a correct compiler's results may lie from the reference's; operators step by step |
 //! | [`check`], [`runtime`] | Egret stage by stage; other runtimes in processes of their own |
+//! | [`stated`] | calls whose results the specification leaves open |
 //! | [`probe`] | which kinds of calls a runtime implements at all |
 //! | [`mod@reduce`], [`finding`], [`campaign`] | the smallest failing graph; a folder for it; all of it in a row |
 //! | [`store`], [`mod@page`] | what a campaign keeps, in a SQLite file; its page of HTML |
@@ -43,6 +44,7 @@ pub mod seeds;
 #[cfg(feature = "z3")]
 pub mod smt;
 pub mod solve;
+pub mod stated;
 pub mod store;
 pub mod surface;
 pub mod trace;

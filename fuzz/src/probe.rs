@@ -1,26 +1,47 @@
-//! What a runtime implements at all: for each kind of call (operator, element types, ranks, modes) one call by itself.
+//! What a runtime takes at all: for each kind of call (operator, element types, ranks, modes, whether anything is empty) a
+//! call by itself.
 //!
-//! A kind that the runtime says it does not implement, twice on operands that are not empty, is not generated any more, so
-//! that graphs are spent on what it does implement. What was learnt is kept as JSON for the next campaign.
+//! A kind that the runtime does not take, twice, is not generated any more, so that graphs are spent on what it does take.
+//! An operator of which the runtime refuses some calls for their numbers (a size that must be odd) is asked about each call:
+//! what a graph of calls that are all taken shows is the fault of their being together. Refusals that are no statement of what
+//! is implemented are told ([`Admission`]). What was learnt is kept as JSON for the next campaign.
 
-use crate::check::System;
+use crate::check::{Failure, System, Taken};
 use crate::generate::Case;
 use anyhow::{Context, Result};
 use egret_ir::eval::{Env, Limits, Reference, eval_call};
-use egret_ir::{Attr, DType, Graph, Op, Tensor, Value};
+use egret_ir::{Attr, DType, Graph, Op, Value};
 use serde_json::{Value as Json, json};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
 /// Refusals before a kind of call is taken for not implemented.
 const REFUSALS: u32 = 2;
 
+/// Whether a graph is worth running.
+#[derive(Debug)]
+pub enum Admission {
+    /// Each of its calls is taken.
+    Yes,
+    /// One is of a kind that the system says it does not implement.
+    No,
+    /// This call of it is refused for another reason.
+    Refused(Box<Case>, Failure),
+}
+
 /// What two calls have in common if a runtime implements both or neither, as text: `Gemm(f32:2, f32:2) transA=1`.
-/// Operands are element types and ranks; of attributes that are numbers only the names count, flags excepted.
-pub fn kind_of(op: &dyn Op, operands: impl Iterator<Item = Option<(DType, usize)>>, n_outputs: usize) -> String {
+/// Operands are element types and ranks, with `e` where there is no element; of attributes that are numbers only the names
+/// count, flags excepted.
+pub fn kind_of<'a>(
+    op: &dyn Op,
+    operands: impl Iterator<Item = Option<(DType, &'a [usize])>>,
+    n_outputs: usize,
+) -> String {
     let def = op.def();
-    let operands: Vec<String> =
-        operands.map(|o| o.map_or_else(|| "_".to_owned(), |(dtype, rank)| format!("{dtype}:{rank}"))).collect();
+    let operand = |(dtype, shape): (DType, &[usize])| {
+        format!("{dtype}:{}{}", shape.len(), if shape.contains(&0) { "e" } else { "" })
+    };
+    let operands: Vec<String> = operands.map(|o| o.map_or_else(|| "_".to_owned(), operand)).collect();
     let mut text = format!("{}({})", crate::generate::full_name(def), operands.join(", "));
     if n_outputs != 1 {
         text += &format!(" -> {n_outputs}");
@@ -38,13 +59,15 @@ pub fn kind_of(op: &dyn Op, operands: impl Iterator<Item = Option<(DType, usize)
     text
 }
 
-/// Kinds of calls, and whether a runtime implements them.
+/// Kinds of calls, and whether a runtime takes them.
 #[derive(Debug, Default, PartialEq)]
 pub struct Probe {
     /// System and version; what another one said is not believed.
     system: String,
     implemented: BTreeMap<String, bool>,
     refused: BTreeMap<String, u32>,
+    /// Operators of which some calls are refused for their numbers.
+    touchy: BTreeSet<String>,
     /// Calls asked.
     pub asked: u64,
 }
@@ -71,6 +94,8 @@ impl Probe {
                 let list = json[key].as_array().with_context(at)?;
                 probe.implemented.extend(list.iter().filter_map(Json::as_str).map(|k| (k.to_owned(), value)));
             }
+            let touchy = json["touchy"].as_array().with_context(at)?;
+            probe.touchy.extend(touchy.iter().filter_map(Json::as_str).map(str::to_owned));
         }
         Ok(probe)
     }
@@ -82,7 +107,8 @@ impl Probe {
     pub fn save(&self, path: &Path) -> Result<()> {
         let list =
             |wanted: bool| self.implemented.iter().filter(|(_, v)| **v == wanted).map(|(k, _)| k).collect::<Vec<_>>();
-        let json = json!({ "system": self.system, "implemented": list(true), "not_implemented": list(false) });
+        let json = json!({ "system": self.system, "implemented": list(true), "not_implemented": list(false),
+                           "touchy": self.touchy });
         std::fs::write(path, format!("{json:#}\n")).with_context(|| path.display().to_string())
     }
 
@@ -97,41 +123,57 @@ impl Probe {
         (self.implemented.len() - not, not)
     }
 
-    /// Whether the system implements every call of the case, as far as it says; asks about kinds that are not known yet.
+    /// Whether the system takes every call of the case; asks about kinds that are not known yet, and about each call of
+    /// operators that are refused for their numbers.
     ///
     /// # Errors
     /// When the system cannot be started.
-    pub fn admits(&mut self, case: &Case, system: &mut dyn System) -> Result<bool> {
-        let mut all = true;
+    pub fn admits(&mut self, case: &Case, system: &mut dyn System) -> Result<Admission> {
         for (kind, call) in calls(case) {
-            all &= match self.implemented.get(&kind) {
-                Some(known) => *known,
-                None => self.ask(kind, &call, system)?,
-            };
-        }
-        Ok(all)
-    }
-
-    fn ask(&mut self, kind: String, call: &Case, system: &mut dyn System) -> Result<bool> {
-        self.asked += 1;
-        if system.implements(call)? {
-            self.implemented.insert(kind, true);
-            return Ok(true);
-        }
-        // Many kernels refuse empty operands alone.
-        if !call.inputs.iter().chain(&call.outputs).any(|v| v.tensor().is_ok_and(Tensor::is_empty)) {
-            let refused = self.refused.entry(kind.clone()).or_default();
-            *refused += 1;
-            if *refused >= REFUSALS {
-                self.implemented.insert(kind, false);
+            match self.implemented.get(&kind) {
+                Some(false) => return Ok(Admission::No),
+                Some(true) if !self.touchy.contains(operator(&kind)) => continue,
+                _ => {}
+            }
+            self.asked += 1;
+            match system.takes(&call)? {
+                Taken::Yes => {
+                    self.implemented.insert(kind, true);
+                }
+                Taken::No => {
+                    self.refuse(kind);
+                    return Ok(Admission::No);
+                }
+                Taken::Failed(failure) => {
+                    self.touchy.insert(operator(&kind).to_owned());
+                    self.refuse(kind);
+                    return Ok(Admission::Refused(Box::new(call), failure));
+                }
             }
         }
-        Ok(false)
+        Ok(Admission::Yes)
+    }
+
+    fn refuse(&mut self, kind: String) {
+        // A kind of which some call was taken is implemented.
+        if self.implemented.contains_key(&kind) {
+            return;
+        }
+        let refused = self.refused.entry(kind.clone()).or_default();
+        *refused += 1;
+        if *refused >= REFUSALS {
+            self.implemented.insert(kind, false);
+        }
     }
 }
 
+/// The operator in the text of a kind.
+fn operator(kind: &str) -> &str {
+    kind.split('(').next().unwrap_or(kind)
+}
+
 /// Each call of a case by itself, with its kind; a call that the reference refuses has none.
-fn calls(case: &Case) -> Vec<(String, Case)> {
+pub(crate) fn calls(case: &Case) -> Vec<(String, Case)> {
     let graph = &case.graph;
     let mut values: Vec<Option<Value>> = graph.values.iter().map(|v| v.constant.clone().map(Value::Tensor)).collect();
     for (v, x) in graph.inputs.iter().zip(&case.inputs) {
@@ -143,7 +185,7 @@ fn calls(case: &Case) -> Vec<(String, Case)> {
         let operands: Vec<Option<&Value>> =
             node.inputs.iter().map(|v| v.and_then(|v| values[v.index()].as_ref())).collect();
         let Ok(results) = eval_call(&*node.op, &operands, &[], node.outputs.len(), &env, &Reference) else { break };
-        let types = operands.iter().map(|v| v.and_then(|v| v.tensor().ok()).map(|t| (t.dtype(), t.rank())));
+        let types = operands.iter().map(|v| v.and_then(|v| v.tensor().ok()).map(|t| (t.dtype(), t.shape())));
         let kind = kind_of(&*node.op, types, node.outputs.len());
         let mut alone = Graph::new("call");
         let mut inputs = Vec::new();
@@ -179,9 +221,10 @@ fn calls(case: &Case) -> Vec<(String, Case)> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::check::Failure;
+    use crate::check::Kind;
     use crate::choices::Seeded;
     use crate::generate::{Config, Generator};
+    use egret_ir::Tensor;
 
     /// Implements everything but `Neg` of `f64`.
     struct Partial(u64);
@@ -195,12 +238,55 @@ mod tests {
             Ok(None)
         }
 
-        fn implements(&mut self, case: &Case) -> Result<bool> {
+        fn takes(&mut self, case: &Case) -> Result<Taken> {
             self.0 += 1;
             assert_eq!(case.graph.nodes.len(), 1);
             let dtype = case.outputs[0].tensor().map(Tensor::dtype);
-            Ok(case.graph.nodes[0].op.def().name != "Neg" || !matches!(dtype, Ok(DType::F64)))
+            let lacking = case.graph.nodes[0].op.def().name == "Neg" && matches!(dtype, Ok(DType::F64));
+            Ok(if lacking { Taken::No } else { Taken::Yes })
         }
+    }
+
+    /// Refuses what has more than three elements.
+    struct Small;
+
+    impl System for Small {
+        fn name(&self) -> &str {
+            "small"
+        }
+
+        fn check(&mut self, _: &Case) -> Result<Option<Failure>> {
+            Ok(None)
+        }
+
+        fn takes(&mut self, case: &Case) -> Result<Taken> {
+            let failure = || Failure { stage: "small".into(), kind: Kind::Refused, text: "too large".into() };
+            let large = case.outputs[0].tensor().is_ok_and(|t| t.len() > 3);
+            Ok(if large { Taken::Failed(failure()) } else { Taken::Yes })
+        }
+    }
+
+    #[test]
+    fn an_operator_that_refuses_numbers_is_asked_about_each_call() {
+        let only = vec!["Abs".into()];
+        let mut generator = Generator::new(Config { nodes: 1, only, ..Config::default() });
+        let (mut probe, mut admitted, mut refused) = (Probe::new("small 1"), 0, 0);
+        for i in 0..200 {
+            let case = generator.generate(&mut Seeded::new(1, i)).unwrap();
+            match probe.admits(&case, &mut Small).unwrap() {
+                Admission::Yes => {
+                    admitted += 1;
+                    // The operator becomes known as one that refuses some calls with the first that it does.
+                    assert!(refused == 0 || case.outputs[0].tensor().unwrap().len() <= 3);
+                }
+                Admission::No => {}
+                Admission::Refused(call, failure) => {
+                    refused += 1;
+                    assert_eq!((call.graph.nodes.len(), failure.kind), (1, Kind::Refused));
+                }
+            }
+        }
+        assert!(admitted > 20 && refused > 20, "{admitted} {refused}");
     }
 
     #[test]
@@ -211,7 +297,7 @@ mod tests {
         let mut late = 0;
         for i in 0..300 {
             let case = generator.generate(&mut Seeded::new(1, i)).unwrap();
-            if !probe.admits(&case, &mut system).unwrap() {
+            if !matches!(probe.admits(&case, &mut system).unwrap(), Admission::Yes) {
                 generator.forbid(probe.not_implemented().map(str::to_owned));
                 late += usize::from(i >= 200);
             }

@@ -2,7 +2,7 @@
 //! not the end of the campaign.
 
 use crate::blackbox::BlackBox;
-use crate::check::{Failure, Kind, System, judge};
+use crate::check::{Failure, Kind, System, Taken, judge};
 use crate::generate::Case;
 use crate::trace::{Argument, Call, Number, Outcome as Called, Produced};
 use crate::worker::{Answer, Worker};
@@ -230,8 +230,12 @@ impl System for Runtime {
         true
     }
 
-    fn implements(&mut self, case: &Case) -> Result<bool> {
-        Ok(!matches!(self.run(case)?, Outcome::Unsupported))
+    fn takes(&mut self, case: &Case) -> Result<Taken> {
+        Ok(match self.run(case)? {
+            Outcome::Results(_) => Taken::Yes,
+            Outcome::Unsupported => Taken::No,
+            Outcome::Failed(failure) => Taken::Failed(failure),
+        })
     }
 
     fn version(&self) -> &str {

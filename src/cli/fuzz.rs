@@ -192,12 +192,14 @@ mod with_fuzzer {
         let mut system = system(&args.system, &args.python)?;
         let time = args.time.map(Duration::try_from_secs_f64).transpose();
         let time = time.map_err(|e| Failure::usage(format!("--time: {e}")))?;
+        // Two systems are compared on what the specification says; Egret's stages on everything that Egret says.
+        let config = Config { stated: system.is_partial(), ..args.graphs.config() };
         let plan = Plan {
             seed: args.graphs.seed,
             from: args.graphs.from,
             count: args.count.unwrap_or(if args.time.is_some() { u64::MAX } else { 1000 }),
             deadline: time.and_then(|t| Instant::now().checked_add(t)),
-            config: args.graphs.config(),
+            config,
         };
         let (bar, template) = match args.count.is_none() && args.time.is_some() {
             true => (indicatif::ProgressBar::no_length(), "{elapsed} {pos} graphs, {per_sec}, {msg}"),

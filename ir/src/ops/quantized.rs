@@ -162,7 +162,8 @@ pub fn matrix_parameter(shape: &[usize], rows: bool) -> Vec<usize> {
     }
 }
 
-/// Checks that the parameter at operand `param` broadcasts to `matrix`, as [`matrix_parameter`] sees it.
+/// Checks that the parameter at operand `param` broadcasts to `matrix`, as [`matrix_parameter`] sees it, and is one number
+/// along the axis that is not its own (the summed one of an operand).
 pub fn matrix_parameter_rule(
     cx: &mut RuleCx<'_>,
     label: &'static str,
@@ -182,6 +183,10 @@ pub fn matrix_parameter_rule(
     })?;
     for (p, m) in p.iter().rev().zip(matrix.iter().rev()) {
         cx.require_that(label, Cond::eq(p, &Dim::int(1)).or(&Cond::eq(p, m)))?;
+    }
+    let other = if rows { p.last().filter(|_| p.len() > 1) } else { p.iter().rev().nth(1) };
+    if let Some(d) = other {
+        cx.require_eq(label, d, &Dim::ONE)?;
     }
     Ok(())
 }

@@ -60,6 +60,11 @@ impl Op for EmbedLayerNormalization {
             let rows = cx.shape(i)?.first().cloned().unwrap_or_default();
             require_shape(cx, "C4", i, &[rows, hidden.clone()])?;
         }
+        if !cx.has(8) {
+            // The positions are those of the words.
+            let rows = cx.shape(3)?.first().cloned().unwrap_or_default();
+            cx.require_that("C4", Cond::le(&ids[1], &rows))?;
+        }
         require_shape(cx, "C4", 5, std::slice::from_ref(&hidden))?;
         require_shape(cx, "C4", 6, std::slice::from_ref(&hidden))?;
         cx.require("C5", cx.has(1) == cx.has(4), || "one of segment_ids and segment_embedding is missing".into())?;

@@ -1,0 +1,149 @@
+//! Calls whose results the specification leaves open, so that two right systems may disagree on them.
+//!
+//! Egret defines every call, and its own stages are compared on all of them. Against another system only calls count whose
+//! results ONNX states (<https://onnx.ai/onnx/operators/>): not conversions out of range, not the order of elements that need
+//! no order, not infinities and NaN but where elements are computed one by one or moved, not overflow of integer sums, not means
+//! of nothing.
+
+use crate::generate::Case;
+use crate::probe::calls;
+use egret_ir::op::Accuracy;
+use egret_ir::{Attr, Dim, Op, Tensor, Value};
+
+/// Operators that compare elements without a word on NaN.
+const ORDERED: &[&str] =
+    &["ArgMax", "ArgMin", "GlobalMaxPool", "Hardmax", "MaxPool", "MaxRoiPool", "NonMaxSuppression", "TopK", "Unique"];
+
+/// Operators that read where numbers say.
+const SAMPLES: &[&str] = &["GridSample", "Resize", "RoiAlign", "Upsample"];
+
+/// Whether the specification states the results of a call.
+pub fn is_stated(op: &dyn Op, operands: &[Option<&Value>], results: &[Value]) -> bool {
+    let tensor = |i: usize| operands.get(i).copied().flatten().and_then(|v| v.tensor().ok());
+    let attrs = op.attrs();
+    let int = |name: &str| match attrs.get(name) {
+        Some(Attr::Int(d)) => d.as_int(),
+        _ => None,
+    };
+    let negative = |name: &str| matches!(attrs.get(name), Some(Attr::Float(v)) if *v < 0.0);
+    let name = op.def().name;
+    let empty = tensor(0).is_some_and(Tensor::is_empty);
+    let facts = op.facts();
+    let finite = operands.iter().copied().flatten().chain(results).all(|v| v.tensor().is_ok_and(is_finite));
+    // What a window, a sum or a sample makes of infinities and NaN depends on the order and on which terms it leaves out.
+    if !finite && !facts.pointwise && facts.accuracy != Accuracy::Exact || !finite && SAMPLES.contains(&name) {
+        return false;
+    }
+    match name {
+        "NonMaxSuppression" => tensor(1).and_then(|t| t.floats().ok()).is_none_or(|mut v| {
+            v.sort_by(f64::total_cmp);
+            // Which of two boxes of one score comes first is not said.
+            v.windows(2).all(|w| w[0] != w[1])
+        }),
+        // "Otherwise the order of the elements is undefined."
+        "TopK" if int("sorted") == Some(0) => false,
+        _ if ORDERED.contains(&name) => !operands.iter().flatten().any(|v| v.tensor().is_ok_and(has_nan)),
+        // "In more detail, the conversion from floating-point to integer out of range is undefined."
+        "Cast" | "CastLike" | "Pow" | "Mod" => {
+            let whole = results.first().and_then(|r| r.tensor().ok()).is_some_and(|t| t.dtype().is_int());
+            !whole || operands.iter().flatten().all(|v| v.tensor().is_ok_and(|t| fits_result(name, t, results)))
+        }
+        // Differences below 0 of numbers without a sign.
+        "Shrink" => tensor(0).is_none_or(|t| !t.dtype().is_int()),
+        // "Reduction over an empty set of values yields undefined."
+        "ReduceMean" | "ReduceLogSum" | "ReduceLogSumExp" | "Mean" if empty => false,
+        _ if name.starts_with("Reduce") => tensor(0).is_none_or(sum_is_in_range),
+        // The last window of a symmetric one of size 1 divides 0 by 0.
+        "BlackmanWindow" | "HannWindow" | "HammingWindow" => {
+            int("periodic") != Some(0)
+                || tensor(0).and_then(|t| t.to_i64s().ok()).is_some_and(|v| v.iter().all(|&n| n != 1))
+        }
+        "Attention" | "GroupQueryAttention" => !negative("softcap"),
+        "RNN" | "GRU" | "LSTM" => !negative("clip"),
+        "OneHotEncoder" => match attrs.get("cats_int64s") {
+            Some(Attr::Ints(list)) => !repeats(list),
+            _ => true,
+        },
+        _ => true,
+    }
+}
+
+/// Whether the specification states the results of each call of a case.
+pub fn all_stated(case: &Case) -> bool {
+    calls(case).iter().all(|(_, call)| {
+        let mut inputs = call.inputs.iter();
+        let node = &call.graph.nodes[0];
+        let constants: Vec<Option<Value>> =
+            call.graph.values.iter().map(|v| v.constant.clone().map(Value::Tensor)).collect();
+        // Arguments stand in the order of the operands.
+        let operands: Vec<Option<&Value>> = node
+            .inputs
+            .iter()
+            .map(|v| v.and_then(|v| constants[v.index()].as_ref().or_else(|| inputs.next())))
+            .collect();
+        is_stated(&*node.op, &operands, &call.outputs)
+    })
+}
+
+fn is_finite(t: &Tensor) -> bool {
+    !t.dtype().is_float() || t.floats().is_ok_and(|v| v.iter().all(|x| x.is_finite()))
+}
+
+fn has_nan(t: &Tensor) -> bool {
+    t.dtype().is_float() && t.floats().is_ok_and(|v| v.iter().any(|x| x.is_nan()))
+}
+
+/// Whether numbers that become integers by the operator lie within the result's type; powers are far within if their
+/// results are.
+fn fits_result(name: &str, t: &Tensor, results: &[Value]) -> bool {
+    let Some(result) = results.first().and_then(|r| r.tensor().ok()) else { return true };
+    let Some((lo, hi)) = result.dtype().int_range() else { return true };
+    let Ok(numbers) = t.floats() else { return true };
+    let (lo, hi) = if name == "Cast" || name == "CastLike" { (lo as f64, hi as f64) } else { (-64.0, 64.0) };
+    // Integers wrap, which is stated.
+    !t.dtype().is_float() && (name == "Cast" || name == "CastLike") || numbers.iter().all(|x| *x >= lo && *x <= hi)
+}
+
+/// Whether no partial sum of an integer tensor (nor of its squares) leaves its type.
+fn sum_is_in_range(t: &Tensor) -> bool {
+    let Some((_, hi)) = t.dtype().int_range() else { return true };
+    let Ok(v) = t.ints() else { return true };
+    let squares = v.iter().try_fold(0i128, |sum, x| sum.checked_add(x.checked_mul(*x)?));
+    let product = v.iter().filter(|x| **x != 0).try_fold(1i128, |all, x| all.checked_mul(x.abs()));
+    squares.is_some_and(|s| s <= hi) && product.is_some_and(|p| p <= hi)
+}
+
+fn repeats(list: &[Dim]) -> bool {
+    list.iter().enumerate().any(|(i, d)| list[..i].contains(d))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use egret_ir::{Attrs, DType, attrs, ops};
+
+    fn stated(name: &str, attrs: &Attrs, operand: Tensor, result: Tensor) -> bool {
+        let op = (ops::find("ai.onnx", name).unwrap().parse)(attrs).unwrap();
+        is_stated(&*op, &[Some(&operand.into())], &[result.into()])
+    }
+
+    #[test]
+    fn what_onnx_leaves_open_is_not_stated() {
+        let f = |v: &[f32]| Tensor::from_slice(&[v.len()], v);
+        let bytes = |n: usize| Tensor::zeros(DType::U8, &[n]).unwrap();
+        let to_u8 = attrs! { to: DType::U8 };
+        assert!(stated("Cast", &to_u8, f(&[0.0, 255.0]), bytes(2)));
+        assert!(!stated("Cast", &to_u8, f(&[0.0, 256.0]), bytes(2)));
+        assert!(!stated("Cast", &to_u8, f(&[f32::NAN]), bytes(1)));
+        assert!(stated("Cast", &to_u8, Tensor::from_slice(&[1], &[-1i64]), bytes(1)));
+        assert!(!stated("ArgMax", &attrs! {}, f(&[f32::NAN]), Tensor::from_slice(&[1], &[0i64])));
+        assert!(!stated("Softmax", &attrs! {}, f(&[f32::INFINITY, 0.0]), f(&[f32::NAN, 0.0])));
+        assert!(stated("Relu", &attrs! {}, f(&[f32::INFINITY]), f(&[f32::INFINITY])));
+        assert!(!stated("ReduceMean", &attrs! {}, f(&[]), f(&[0.0])));
+        assert!(stated("ReduceSum", &attrs! {}, f(&[]), f(&[0.0])));
+        let large = Tensor::from_slice(&[2], &[i64::MAX, 1]);
+        assert!(!stated("ReduceSum", &attrs! {}, large.clone(), large));
+        assert!(!stated("HannWindow", &attrs! { periodic: 0i64 }, Tensor::scalar(1i64), f(&[1.0])));
+        assert!(stated("HannWindow", &attrs! { periodic: 0i64 }, Tensor::scalar(2i64), f(&[1.0, 1.0])));
+    }
+}
