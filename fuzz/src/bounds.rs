@@ -265,8 +265,14 @@ fn sizes(node: &Node, base: &[Option<Value>], choices: &mut dyn Choices) -> Vec<
             node.outputs.iter().map(|v| vec![size; n(v)]).collect()
         }
         // A quotient of two sums: it hides how large they are, and how small.
-        "NegativeLogLikelihoodLoss" if node.inputs.get(2).copied().flatten().is_some() => {
-            let weights = node.inputs[2].and_then(|v| tensor(base, v.index())).and_then(|t| t.floats().ok());
+        "NegativeLogLikelihoodLoss" => {
+            let weights = node
+                .inputs
+                .get(2)
+                .copied()
+                .flatten()
+                .and_then(|v| tensor(base, v.index()))
+                .and_then(|t| t.floats().ok());
             let (size, least) = weights
                 .iter()
                 .flatten()
@@ -275,7 +281,7 @@ fn sizes(node: &Node, base: &[Option<Value>], choices: &mut dyn Choices) -> Vec<
             let of = |k: usize| node.inputs[k].map_or(0.0, |v| greatest(&base[v.index()]));
             let dtype = node.inputs[0].and_then(|v| tensor(base, v.index())).map_or(DType::F32, Tensor::dtype);
             let (few, many) = (least_positive(dtype) * 2f64.powi(32), n(&node.inputs[0]) as f64);
-            let open = least < few || many * size * of(0) > largest_finite(dtype);
+            let open = least < few || many * size.max(1.0) * of(0) > largest_finite(dtype);
             let plain = on_magnitudes(node, base).unwrap_or_default();
             if open { node.outputs.iter().map(|v| vec![f64::INFINITY; n(v)]).collect() } else { plain }
         }
@@ -384,7 +390,9 @@ fn largest_finite(dtype: DType) -> f64 {
 
 /// What the node gives on the magnitudes of its float operands: `Σ|terms|` for sums of products.
 fn on_magnitudes(node: &Node, base: &[Option<Value>]) -> Option<Vec<Vec<f64>>> {
-    on_changed(node, base, &mut |t| Some(t.floats().ok()?.into_iter().map(f64::abs).collect()))
+    let sizes = on_changed(node, base, &mut |t| Some(t.floats().ok()?.into_iter().map(f64::abs).collect()))?;
+    // A factor among the attributes may be negative.
+    Some(sizes.into_iter().map(|s| s.into_iter().map(f64::abs).collect()).collect())
 }
 
 /// The node's results with other elements in its float operands; no elements for what is no tensor of numbers.

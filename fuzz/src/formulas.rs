@@ -207,6 +207,13 @@ fn written(
             let log = s.one("Log", sum)?;
             s.two("Sub", below, log)?
         }
+        ("ai.onnx", "SoftmaxCrossEntropyLoss") => {
+            let Some(target) = args.get(1).copied().flatten() else { return Ok(None) };
+            let log = s.b.op("LogSoftmax", attrs! { axis: 1 }, &[x])?;
+            let operands = [Some(log), Some(target), args.get(2).copied().flatten()];
+            let loss = s.b.node("ai.onnx", "NegativeLogLikelihoodLoss", op.attrs(), &operands, 1)?[0];
+            return Ok(Some(vec![loss, log]));
+        }
         ("ai.onnx", "ReduceL2" | "ReduceLogSum" | "ReduceLogSumExp") => {
             let inputs: Vec<_> = std::iter::once(x).chain(args.get(1).copied().flatten()).collect();
             let reduce = |s: &mut Steps<'_>, x: ValueId, op: &str, attrs: Attrs| {

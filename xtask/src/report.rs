@@ -26,6 +26,16 @@ impl Count {
         Count::of(line, ", ")
     }
 
+    /// Reads the last line of `egret fuzz run`: `1,000 graphs in 20.1 s (50 a second), …, 2 findings`; none for any other
+    /// line.
+    pub(crate) fn from_campaign(line: &str) -> Option<Count> {
+        let number = |text: &str| text.replace(',', "").parse::<u64>().ok();
+        let (graphs, rest) = line.split_once(" graphs in ")?;
+        let found = rest.rsplit_once(", ")?.1;
+        let failed = number(found.strip_suffix(" findings").or_else(|| found.strip_suffix(" finding"))?)?;
+        Some(Count { passed: number(graphs)?.saturating_sub(failed), failed })
+    }
+
     /// Reads `12 passed<separator>3 failed` and whatever follows; none if the text does not start so.
     fn of(text: &str, separator: &str) -> Option<Count> {
         let (passed, rest) = text.split_once(" passed")?;
@@ -174,6 +184,17 @@ mod tests {
     fn the_last_line_of_conform_is_counted() {
         assert_eq!(Count::from_conform("12 passed, 3 failed, 1 skipped"), Some(Count { passed: 12, failed: 3 }));
         assert_eq!(Count::from_conform("test_abs: 3 of 60 elements differ"), None);
+    }
+
+    #[test]
+    fn the_last_line_of_a_campaign_is_counted() {
+        let line = "4,000 graphs in 149.7 s (27 a second), 0 not supported, 198 operators used, the most used 102 times, 1 finding";
+        assert_eq!(Count::from_campaign(line), Some(Count { passed: 3999, failed: 1 }));
+        assert_eq!(
+            Count::from_campaign("12 graphs in 0.1 s (120 a second), 0 findings"),
+            Some(Count { passed: 12, failed: 0 })
+        );
+        assert_eq!(Count::from_campaign("egret: native (wrong): 1 of 2"), None);
     }
 
     #[test]

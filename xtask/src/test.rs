@@ -21,6 +21,9 @@ pub(crate) const FEATURES: &str = "egret/fuzz";
 /// Mutated models: enough to notice a hole, few enough for seconds.
 const MUTANTS: &str = "500";
 
+/// Generated graphs: some twenty seconds.
+const GRAPHS: &str = "1000";
+
 /// `cargo xtask test`.
 pub(crate) fn run(report: &mut Report) -> Result<()> {
     cases::run(report)?;
@@ -36,6 +39,8 @@ pub(crate) fn run(report: &mut Report) -> Result<()> {
     let mutate =
         Cmd::new(egret()?).args(mutants).arg(paths::target()?.join("mutants")).arg("models").arg(onnx.join("node"));
     counted(report, "mutated models", &mutate, Count::from_conform)?;
+    let campaign = Cmd::new(egret()?).args(["fuzz", "run", "--count", GRAPHS]);
+    counted(report, "generated graphs", &campaign, Count::from_campaign)?;
     conform(report, "attention of onnxruntime", "reference,native", &[paths::contrib_cases()?])?;
     // The plain loops of the reference would take minutes for networks of full size.
     conform(report, "networks of onnx", "native", &[onnx.join("light")])?;

@@ -159,5 +159,6 @@ mod tests {
         assert_eq!(label((u, &[1, 2]), &[1, 1], &[]).as_deref(), Some("QLinearMatMul.C3"));
         assert_eq!(label((u, &[2, 1, 1]), &[3, 1, 1], &[]).as_deref(), Some("QLinearMatMul.C4"));
         assert_eq!(label((u, &[2, 2]), &[2, 2], &[3]).as_deref(), Some("QLinearMatMul.C5"));
+        assert_eq!(label((u, &[2, 2]), &[2, 2], &[1, 2]).as_deref(), Some("QLinearMatMul.C5"));
     }
 }

@@ -162,8 +162,8 @@ pub fn matrix_parameter(shape: &[usize], rows: bool) -> Vec<usize> {
     }
 }
 
-/// Checks that the parameter at operand `param` broadcasts to `matrix`, as [`matrix_parameter`] sees it, and is one number
-/// along the axis that is not its own (the summed one of an operand).
+/// Checks that the parameter at operand `param` broadcasts to `matrix`, as [`matrix_parameter`] sees it, and is one for each
+/// row or column: `[…, m, 1]` or `[…, 1, n]`.
 pub fn matrix_parameter_rule(
     cx: &mut RuleCx<'_>,
     label: &'static str,
@@ -184,11 +184,12 @@ pub fn matrix_parameter_rule(
     for (p, m) in p.iter().rev().zip(matrix.iter().rev()) {
         cx.require_that(label, Cond::eq(p, &Dim::int(1)).or(&Cond::eq(p, m)))?;
     }
-    let other = if rows { p.last().filter(|_| p.len() > 1) } else { p.iter().rev().nth(1) };
-    if let Some(d) = other {
-        cx.require_eq(label, d, &Dim::ONE)?;
+    // It does not change along the axis that is summed up.
+    match p.as_slice() {
+        [.., _, last] if rows => cx.require_eq(label, last, &Dim::ONE),
+        [.., row, _] if !rows => cx.require_eq(label, row, &Dim::ONE),
+        _ => Ok(()),
     }
-    Ok(())
 }
 
 /// For each element of a matrix, the parameter that belongs to it.

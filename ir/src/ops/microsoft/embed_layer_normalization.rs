@@ -14,6 +14,7 @@
 //! - **C3** `position_ids` is `[n, len]` or `[1, len]`
 //! - **C4** embeddings are `[_, hidden]`, `gamma` and `beta` `[hidden]`
 //! - **C5** `segment_ids` and `segment_embedding` are given together
+//! - **C6** without `position_ids`, `position_embedding` has a row for each place in the sequence
 //!
 //! ONNX Runtime `com.microsoft::EmbedLayerNormalization`, version 1.
 
@@ -61,9 +62,8 @@ impl Op for EmbedLayerNormalization {
             require_shape(cx, "C4", i, &[rows, hidden.clone()])?;
         }
         if !cx.has(8) {
-            // The positions are those of the words.
             let rows = cx.shape(3)?.first().cloned().unwrap_or_default();
-            cx.require_that("C4", Cond::le(&ids[1], &rows))?;
+            cx.require_that("C6", Cond::le(&ids[1], &rows))?;
         }
         require_shape(cx, "C4", 5, std::slice::from_ref(&hidden))?;
         require_shape(cx, "C4", 6, std::slice::from_ref(&hidden))?;
@@ -135,7 +135,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn embed_layer_normalization_c1_c2_c3_c4_c5_are_named() {
+    fn embed_layer_normalization_c1_to_c6_are_named() {
         let f = |s: &[usize]| Some(Fact::of(Type::tensor(DType::F32, s)));
         let i = |s: &[usize]| Some(Fact::of(Type::tensor(DType::I32, s)));
         let bad = |k: usize, fact: Option<Fact>| {
@@ -151,5 +151,6 @@ mod tests {
         assert_eq!(bad(8, i(&[1, 3])), name(3));
         assert_eq!(bad(5, f(&[5])), name(4));
         assert_eq!(bad(4, None), name(5));
+        assert_eq!(bad(3, f(&[1, 4])), name(6));
     }
 }
