@@ -150,10 +150,14 @@ impl Stage {
     ) -> Stage {
         let mut stage = Stage { name: name.into(), compared: 0, left_out: 0, error: 0.0, finding: None };
         let mut wrong = BTreeMap::new();
+        let units = units(graph);
+        let of = |unit: f64| Tolerance { unit, ..*tolerance };
+        let by_name: BTreeMap<&str, f64> =
+            graph.values.iter().zip(&units).map(|(info, unit)| (info.name.as_str(), *unit)).collect();
         for (name, w) in want {
             let Some(g) = got.get(name) else { continue };
             stage.compared += 1;
-            match tolerance.compare(g, w) {
+            match of(by_name.get(name.as_str()).copied().unwrap_or(0.0)).compare(g, w) {
                 Ok(error) => stage.error = stage.error.max(error),
                 Err(d) => {
                     wrong.insert(name.as_str(), d);
@@ -161,10 +165,10 @@ impl Stage {
             }
         }
         if !wrong.is_empty() {
-            let local = local::Local::new(graph, inputs, got, tolerance);
+            let local = local::Local::new(graph, inputs, got);
             for v in graph.nodes.iter().flat_map(Node::defs) {
                 let name = graph.value(v).name.as_str();
-                if let Some(error) = wrong.get(name).and_then(|_| local.judge(v)) {
+                if let Some(error) = wrong.get(name).and_then(|_| local.judge(v, &of(units[v.index()]))) {
                     stage.error = stage.error.max(error);
                     wrong.remove(name);
                 }
@@ -209,6 +213,23 @@ impl Finding {
         let text = format!("{}; no single node explains it", d.text);
         Finding { value: format!("\"{value}\""), text, n_wrong: wrong.len(), ..Finding::nothing() }
     }
+}
+
+/// For each value, the unit roundoff of the narrowest float type in which it or what it is computed from was: what a network
+/// gives as `f32` may come from 16-bit floats. Constants are exact in any type.
+fn units(graph: &Graph) -> Vec<f64> {
+    let mut units = vec![0.0f64; graph.values.len()];
+    let mut fixed: Vec<bool> = graph.values.iter().map(|info| info.constant.is_some()).collect();
+    for node in &graph.nodes {
+        let constant = node.uses().all(|v| fixed[v.index()]);
+        let before = node.uses().map(|v| units[v.index()]).fold(0.0, f64::max);
+        for v in node.defs() {
+            fixed[v.index()] = constant;
+            let own = graph.ty(v).as_tensor().and_then(|t| t.dtype.unit_roundoff()).unwrap_or(0.0);
+            units[v.index()] = if constant { 0.0 } else { before.max(own) };
+        }
+    }
+    units
 }
 
 /// Checks every stage of compiling `graph` for these inputs.
@@ -602,5 +623,5 @@ fn of_accuracy(accuracy: Accuracy, dtype: DType, of_many: &Tolerance) -> Toleran
     };
     // Below the normal numbers a unit is no longer relative.
     let least = if dtype == DType::F16 { 2f64.powi(-24) } else { f64::from(f32::MIN_POSITIVE) };
-    Tolerance { rtol: ulps * unit, atol: ulps * least, atol_scaled_by_max: false, differing_integers: None }
+    Tolerance { rtol: ulps * unit, atol: ulps * least, atol_scaled_by_max: false, differing_integers: None, unit: 0.0 }
 }

@@ -20,14 +20,21 @@ pub struct Tolerance {
     pub atol_scaled_by_max: bool,
     /// Share of integers and truth values that may differ; without it they follow `rtol` and `atol`.
     pub differing_integers: Option<f64>,
+    /// Unit roundoff of the narrowest type that a network's values went through; their own counts in any case.
+    #[serde(skip)]
+    pub unit: f64,
 }
 
 impl Default for Tolerance {
     /// That of ONNX's backend tests: 1e-3 relative, 1e-7 absolute.
     fn default() -> Tolerance {
-        Tolerance { rtol: 1e-3, atol: 1e-7, atol_scaled_by_max: false, differing_integers: None }
+        Tolerance { rtol: 1e-3, atol: 1e-7, atol_scaled_by_max: false, differing_integers: None, unit: 0.0 }
     }
 }
+
+/// Roundings to an element's own type that a value of a network carries: of products and sums before it, which half of them
+/// have the size of the tensor's largest element. It matters for 16-bit floats alone.
+const ROUNDINGS: f64 = 8.0;
 
 /// How two values differ by more than is allowed.
 #[derive(Clone, PartialEq, Debug)]
@@ -48,7 +55,7 @@ impl Tolerance {
     /// For networks, as the zoo's reference outputs are judged: 1e-3 relative, 1e-4 of the largest element absolute,
     /// 1 % of integers may differ.
     pub const NETWORK: Tolerance =
-        Tolerance { rtol: 1e-3, atol: 1e-4, atol_scaled_by_max: true, differing_integers: Some(0.01) };
+        Tolerance { rtol: 1e-3, atol: 1e-4, atol_scaled_by_max: true, differing_integers: Some(0.01), unit: 0.0 };
 
     /// The tolerance that a test case's folder states in `data.json`, else `default`.
     ///
@@ -135,9 +142,14 @@ impl Tolerance {
 
     fn elements(&self, got: &[f64], want: &[f64], dtype: DType) -> Result<f64, Difference> {
         // bfloat16 keeps 8 bits: 2^-6 is what ONNX's own comparison allows.
-        let rtol = if dtype == DType::BF16 { self.rtol.max(1.0 / 64.0) } else { self.rtol };
-        let largest = want.iter().filter(|w| w.is_finite()).fold(0.0f64, |m, w| m.max(w.abs()));
-        let atol = if self.atol_scaled_by_max { self.atol * largest.max(1.0) } else { self.atol };
+        let mut rtol = if dtype == DType::BF16 { self.rtol.max(1.0 / 64.0) } else { self.rtol };
+        let mut atol = self.atol;
+        if self.atol_scaled_by_max {
+            let largest = want.iter().filter(|w| w.is_finite()).fold(0.0f64, |m, w| m.max(w.abs()));
+            let unit = dtype.unit_roundoff().unwrap_or(0.0).max(self.unit);
+            rtol = rtol.max(ROUNDINGS * unit);
+            atol = (atol * largest.max(1.0)).max(ROUNDINGS / 2.0 * unit * largest);
+        }
         let (mut worst, mut at, mut n_wrong) = (0.0f64, 0, 0usize);
         for (i, (&g, &w)) in got.iter().zip(want).enumerate() {
             let error = if g == w || (g.is_nan() && w.is_nan()) {
@@ -218,6 +230,14 @@ mod tests {
         let (got, want) = (floats(&[1000.0, 0.05]), floats(&[1000.0, 0.0]));
         assert!(Tolerance::NETWORK.compare(&got, &want).is_ok());
         assert!(Tolerance { atol: 1e-4, ..Tolerance::default() }.compare(&got, &want).is_err());
+    }
+
+    #[test]
+    fn networks_of_narrow_floats_carry_their_roundings() {
+        let of = |dtype, v: [f64; 2]| Value::from(Tensor::from_floats(dtype, &[2], v));
+        let agree = |dtype| Tolerance::NETWORK.compare(&of(dtype, [1.0, 0.502]), &of(dtype, [1.0, 0.5])).is_ok();
+        assert!(agree(DType::F16) && !agree(DType::F32));
+        assert!(Tolerance::NETWORK.compare(&of(DType::F16, [1.0, 0.51]), &of(DType::F16, [1.0, 0.5])).is_err());
     }
 
     #[test]

@@ -3,13 +3,17 @@
 //! Where an operand lies at a boundary (a half step of QuantizeLinear, equal maxima under ArgMax), its rounding error
 //! changes the result by a whole step, and with it all that follows. Nobody is to blame for either. So a value behind such
 //! an operator that differs from the reference's is computed once more, by the reference, from the nearest values that the
-//! stage itself shows; and where boundaries lie between those and it, also with their operands moved to either side.
+//! stage itself shows; and where boundaries lie between those and it, also with their operands moved to either side. Values
+//! of 16-bit floats are judged so as well: their errors add up over the layers of a network.
 
 use super::Values;
 use crate::compare::Tolerance;
 use egret_ir::eval::{Env, Reference, eval_call};
 use egret_ir::{DType, Graph, Node, Tensor, Value, ValueId};
 use std::collections::{BTreeMap, BTreeSet};
+
+/// Unit roundoff of types whose errors add up over the layers of a network to more than a tolerance: 16-bit floats.
+const NARROW: f64 = 1.0 / 4096.0;
 
 /// Operands at a boundary move by this share of the tolerance: single steps err far less than whole networks.
 const SHARE: f64 = 1.0 / 16.0;
@@ -19,7 +23,6 @@ pub(super) struct Local<'a> {
     graph: &'a Graph,
     inputs: &'a [Value],
     got: &'a Values,
-    tolerance: &'a Tolerance,
     /// The node that makes each value.
     made_by: Vec<Option<usize>>,
     /// Values that some jump leads to.
@@ -28,7 +31,7 @@ pub(super) struct Local<'a> {
 
 impl<'a> Local<'a> {
     /// What a stage gave for `graph` on these inputs.
-    pub(super) fn new(graph: &'a Graph, inputs: &'a [Value], got: &'a Values, tolerance: &'a Tolerance) -> Local<'a> {
+    pub(super) fn new(graph: &'a Graph, inputs: &'a [Value], got: &'a Values) -> Local<'a> {
         let mut made_by = vec![None; graph.values.len()];
         let mut behind_jump = vec![false; graph.values.len()];
         for (n, node) in graph.nodes.iter().enumerate() {
@@ -38,26 +41,27 @@ impl<'a> Local<'a> {
                 behind_jump[v.index()] = behind;
             }
         }
-        Local { graph, inputs, got, tolerance, made_by, behind_jump }
+        Local { graph, inputs, got, made_by, behind_jump }
     }
 
     /// Whether `v`, which differs from the reference's, is right all the same; its error in units of the tolerance.
-    pub(super) fn judge(&self, v: ValueId) -> Option<f64> {
-        if !self.behind_jump[v.index()] {
+    pub(super) fn judge(&self, v: ValueId, tolerance: &Tolerance) -> Option<f64> {
+        if !self.behind_jump[v.index()] && tolerance.unit < NARROW {
             return None;
         }
         let got = self.got.get(&self.graph.value(v).name)?;
         let steps = self.steps(v)?;
-        let plain = self.evaluate(&steps, v, 0.0)?;
-        if let Ok(error) = self.tolerance.compare(got, &plain) {
+        let plain = self.evaluate(&steps, v, 0.0, tolerance)?;
+        if let Ok(error) = tolerance.compare(got, &plain) {
             return Some(error);
         }
         if !steps.iter().any(|&n| jumps(self.graph, &self.graph.nodes[n])) {
             return None;
         }
-        let sides: Vec<Value> = [1.0, -1.0].into_iter().filter_map(|side| self.evaluate(&steps, v, side)).collect();
-        let between = between(got, &plain, &sides).and_then(|nearest| self.tolerance.compare(got, &nearest).ok());
-        between.or_else(|| sides.iter().find_map(|side| self.tolerance.compare(got, side).ok()))
+        let sides: Vec<Value> =
+            [1.0, -1.0].into_iter().filter_map(|side| self.evaluate(&steps, v, side, tolerance)).collect();
+        let between = between(got, &plain, &sides).and_then(|nearest| tolerance.compare(got, &nearest).ok());
+        between.or_else(|| sides.iter().find_map(|side| tolerance.compare(got, side).ok()))
     }
 
     /// A value that the stage was given or shows.
@@ -85,7 +89,7 @@ impl<'a> Local<'a> {
     }
 
     /// `v` by the reference; operands of jumps moved up or down by `side`.
-    fn evaluate(&self, steps: &BTreeSet<usize>, v: ValueId, side: f64) -> Option<Value> {
+    fn evaluate(&self, steps: &BTreeSet<usize>, v: ValueId, side: f64, tolerance: &Tolerance) -> Option<Value> {
         let mut values: BTreeMap<ValueId, Value> = BTreeMap::new();
         let env = Env::default();
         for &n in steps {
@@ -98,7 +102,7 @@ impl<'a> Local<'a> {
                     None => (self.shown(u)?, 0.0),
                 };
                 let constant = self.graph.value(u).constant.is_some();
-                Some(if moved && !constant { self.moved(value, side, share) } else { value })
+                Some(if moved && !constant { shifted(value, side, share, tolerance) } else { value })
             };
             let operands: Vec<Option<Value>> =
                 node.inputs.iter().map(|u| u.map_or(Some(None), |u| value(u).map(Some))).collect::<Option<_>>()?;
@@ -109,17 +113,17 @@ impl<'a> Local<'a> {
         }
         values.remove(&v)
     }
+}
 
-    /// Each element at least two units in its last place away, and by `share` of the tolerance.
-    fn moved(&self, value: Value, side: f64, share: f64) -> Value {
-        let Value::Tensor(t) = &value else { return value };
-        let (Some(unit), Ok(x)) = (t.dtype().unit_roundoff(), t.floats()) else { return value };
-        let largest = x.iter().filter(|x| x.is_finite()).fold(1.0f64, |m, x| m.max(x.abs()));
-        let absolute = share * self.tolerance.atol * if self.tolerance.atol_scaled_by_max { largest } else { 1.0 };
-        let relative = (share * self.tolerance.rtol).max(4.0 * unit);
-        let moved = x.into_iter().map(|x| x + side * (absolute + relative * x.abs()));
-        Tensor::from_floats(t.dtype(), t.shape(), moved).into()
-    }
+/// Each element at least two units in its last place away, and by `share` of the tolerance.
+fn shifted(value: Value, side: f64, share: f64, tolerance: &Tolerance) -> Value {
+    let Value::Tensor(t) = &value else { return value };
+    let (Some(unit), Ok(x)) = (t.dtype().unit_roundoff(), t.floats()) else { return value };
+    let largest = x.iter().filter(|x| x.is_finite()).fold(1.0f64, |m, x| m.max(x.abs()));
+    let absolute = share * tolerance.atol * if tolerance.atol_scaled_by_max { largest } else { 1.0 };
+    let relative = (share * tolerance.rtol).max(4.0 * unit.max(tolerance.unit));
+    let moved = x.into_iter().map(|x| x + side * (absolute + relative * x.abs()));
+    Tensor::from_floats(t.dtype(), t.shape(), moved).into()
 }
 
 /// Whether a rounding error of an operand may change a result by a step.

@@ -67,10 +67,6 @@ impl Op for DynamicQuantizeLstm {
         let operands = [at(0), Some(w), Some(r), at(3), at(4), at(5), at(6), at(7)];
         b.node("ai.onnx", "LSTM", self.attrs(), &operands, 3).map(Some)
     }
-
-    fn facts(&self) -> Facts {
-        Facts { jumps: true, ..Facts::default() }
-    }
 }
 
 /// `(w - zero) * scale` with its last two axes exchanged.
