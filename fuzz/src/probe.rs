@@ -10,7 +10,7 @@ use crate::check::{Failure, System, Taken};
 use crate::generate::Case;
 use anyhow::{Context, Result};
 use egret_ir::eval::{Env, Limits, Reference, eval_call};
-use egret_ir::{Attr, DType, Graph, Op, Value};
+use egret_ir::{Attr, DType, Graph, Op, Value, ValueId};
 use serde_json::{Value as Json, json};
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
@@ -189,17 +189,21 @@ pub(crate) fn calls(case: &Case) -> Vec<(String, Case)> {
         let kind = kind_of(&*node.op, types, node.outputs.len());
         let mut alone = Graph::new("call");
         let mut inputs = Vec::new();
-        let ids = node.inputs.iter().zip(&operands).map(|(v, x)| {
-            let (v, x) = (v.as_ref()?, x.as_ref()?);
-            Some(match graph.constant(*v) {
-                Some(t) => alone.add_constant(format!("x{}", v.0), t.clone()),
-                None => {
-                    inputs.push((*x).clone());
-                    alone.add_input(format!("x{}", v.0), x.ty())
-                }
-            })
-        });
-        let ids: Vec<_> = ids.collect();
+        // An operand that is read twice is one argument.
+        let mut known: BTreeMap<ValueId, ValueId> = BTreeMap::new();
+        let mut ids = Vec::with_capacity(operands.len());
+        for (v, x) in node.inputs.iter().zip(&operands) {
+            ids.push(match (v, x) {
+                (Some(v), Some(x)) => Some(*known.entry(*v).or_insert_with(|| match graph.constant(*v) {
+                    Some(t) => alone.add_constant(format!("x{}", v.0), t.clone()),
+                    None => {
+                        inputs.push((*x).clone());
+                        alone.add_input(format!("x{}", v.0), x.ty())
+                    }
+                })),
+                _ => None,
+            });
+        }
         let made: Vec<_> = results.iter().map(|r| Some(alone.add_value(String::new(), r.ty()))).collect();
         for (k, v) in made.iter().flatten().enumerate() {
             alone.values[v.index()].name = format!("y{k}");
@@ -245,6 +249,19 @@ mod tests {
             let lacking = case.graph.nodes[0].op.def().name == "Neg" && matches!(dtype, Ok(DType::F64));
             Ok(if lacking { Taken::No } else { Taken::Yes })
         }
+    }
+
+    #[test]
+    fn an_operand_that_is_read_twice_is_one_argument() {
+        let mut b = egret_ir::GraphBuilder::new("t");
+        let x = b.input("x", egret_ir::Type::tensor(DType::F32, &[1]));
+        let y = b.op("Add", egret_ir::attrs! {}, &[x, x]).unwrap();
+        let of = |v: f32| vec![Value::from(Tensor::from_slice(&[1], &[v]))];
+        let case = Case { graph: b.finish(&[y]), inputs: of(1.0), outputs: of(2.0) };
+        let (_, call) = calls(&case).remove(0);
+        assert_eq!((call.graph.inputs.len(), call.inputs.len()), (1, 1));
+        assert_eq!(call.graph.nodes[0].inputs[0], call.graph.nodes[0].inputs[1]);
+        assert!(crate::stated::all_stated(&case));
     }
 
     /// Refuses what has more than three elements.

@@ -40,8 +40,14 @@ impl Op for QLinearMatMul {
         cx.same_dtype("C1", [1, 4, 6])?;
         let (a, b) = (cx.shape(0)?, cx.shape(3)?);
         let shape = product_shape(cx, "C2", "C3", "C4", &a, &b)?;
+        let vector = a.len() < 2 || b.len() < 2;
         for (param, matrix, rows) in [(1, &a, true), (2, &a, true), (4, &b, false), (5, &b, false)] {
             matrix_parameter_rule(cx, "C5", param, matrix, rows)?;
+            // The result has no axis for what a product with a vector takes away.
+            let p = cx.shape(param)?;
+            cx.require("C5", !vector || p.len() <= 1 || p.iter().all(|d| *d == 1), || {
+                format!("operand {param} has rank {} in a product with a vector", p.len())
+            })?;
         }
         matrix_parameter_rule(cx, "C5", 6, &shape, true)?;
         matrix_parameter_rule(cx, "C5", 7, &shape, true)?;
