@@ -33,7 +33,10 @@ impl BlackBox for Egret {
     }
 
     fn call(&mut self, call: &Call) -> Outcome {
-        self.run(call).unwrap_or_else(|e| Outcome::Invalid(e.to_string()))
+        self.run(call).unwrap_or_else(|e| match e.kind() {
+            ErrorKind::Limit => Outcome::Unsupported(e.to_string()),
+            _ => Outcome::Invalid(e.to_string()),
+        })
     }
 }
 
@@ -61,7 +64,6 @@ impl Egret {
                     .map(|(v, f)| if open { opened(&v.ty(), &f.ty) } else { produced(&v.ty()) })
                     .collect(),
             )),
-            Err(e) if e.kind() == ErrorKind::Limit => Ok(Outcome::Unsupported(e.to_string())),
             Err(e) => Err(e),
         }
     }
@@ -69,7 +71,7 @@ impl Egret {
 
 fn opened(got: &Type, said: &Type) -> Produced {
     let mut p = produced(got);
-    if let (Produced::Tensor { shape, .. }, Some(dims)) = (&mut p, said.as_tensor().and_then(|t| t.shape.dims())) {
+    if let (Produced::Tensor { shape, .. } | Produced::Nested { shape, .. }, Some((_, dims))) = (&mut p, nested(said)) {
         for (d, said) in shape.iter_mut().zip(dims) {
             if !said.is_int() {
                 *d = None;
@@ -81,13 +83,26 @@ fn opened(got: &Type, said: &Type) -> Produced {
 
 /// A type as a record keeps it.
 pub fn produced(ty: &Type) -> Produced {
+    let Some((text, dims)) = nested(ty) else { return Produced::Other(ty.to_string()) };
+    let shape = dims.iter().map(|d| d.as_int()).collect();
     match ty.as_tensor() {
-        Some(t) => match t.shape.dims() {
-            Some(dims) => Produced::Tensor { dtype: t.dtype, shape: dims.iter().map(|d| d.as_int()).collect() },
-            None => Produced::Other(ty.to_string()),
-        },
-        None => Produced::Other(ty.to_string()),
+        Some(t) => Produced::Tensor { dtype: t.dtype, shape },
+        None => Produced::Nested { text, shape },
     }
+}
+
+/// The extents of a tensor, or of the tensors in a sequence or an optional, and the type's text without them. None where the
+/// rank is not known, and of other types.
+pub fn nested(ty: &Type) -> Option<(String, &[egret_ir::Dim])> {
+    Some(match ty {
+        Type::Tensor(t) => {
+            let dims = t.shape.dims()?;
+            (format!("{}[{}]", t.dtype, vec!["?"; dims.len()].join(", ")), dims)
+        }
+        Type::Sequence(of) => nested(of).map(|(text, dims)| (format!("seq<{text}>"), dims))?,
+        Type::Optional(of) => nested(of).map(|(text, dims)| (format!("optional<{text}>"), dims))?,
+        Type::Unknown | Type::Map(..) => return None,
+    })
 }
 
 fn fact(a: &Argument) -> Result<Fact, Error> {

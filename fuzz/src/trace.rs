@@ -65,7 +65,14 @@ pub enum Produced {
         /// Extents.
         shape: Vec<Option<i64>>,
     },
-    /// A sequence, an optional, a map, or a tensor of unknown rank.
+    /// A sequence or an optional of tensors.
+    Nested {
+        /// The type's text, `?` for each extent.
+        text: String,
+        /// Extents of the tensors.
+        shape: Vec<Option<i64>>,
+    },
+    /// A map, or something that holds a tensor of unknown rank.
     Other(String),
 }
 
@@ -182,16 +189,20 @@ fn argument(json: &Json) -> Result<Argument> {
 fn produced_json(p: &Produced) -> Json {
     match p {
         Produced::Tensor { dtype, shape } => json!({ "dtype": dtype.name(), "shape": shape }),
+        Produced::Nested { text, shape } => json!({ "type": text, "shape": shape }),
         Produced::Other(text) => json!({ "type": text }),
     }
 }
 
 fn produced_of(json: &Json) -> Result<Produced> {
-    if let Some(text) = json["type"].as_str() {
-        return Ok(Produced::Other(text.to_owned()));
-    }
-    let shape = json["shape"].as_array().context("a result has no shape")?;
-    Ok(Produced::Tensor { dtype: dtype(&json["dtype"])?, shape: shape.iter().map(Json::as_i64).collect() })
+    let shape = json["shape"].as_array().map(|s| s.iter().map(Json::as_i64).collect());
+    Ok(match (json["type"].as_str().map(str::to_owned), shape) {
+        (Some(text), Some(shape)) => Produced::Nested { text, shape },
+        (Some(text), None) => Produced::Other(text),
+        (None, shape) => {
+            Produced::Tensor { dtype: dtype(&json["dtype"])?, shape: shape.context("a result has no shape")? }
+        }
+    })
 }
 
 /// An attribute as JSON: numbers, texts and lists as themselves, an element type as `{"dtype": name}`, what else there is

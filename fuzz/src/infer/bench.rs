@@ -4,7 +4,7 @@ use super::structure::{Structure, Var, VarKind};
 use super::term::{Cmp, Op2, Pred, Term};
 use crate::blackbox::BlackBox;
 use crate::choices::{Choices, Seeded, pick};
-use crate::trace::{Outcome, Produced};
+use crate::trace::{Call, Outcome, Produced};
 use egret_ir::DType;
 use std::collections::HashSet;
 
@@ -12,6 +12,8 @@ use std::collections::HashSet;
 const THAW: usize = 2000;
 /// Sets of variables that move together, at most.
 const MOVES: usize = 64;
+/// Variables that are one number in all valid experiments and are scaled together, at most.
+const TOGETHER: usize = 11;
 /// Greatest number drawn as a matter of course.
 const USUAL: i64 = 9;
 
@@ -20,6 +22,8 @@ const USUAL: i64 = 9;
 pub enum Kind {
     /// A tensor of this rank.
     Tensor(DType, usize),
+    /// Tensors of a rank in something else, by its type's text.
+    Nested(String, usize),
     /// Something else, by its type's text.
     Other(String),
 }
@@ -55,6 +59,8 @@ pub struct Bench<'a> {
     /// Sets of variables that were seen to move together: first those at one position of several operands, then those
     /// that experiments showed.
     moves: Vec<Vec<usize>>,
+    /// Sets of variables that were seen to be scaled together.
+    scales: Vec<Vec<usize>>,
     /// The valid experiment that the latest mutation came from.
     from: Option<usize>,
     system: &'a mut dyn BlackBox,
@@ -68,6 +74,7 @@ impl<'a> Bench<'a> {
         Bench {
             moves: aligned(&structure.vars()),
             from: None,
+            scales: Vec::new(),
             vars: structure.vars(),
             structure,
             valid: Vec::new(),
@@ -139,6 +146,15 @@ impl<'a> Bench<'a> {
             && !self.moves.contains(&moved)
         {
             self.moves.push(moved);
+        }
+    }
+
+    /// Runs the assignments of recorded calls of the structure's form.
+    pub fn recall(&mut self, records: &[Call]) {
+        for call in records {
+            if let Some(at) = self.structure.assignment(&self.vars, call) {
+                self.run(at);
+            }
         }
     }
 
@@ -232,7 +248,7 @@ impl<'a> Bench<'a> {
         self.from = Some(from);
         let v = self.choices.below(n);
         let least: Vec<i64> = self.vars.iter().map(Var::least).collect();
-        match self.choices.below(14) {
+        match self.choices.below(if self.scales.is_empty() { 14 } else { 16 }) {
             0..=2 => at[v] = self.number(v),
             10..=12 if !self.moves.is_empty() => {
                 let set = pick(&mut self.choices, &self.moves).clone();
@@ -248,6 +264,12 @@ impl<'a> Bench<'a> {
                         at[*pick(&mut self.choices, &equal)] = new;
                     }
                 }
+            }
+            14.. => {
+                let set = pick(&mut self.choices, &self.scales).clone();
+                let f = *pick(&mut self.choices, &[2, 3, 5]);
+                let down = self.choices.chance(1, 2) && set.iter().all(|&w| at[w] % f == 0);
+                set.iter().for_each(|&w| at[w] = if down { at[w] / f } else { at[w].saturating_mul(f) });
             }
             3 => at[v] += *pick(&mut self.choices, &[-1, 1, 2]),
             4..=5 => {
@@ -372,6 +394,37 @@ impl<'a> Bench<'a> {
         }
     }
 
+    /// Variables that are one number in all valid experiments are scaled together, every few of them: extents that are
+    /// multiples of one size move no other way.
+    pub fn thaw_together(&mut self) {
+        let frozen: Vec<usize> = (0..self.vars.len())
+            .filter(|&v| self.valid.iter().all(|r| r.at[v] == self.valid[0].at[v]) && self.valid[0].at[v] > 0)
+            .collect();
+        if !(2..=TOGETHER).contains(&frozen.len()) {
+            return;
+        }
+        let mut sets: Vec<u32> = (1..1u32 << frozen.len()).filter(|s| (2..=6).contains(&s.count_ones())).collect();
+        sets.sort_by_key(|s| s.count_ones());
+        for set in sets {
+            let set: Vec<usize> = (0..frozen.len()).filter(|k| set >> k & 1 == 1).map(|k| frozen[k]).collect();
+            // What a smaller set already moves is not looked at again.
+            if self.scales.iter().any(|s| s.iter().any(|v| set.contains(v))) {
+                continue;
+            }
+            let mut at = self.valid[0].at.clone();
+            set.iter().for_each(|&v| at[v] = at[v].saturating_mul(2));
+            self.from = None;
+            if self.run(at) == Some(true) {
+                self.scales.push(set);
+            }
+        }
+    }
+
+    /// Whether variables were seen to be scaled together.
+    pub fn can_scale(&self) -> bool {
+        !self.scales.is_empty()
+    }
+
     /// Attributes of valid experiments are set to 1, one at a time: what is a quotient by them is then none.
     pub fn focus(&mut self, steps: usize) {
         let attrs: Vec<usize> =
@@ -479,6 +532,10 @@ fn split(types: Vec<Produced>) -> (Vec<Kind>, Vec<Option<i64>>) {
         match t {
             Produced::Tensor { dtype, shape } => {
                 kinds.push(Kind::Tensor(dtype, shape.len()));
+                out.extend(shape);
+            }
+            Produced::Nested { text, shape } => {
+                kinds.push(Kind::Nested(text, shape.len()));
                 out.extend(shape);
             }
             Produced::Other(text) => kinds.push(Kind::Other(text)),

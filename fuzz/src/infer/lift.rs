@@ -52,10 +52,12 @@ fn lengths(vars: &[Var]) -> BTreeMap<List, usize> {
 }
 
 /// What one rule says in one way of carrying it over: all of its statements about all copies.
-#[derive(Clone, PartialEq, Eq, Debug)]
+#[derive(Clone, Default, PartialEq, Eq, Debug)]
 pub struct Whole {
-    /// Requirements.
+    /// Requirements, one about each copy.
     pub preds: Vec<Pred>,
+    /// Requirements whose products or sums run over all copies.
+    pub long: Vec<Pred>,
     /// Extents of results, in no order.
     pub terms: Vec<Term>,
 }
@@ -86,11 +88,11 @@ pub fn distance(theirs: &[Var], ours: &[Var]) -> (usize, usize) {
 pub fn wholes(theirs: &[Var], preds: &[&Pred], terms: &[&Term], ours: &[Var]) -> Vec<Whole> {
     let whole = |copies: Vec<Vec<usize>>| {
         let n = copies.iter().map(Vec::len).max().unwrap_or(1).max(1);
-        let mut out = Whole { preds: Vec::new(), terms: Vec::new() };
-        let statements = |v: &mut Whole, f: &dyn Fn(usize) -> Option<Term>| {
+        let mut out = Whole::default();
+        let statements = |v: &mut Whole, long: bool, f: &dyn Fn(usize) -> Option<Term>| {
             for p in preds.iter().filter_map(|p| p.map(&f)) {
-                if !v.preds.contains(&p) {
-                    v.preds.push(p);
+                if !v.preds.contains(&p) && !v.long.contains(&p) {
+                    if long { &mut v.long } else { &mut v.preds }.push(p);
                 }
             }
             for t in terms.iter().filter_map(|t| t.map(&f)) {
@@ -100,10 +102,10 @@ pub fn wholes(theirs: &[Var], preds: &[&Pred], terms: &[&Term], ours: &[Var]) ->
             }
         };
         for copy in 0..n {
-            statements(&mut out, &|v| one(&copies, v, copy));
+            statements(&mut out, false, &|v| one(&copies, v, copy));
         }
         if n > 1 {
-            [Op2::Mul, Op2::Add].iter().for_each(|op| statements(&mut out, &|v| all(&copies, v, *op)));
+            [Op2::Mul, Op2::Add].iter().for_each(|op| statements(&mut out, true, &|v| all(&copies, v, *op)));
         }
         out
     };

@@ -1,7 +1,7 @@
 //! The argument structures of an operator: from its declaration (operands, which are optional, attributes and the words
 //! that they may be) and from trying which ranks and lengths have a valid call.
 //!
-//! For each choice of optional operands a valid call is sought among element types and ranks. From it: every rank from 0
+//! For each choice of optional operands a valid call is sought among recorded calls, element types and ranks. From it: every rank from 0
 //! to [`MAX_RANK`] of every operand, every required attribute's values, then each optional attribute's values one at a
 //! time, and all open integers together. Operands whose elements change the outcome get open elements, zeros and -1.
 
@@ -18,10 +18,14 @@ use std::collections::BTreeMap;
 pub const MAX_RANK: usize = 5;
 /// Proposals for a first valid call of one choice of operands.
 const PROPOSALS: usize = 1500;
+/// Proposals before recorded calls are looked at.
+const RECORDED: usize = 200;
 /// Assignments tried of a proposal, and of a structure of the list.
 const TRIES: (usize, usize) = (12, 120);
 /// Tuples of ranks, at most; beyond, ranks are varied one at a time.
-const RANK_TUPLES: usize = 300;
+const RANK_TUPLES: usize = 64;
+/// First structures looked at for operands whose elements matter.
+const FIRSTS: usize = 4;
 /// Structures with other required attributes at one tuple of ranks, at most.
 const BASES: usize = 10;
 
@@ -126,8 +130,9 @@ impl Lister<'_> {
 
     fn valid(&mut self, s: &Structure, tries: usize) -> bool {
         let mut bench = Bench::new(s, self.system, self.seed);
+        bench.recall(&self.examples);
         bench.seek(1, tries);
-        let small = |k: &Kind| !matches!(k, Kind::Tensor(_, rank) if *rank > MAX_RANK);
+        let small = |k: &Kind| !matches!(k, Kind::Tensor(_, rank) | Kind::Nested(_, rank) if *rank > MAX_RANK);
         !bench.valid.is_empty() && bench.kinds.iter().flatten().all(small)
     }
 
@@ -143,8 +148,7 @@ impl Lister<'_> {
     }
 
     fn subset(&mut self, given: &[bool], n_outputs: usize) {
-        let Some(mut first) = self.first_valid(given, n_outputs) else { return };
-        let matters: Vec<bool> = (0..first.args.len()).map(|i| self.elements_matter(&mut first, i)).collect();
+        let Some((mut first, matters)) = self.first_with_elements(given, n_outputs) else { return };
         // Some calls need an attribute that is optional by declaration.
         self.needed.clear();
         for k in 0..self.optional.len() {
@@ -162,9 +166,37 @@ impl Lister<'_> {
         }
     }
 
+    /// Some structure with a valid call, and the operands whose elements matter. Beside some ranks no elements do (a scalar
+    /// has no axes), so a few structures are looked at where operands of integers may yet matter.
+    fn first_with_elements(&mut self, given: &[bool], n_outputs: usize) -> Option<(Structure, Vec<bool>)> {
+        let mut best: Option<(Structure, Vec<bool>)> = None;
+        let count = |m: &[bool]| m.iter().filter(|m| **m).count();
+        for _ in 0..FIRSTS {
+            let Some(mut first) = self.first_valid(given, n_outputs) else { break };
+            let matters: Vec<bool> = (0..first.args.len()).map(|i| self.elements_matter(&mut first, i)).collect();
+            let may = |(i, a): (usize, &Option<ArgSlot>)| {
+                i > 0 && !matters[i] && a.as_ref().is_some_and(|a| matches!(a.dtype, DType::I64 | DType::I32))
+            };
+            let done = !first.args.iter().enumerate().any(may);
+            if best.as_ref().is_none_or(|(_, m)| count(&matters) > count(m)) {
+                best = Some((first, matters));
+            }
+            if done {
+                break;
+            }
+        }
+        best
+    }
+
     /// Some structure with a valid call.
     fn first_valid(&mut self, given: &[bool], n_outputs: usize) -> Option<Structure> {
         for turn in 0..PROPOSALS {
+            // What is seldom drawn may have been recorded.
+            if turn == RECORDED
+                && let Some(s) = self.recorded(given, n_outputs)
+            {
+                return Some(s);
+            }
             let (main, rank, habit) = {
                 let c = &mut self.choices;
                 let rank = if c.chance(2, 3) { 1 + c.below(4) } else { c.below(MAX_RANK + 1) };
@@ -229,6 +261,22 @@ impl Lister<'_> {
             let s = self.structure(args, attrs, n_outputs);
             if self.valid(&s, TRIES.0) {
                 return Some(s);
+            }
+        }
+        None
+    }
+
+    /// The structure of a recorded call of these operands.
+    fn recorded(&mut self, given: &[bool], n_outputs: usize) -> Option<Structure> {
+        for k in 0..self.examples.len() {
+            let call = &self.examples[k];
+            let takes = call.inputs.iter().map(Option::is_some).eq(given.iter().copied());
+            if takes && call.n_outputs == n_outputs {
+                let open = |name: &str| self.def.attrs.iter().any(|a| a.name == name && a.open);
+                let s = Structure::of_call(call, operand_names(self.def, given.len()), open);
+                if self.valid(&s, 1) {
+                    return Some(s);
+                }
             }
         }
         None

@@ -45,6 +45,9 @@ pub fn extent(bench: &Bench<'_>, j: usize, hints: &[Term]) -> Option<Found> {
     if let Some(t) = hints.iter().find(|t| fits(t)) {
         return Some(Found { numerator: numerator(t), term: t.clone() });
     }
+    if let Some(t) = hints.iter().filter_map(quotient).find_map(|(p, s)| windowed(p, s, n, &fits)) {
+        return Some(Found { numerator: numerator(&t), term: t });
+    }
     for v in 0..n {
         for c in 1..=8 {
             for t in [
@@ -74,7 +77,7 @@ pub fn extent(bench: &Bench<'_>, j: usize, hints: &[Term]) -> Option<Found> {
     if constant {
         return plain(Term::Int(first));
     }
-    if let Some(t) = products(bench, &fits).or_else(|| broadcast(n, &fits)).or_else(|| range(bench, &fits)) {
+    if let Some(t) = products(bench, &fits).or_else(|| broadcast(bench, &want, &fits)).or_else(|| range(bench, &fits)) {
         return plain(t);
     }
     if let Some(t) = rest(n, &fits).or_else(|| squared(n, &fits)) {
@@ -108,6 +111,38 @@ pub fn plain_extent(bench: &Bench<'_>, j: usize, hints: &[Term]) -> Option<Term>
     }
     let vars = (0..bench.vars.len()).map(Term::Var);
     vars.chain(hints.iter().cloned()).chain([number]).find(fits)
+}
+
+/// A window's numerator and stride, of a quotient with a number added or not.
+fn quotient(t: &Term) -> Option<(&Term, &Term)> {
+    match t {
+        Term::Two(Op2::Floor | Op2::Ceil, ab) => Some((&ab.0, &ab.1)),
+        Term::Two(Op2::Add, ab) if matches!(ab.1, Term::Int(_)) => quotient(&ab.0),
+        _ => None,
+    }
+}
+
+/// Other windows of the same numerator and stride: rounded up, and with a last window that starts behind one or two variables
+/// left out.
+fn windowed(p: &Term, stride: &Term, n: usize, fits: &dyn Fn(&Term) -> bool) -> Option<Term> {
+    let fewer = Term::two(Op2::Ceil, p.clone(), stride.clone());
+    let all = fewer.clone().plus(1);
+    if fits(&all) {
+        return Some(all);
+    }
+    let vars: Vec<usize> = p.vars();
+    let mut edges: Vec<Term> = (0..n).map(Term::Var).collect();
+    for (i, &a) in vars.iter().enumerate() {
+        edges.extend(vars[i + 1..].iter().map(|&b| Term::two(Op2::Add, Term::Var(a), Term::Var(b))));
+    }
+    edges.into_iter().find_map(|edge| last_left_out(edge, &fewer, &all, stride, fits))
+}
+
+/// `all` windows, or `fewer` where the last would start behind `edge`.
+fn last_left_out(edge: Term, fewer: &Term, all: &Term, stride: &Term, fits: &dyn Fn(&Term) -> bool) -> Option<Term> {
+    let behind = Pred::le(edge, Term::two(Op2::Mul, fewer.clone(), stride.clone()));
+    let t = Term::Select(Box::new(behind), Arc::new((fewer.clone(), all.clone())));
+    fits(&t).then_some(t)
 }
 
 /// The numerator of the first quotient in a term.
@@ -201,20 +236,22 @@ fn filled_lists(bench: &Bench<'_>) -> Vec<Term> {
     out
 }
 
-/// What three broadcast to.
-fn broadcast(n: usize, fits: &dyn Fn(&Term) -> bool) -> Option<Term> {
-    for a in 0..n {
-        for b in a + 1..n {
-            let ab = Term::two(Op2::Bcast, Term::Var(a), Term::Var(b));
-            for c in b + 1..n {
-                let t = Term::two(Op2::Bcast, ab.clone(), Term::Var(c));
-                if fits(&t) {
-                    return Some(t);
-                }
-            }
+/// What several broadcast to: of the variables that are 1 or the extent wherever they are, as few as make it.
+fn broadcast(bench: &Bench<'_>, want: &[i64], fits: &dyn Fn(&Term) -> bool) -> Option<Term> {
+    let agrees = |v: &usize| bench.valid.iter().zip(want).all(|(r, &w)| r.at[*v] == 1 || r.at[*v] == w);
+    let mut vars: Vec<usize> = (0..bench.vars.len()).filter(agrees).collect();
+    let chain = |vars: &[usize]| {
+        let last = vars.iter().map(|&v| Term::Var(v)).reduce(|a, b| Term::two(Op2::Bcast, a, b));
+        last.filter(|t| fits(t))
+    };
+    chain(&vars)?;
+    for k in (0..vars.len()).rev() {
+        let without: Vec<usize> = vars.iter().copied().filter(|&v| v != vars[k]).collect();
+        if chain(&without).is_some() {
+            vars = without;
         }
     }
-    None
+    chain(&vars)
 }
 
 /// `max(0, ceil((end - start) / step))` with ends counted from either side and clamped.
@@ -418,12 +455,8 @@ fn windows(vars: &[usize], rows: &[Row], want: &[i64], fits: &dyn Fn(&Term) -> b
         for (i, &a) in others.iter().enumerate() {
             edges.extend(others[i + 1..].iter().map(|&b| Term::two(Op2::Add, Term::Var(a), Term::Var(b))));
         }
-        for edge in edges {
-            let behind = Pred::le(edge, Term::two(Op2::Mul, fewer.clone(), Term::Var(s)));
-            let t = Term::Select(Box::new(behind), Arc::new((fewer.clone(), all.clone())));
-            if fits(&t) {
-                return Some(Found { term: t, numerator: Some(above) });
-            }
+        if let Some(t) = edges.into_iter().find_map(|e| last_left_out(e, &fewer, &all, &Term::Var(s), fits)) {
+            return Some(Found { term: t, numerator: Some(above) });
         }
     }
     None

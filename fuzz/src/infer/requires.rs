@@ -11,9 +11,13 @@ use super::structure::VarKind;
 use super::term::{Op2, Pred, Term};
 
 /// Tiers of candidates.
-const TIERS: usize = 7;
-/// Atoms that are joined in pairs for the last tier, at most.
+const TIERS: usize = 8;
+/// Atoms that are joined in pairs, at most.
 const ATOMS: usize = 600;
+/// Alternatives of one requirement, at most.
+const ALTERNATIVES: usize = 6;
+/// Experiments that clauses are made for, at most.
+const CLAUSES: usize = 6;
 
 /// The requirements (`hints` come before others of their size), and how many invalid experiments nothing refuses.
 pub fn requirements(bench: &Bench<'_>, hints: &Hints, outs: &[Term], numerators: &[Term]) -> (Vec<Pred>, usize) {
@@ -36,7 +40,8 @@ pub fn requirements(bench: &Bench<'_>, hints: &Hints, outs: &[Term], numerators:
             3 => hints.whole.iter().for_each(|p| offer(p.clone())),
             4 => triples(bench, &mut offer),
             5 => long(bench, outs, &mut offer),
-            _ => joined(bench, outs, numerators, &left, &mut offer),
+            6 => joined(bench, outs, numerators, &left, &mut offer),
+            _ => clauses(bench, &left, &mut offer),
         }
         take(found, &mut chosen, &mut left);
     }
@@ -295,6 +300,35 @@ fn joined(bench: &Bench<'_>, outs: &[Term], numerators: &[Term], left: &[usize],
             if (0..words).all(|w| bits[a][w] | bits[b][w] == full[w]) {
                 offer(Pred::Any(vec![atoms[a].clone(), atoms[b].clone()]));
             }
+        }
+    }
+}
+
+/// Either-or of several: for an experiment that nothing refuses, as few simple alternatives as cover all valid ones and not it.
+/// That an index must be in range where there is an index at all has this form.
+fn clauses(bench: &Bench<'_>, left: &[usize], offer: &mut dyn FnMut(Pred)) {
+    let n = bench.vars.len();
+    let mut atoms: Vec<Pred> = Vec::new();
+    for a in 0..n {
+        atoms.extend((0..=1).map(|c| Pred::eq(var(a), Term::Int(c))));
+        atoms.push(Pred::le(Term::Int(1), var(a)));
+        atoms.extend((a + 1..n).map(|b| Pred::eq(var(a), var(b))));
+    }
+    for &i in left.iter().take(CLAUSES) {
+        let mut usable: Vec<&Pred> = atoms.iter().filter(|p| !p.holds(&bench.invalid[i].at)).collect();
+        let mut open: Vec<&Row> = bench.valid.iter().collect();
+        let mut clause: Vec<Pred> = Vec::new();
+        while !open.is_empty() && clause.len() < ALTERNATIVES {
+            let covers = |p: &Pred| open.iter().filter(|r| p.holds(&r.at)).count();
+            // The simplest of the strongest.
+            let Some(best) = (0..usable.len()).rev().max_by_key(|&k| covers(usable[k])) else { break };
+            let p = usable.swap_remove(best);
+            open.retain(|r| !p.holds(&r.at));
+            clause.push(p.clone());
+        }
+        if open.is_empty() {
+            clause.sort();
+            offer(Pred::Any(clause));
         }
     }
 }

@@ -24,19 +24,19 @@ pub fn json(rule: &Rule) -> Json {
     let mut at = 0;
     let mut results = Vec::new();
     for kind in &rule.kinds {
+        let mut shape = |rank: usize| -> Vec<Json> {
+            let extent = |j: usize| match &rule.extents[j] {
+                Some(t) => json!(t.text(&names)),
+                None if rule.data_dependent[j] => json!({ "by": "data" }),
+                None => Json::Null,
+            };
+            at += rank;
+            (at - rank..at).map(extent).collect()
+        };
         results.push(match kind {
             Kind::Other(text) => json!({ "type": text }),
-            Kind::Tensor(dtype, rank) => {
-                let shape: Vec<Json> = (at..at + rank)
-                    .map(|j| match &rule.extents[j] {
-                        Some(t) => json!(t.text(&names)),
-                        None if rule.data_dependent[j] => json!({ "by": "data" }),
-                        None => Json::Null,
-                    })
-                    .collect();
-                at += rank;
-                json!({ "dtype": dtype.name(), "shape": shape })
-            }
+            Kind::Nested(text, rank) => json!({ "type": text, "shape": shape(*rank) }),
+            Kind::Tensor(dtype, rank) => json!({ "dtype": dtype.name(), "shape": shape(*rank) }),
         });
     }
     json!({
@@ -70,13 +70,13 @@ pub fn from_json(json: &Json) -> Result<Rule> {
     }
     let (mut kinds, mut extents, mut data_dependent) = (Vec::new(), Vec::new(), Vec::new());
     for r in json["results"].as_array().context("a rule has no list `results`")? {
-        if let Some(text) = r["type"].as_str() {
-            kinds.push(Kind::Other(text.to_owned()));
-            continue;
-        }
-        let shape = r["shape"].as_array().context("a result has no shape")?;
-        kinds.push(Kind::Tensor(dtype(&r["dtype"])?, shape.len()));
-        for d in shape {
+        let shape = r["shape"].as_array();
+        kinds.push(match (r["type"].as_str().map(str::to_owned), shape) {
+            (Some(text), Some(shape)) => Kind::Nested(text, shape.len()),
+            (Some(text), None) => Kind::Other(text),
+            (None, shape) => Kind::Tensor(dtype(&r["dtype"])?, shape.context("a result has no shape")?.len()),
+        });
+        for d in shape.into_iter().flatten() {
             data_dependent.push(d.is_object());
             extents.push(d.as_str().map(|t| Parser::term(t, &names).map_err(fail)).transpose()?);
         }

@@ -4,6 +4,7 @@ use super::list::{self, Listing};
 use super::search::{Effort, Known, Rule, infer_beside};
 use crate::blackbox::{BlackBox, Egret};
 use crate::form::seed_of;
+use crate::trace::calls_of_examples;
 use egret_ir::OpDef;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Mutex, PoisonError};
@@ -24,10 +25,16 @@ pub struct Inferred {
 
 /// Infers rules of one operator's structures, one after another, so that what was learnt of some helps with the others.
 /// All that a rule says comes from `system`.
-fn of_listing(listing: &Listing, system: &mut dyn BlackBox, seed: u64, effort: Effort) -> Vec<Rule> {
+fn of_listing(
+    def: &'static OpDef,
+    listing: &Listing,
+    system: &mut dyn BlackBox,
+    seed: u64,
+    effort: Effort,
+) -> Vec<Rule> {
     let n = listing.structures.len();
     let most = effort.structures.unwrap_or(n).min(n);
-    let mut known = Known::default();
+    let mut known = Known::of_records(calls_of_examples(def));
     // Where not all are wanted, they are spread over the list.
     (0..most)
         .filter_map(|k| infer_beside(&listing.structures[k * n / most], system, seed, effort, &mut known))
@@ -58,7 +65,7 @@ pub fn operators(
     let mut found = side_by_side(&order, jobs, make, |system, &k| {
         let begin = Instant::now();
         let (listing, listed) = &listings[k];
-        let rules = of_listing(listing, &mut **system, seed_of(defs[k]), effort);
+        let rules = of_listing(defs[k], listing, &mut **system, seed_of(defs[k]), effort);
         let inferred = Inferred { def: defs[k], rules, none: listing.none.clone(), took: *listed + begin.elapsed() };
         done(&inferred);
         (k, inferred)

@@ -8,15 +8,15 @@
 use super::bench::{Bench, Kind};
 use super::search::Rule;
 use super::structure::{Structure, Var, VarKind, var_names};
-use super::term::Pred;
-use crate::blackbox::{BlackBox, Egret};
+use super::term::{Cmp, Pred, Term};
+use crate::blackbox::{BlackBox, Egret, nested};
 use crate::choices::Choices;
 use crate::smt::{Decision, decide};
 use crate::solve::{Assignment, definition};
 use crate::trace::{Number, Outcome, Produced};
 use egret_ir::infer::infer_call;
 use egret_ir::rule::Content;
-use egret_ir::{Attr, Attrs, Cond, Dim, Fact, Type, ops};
+use egret_ir::{Attr, Attrs, Cond, Dim, ErrorKind, Fact, Type, ops};
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
@@ -24,6 +24,8 @@ use std::sync::Arc;
 const PATIENCE: u32 = 400_000;
 /// Cases into which open numbers are split, at most.
 const CASES: usize = 48;
+/// Numbers up to this one are tried where an inferred rule wants another.
+const OTHERS: i64 = 8;
 /// Fresh assignments, of each kind.
 const FRESH: usize = 24;
 /// Valid ones of a structure of which no invalid one was found.
@@ -148,9 +150,26 @@ struct Truth {
     extents: Vec<Dim>,
 }
 
+/// Why the registry's rule gives no terms.
+enum Failed {
+    /// It refuses the call.
+    Refused(String),
+    /// It needs numbers for something.
+    Open(String),
+}
+
+impl Failed {
+    fn text(self) -> String {
+        match self {
+            Failed::Refused(text) | Failed::Open(text) => text,
+        }
+    }
+}
+
 /// Runs the registry's rule on terms for the variables.
-fn truth(s: &Structure, vars: &[Var], terms: &[Dim]) -> Result<Truth, String> {
-    let def = ops::find(&s.domain, &s.op).ok_or("the registry does not know the operator")?;
+fn truth(s: &Structure, vars: &[Var], terms: &[Dim]) -> Result<Truth, Failed> {
+    let unsaid = |what: &dyn std::fmt::Display| Failed::Open(what.to_string());
+    let def = ops::find(&s.domain, &s.op).ok_or_else(|| unsaid(&"the registry does not know the operator"))?;
     let zeros = vec![0; vars.len()];
     let call = s.call(vars, &zeros);
     let mut attrs: Attrs = call.attrs.clone();
@@ -185,8 +204,8 @@ fn truth(s: &Structure, vars: &[Var], terms: &[Dim]) -> Result<Truth, String> {
                 if !floats {
                     a.values = Some(e.iter().filter_map(|d| d.as_int().map(Number::Int)).collect());
                 }
-                let value = crate::blackbox::value(&a).map_err(|e| e.to_string())?;
-                Some(Content::Tensor(value.tensor().map_err(|e| e.to_string())?.clone()))
+                let value = crate::blackbox::value(&a).map_err(|e| unsaid(&e))?;
+                Some(Content::Tensor(value.tensor().map_err(|e| unsaid(&e))?.clone()))
             }
         };
         facts.push(Some(Fact { ty, content }));
@@ -200,26 +219,32 @@ fn truth(s: &Structure, vars: &[Var], terms: &[Dim]) -> Result<Truth, String> {
             }
         }
     }
-    let op = (def.parse)(&attrs).map_err(|e| e.to_string())?;
-    let got = infer_call(&*op, &facts, &[], s.n_outputs, &mut 0).map_err(|e| e.to_string())?;
+    let refused = |e: egret_ir::Error| match e.kind() {
+        ErrorKind::Invalid => Failed::Refused(e.to_string()),
+        _ => unsaid(&e),
+    };
+    let op = (def.parse)(&attrs).map_err(refused)?;
+    let got = infer_call(&*op, &facts, &[], s.n_outputs, &mut 0).map_err(refused)?;
     if let Some(what) = got.deferred {
-        return Err(format!("the rule waits for {what}"));
+        return Err(Failed::Open(format!("the rule waits for {what}")));
     }
     let mut conds: Vec<Cond> = got.assumptions.into_iter().map(|a| a.cond).collect();
     let (mut kinds, mut extents) = (Vec::new(), Vec::new());
     for f in &got.outputs {
-        match f.ty.as_tensor().and_then(|t| Some((t.dtype, t.shape.dims()?))) {
-            Some((dtype, dims)) => {
-                kinds.push(Kind::Tensor(dtype, dims.len()));
-                extents.extend(dims.iter().cloned());
-            }
-            None => kinds.push(Kind::Other(f.ty.to_string())),
-        }
+        let Some((text, dims)) = nested(&f.ty) else {
+            kinds.push(Kind::Other(f.ty.to_string()));
+            continue;
+        };
+        extents.extend(dims.iter().cloned());
+        kinds.push(match f.ty.as_tensor() {
+            Some(t) => Kind::Tensor(t.dtype, dims.len()),
+            None => Kind::Nested(text, dims.len()),
+        });
     }
     // A call whose result would have a negative extent is refused.
     conds.extend(extents.iter().map(|d| Cond::le(&Dim::ZERO, d)));
     if conds.iter().any(Cond::is_undefined) {
-        return Err("a term of the rule is undefined".into());
+        return Err(Failed::Open("a term of the rule is undefined".into()));
     }
     Ok(Truth { conds, kinds, extents })
 }
@@ -238,8 +263,38 @@ fn verdict(rule: &Rule, asked: &mut Asked) -> Verdict {
     match prove(rule, &vars, &BTreeMap::new(), asked) {
         Ok(()) => Verdict::Proved,
         Err(Stop::Differs(at, what)) => Verdict::Differs { at, what },
-        Err(Stop::Unknown(why)) => in_cases(rule, &vars, why, asked),
+        Err(Stop::Unknown(why)) => match at_settled(rule, &vars, asked) {
+            Some(cases) => Verdict::ProvedInCases(cases),
+            None => in_cases(rule, &vars, why, asked),
+        },
     }
+}
+
+/// Where the inferred rule wants variables to be certain numbers: whether the two rules are equivalent there, and the
+/// registry refuses other small numbers for each of them. In how many cases.
+fn at_settled(rule: &Rule, vars: &[Var], asked: &mut Asked) -> Option<usize> {
+    let number = |p: &Pred| match p {
+        Pred::Cmp(Cmp::Eq, Term::Var(v), Term::Int(n)) => Some((*v, *n)),
+        _ => None,
+    };
+    let settled: BTreeMap<usize, i64> = rule.requires.iter().filter_map(|r| number(&r.pred)).collect();
+    if settled.is_empty() || prove(rule, vars, &settled, asked).is_err() {
+        return None;
+    }
+    let mut cases = 1;
+    for (&v, &n) in &settled {
+        for other in (vars[v].least().max(-2)..=OTHERS).filter(|o| *o != n) {
+            let term = |w: usize| if w == v { Dim::int(other) } else { term_of(&vars[w], true) };
+            let terms: Vec<Dim> = (0..vars.len()).map(term).collect();
+            match truth(&rule.structure, vars, &terms) {
+                Err(Failed::Refused(_)) => {}
+                Ok(t) if decide(&t.conds, &bounds(vars), PATIENCE) == Decision::Unsat => {}
+                _ => return None,
+            }
+            cases += 1;
+        }
+    }
+    Some(cases)
 }
 
 enum Stop {
@@ -283,9 +338,10 @@ fn prove(rule: &Rule, vars: &[Var], fixed: &BTreeMap<usize, i64>, asked: &mut As
     let inferred = |terms: &[Dim]| rule.requires.iter().flat_map(|r| r.pred.conds(terms)).collect::<Vec<_>>();
     let mut theirs = match truth(&rule.structure, vars, &terms) {
         Ok(t) => t,
-        Err(e) if fixed.is_empty() => return Err(Stop::Unknown(e)),
+        Err(e) if fixed.is_empty() => return Err(Stop::Unknown(e.text())),
+        Err(Failed::Open(e)) => return Err(Stop::Unknown(e)),
         // With numbers, a refusal says that no extents are valid.
-        Err(e) => {
+        Err(Failed::Refused(e)) => {
             let mine = inferred(&terms);
             return match decide(&mine, &bounds(vars), PATIENCE) {
                 Decision::Unsat => Ok(()),
@@ -302,7 +358,7 @@ fn prove(rule: &Rule, vars: &[Var], fixed: &BTreeMap<usize, i64>, asked: &mut As
     let both: Vec<bool> = terms.iter().map(|t| sized(&theirs.conds, t) && sized(&mine, t)).collect();
     if both.iter().zip(vars).any(|(b, v)| *b && v.least() < 0) {
         terms = (0..vars.len()).map(|v| settled(v, !both[v])).collect();
-        theirs = truth(&rule.structure, vars, &terms).map_err(Stop::Unknown)?;
+        theirs = truth(&rule.structure, vars, &terms).map_err(|e| Stop::Unknown(e.text()))?;
         // A bound that became true by the change of symbols still stands for elements.
         mine = inferred(&terms);
     }
@@ -432,7 +488,10 @@ fn differs(rule: &Rule, vars: &[Var], at: &[i64]) -> Option<String> {
         (Outcome::Valid(types), true) => {
             let got: Vec<Option<i64>> = types
                 .iter()
-                .filter_map(|t| if let Produced::Tensor { shape, .. } = t { Some(shape.clone()) } else { None })
+                .filter_map(|t| match t {
+                    Produced::Tensor { shape, .. } | Produced::Nested { shape, .. } => Some(shape.clone()),
+                    Produced::Other(_) => None,
+                })
                 .flatten()
                 .collect();
             let have: Vec<Option<i64>> = rule.extents.iter().map(|t| t.as_ref().and_then(|t| t.eval(at))).collect();
@@ -498,15 +557,15 @@ pub fn breaks_alone(vars: &[Var], preds: &[&Pred], k: usize) -> Alone {
         Decision::Sat(_) => {}
     }
     // Small numbers, so that the call can be run.
-    for s in conds.iter().flat_map(Cond::symbols) {
-        let lo = limits.get(&s).map_or(0, |b| b.0);
-        limits.insert(s, (lo, Some(20)));
-    }
-    match decide(&conds, &limits, PATIENCE / 4) {
-        Decision::Sat(model) => {
-            let value = |t: &Dim| t.eval(&|s| Some(model.get(s).copied().unwrap_or(1)));
-            terms.iter().map(value).collect::<Option<Vec<_>>>().map_or(Alone::Large, Alone::At)
+    for most in [20, 100, 1000] {
+        for s in conds.iter().flat_map(Cond::symbols) {
+            let lo = limits.get(&s).map_or(0, |b| b.0);
+            limits.insert(s, (lo, Some(most)));
         }
-        _ => Alone::Large,
+        if let Decision::Sat(model) = decide(&conds, &limits, PATIENCE / 4) {
+            let value = |t: &Dim| t.eval(&|s| Some(model.get(s).copied().unwrap_or(1)));
+            return terms.iter().map(value).collect::<Option<Vec<_>>>().map_or(Alone::Large, Alone::At);
+        }
     }
+    Alone::Large
 }

@@ -8,7 +8,8 @@ use super::requires;
 use super::structure::{Structure, Var, var_names};
 use super::term::{Pred, Term};
 use crate::blackbox::BlackBox;
-use crate::choices::Choices;
+use crate::choices::{Choices, pick};
+use crate::trace::Call;
 
 /// Rounds of synthesis and challenge.
 const ROUNDS: usize = 14;
@@ -25,6 +26,8 @@ const ALIKE: usize = 8;
 const CARRIED: usize = 16;
 /// Rounds in which a rule that was carried over may be refuted.
 const CARRIED_ROUNDS: usize = 6;
+/// Tries to break a carried requirement alone.
+const HUNTED: usize = 40;
 /// Experiments kept with a known rule that break one requirement alone, of each.
 const TOLD: usize = 4;
 /// Tries to find one valid call before a structure is held to have none.
@@ -124,10 +127,17 @@ impl Rule {
 /// relative, carried over as a whole.
 #[derive(Debug, Default)]
 pub struct Known {
+    /// Recorded calls, from which experiments start.
+    records: Vec<Call>,
     rules: Vec<(Rule, Vec<Var>, Vec<Row>)>,
 }
 
 impl Known {
+    /// Nothing but recorded calls.
+    pub fn of_records(records: Vec<Call>) -> Known {
+        Known { records, ..Known::default() }
+    }
+
     /// Rules of structures most like one with the variables `vars`, the latest first among equals.
     fn relatives(&self, vars: &[Var]) -> Vec<(&Rule, &[Var])> {
         let mut all: Vec<_> =
@@ -204,6 +214,7 @@ pub fn infer_beside(
     if let Some(rule) = repeated(&mut bench, effort, known) {
         return Some(rule);
     }
+    bench.recall(&known.records);
     bench.seek(1, SEEK);
     if bench.valid.is_empty() {
         return None;
@@ -226,6 +237,10 @@ fn searched(bench: &mut Bench<'_>, effort: Effort, known: &Known) -> Rule {
     bench.seek(effort.valid, 10 * effort.valid);
     bench.vary_each(6);
     bench.thaw();
+    bench.thaw_together();
+    if bench.can_scale() {
+        bench.seek(bench.valid.len() + effort.valid, 4 * effort.valid);
+    }
     let hints = known.hints(&bench.vars);
     let mut rule = synthesise(bench, &hints);
     let mut rounds = 0;
@@ -238,7 +253,7 @@ fn searched(bench: &mut Bench<'_>, effort: Effort, known: &Known) -> Rule {
         let complete = rule.is_complete();
         if refuted == 0 && complete {
             #[cfg(feature = "z3")]
-            if ask_solver(bench, &mut rule) > 0 {
+            if unseen(bench, &mut rule) + corners(bench, &mut rule) > 0 {
                 rule = synthesise(bench, &hints);
                 continue;
             }
@@ -297,12 +312,8 @@ fn carried(bench: &mut Bench<'_>, effort: Effort, known: &Known) -> Option<Rule>
         if challenge(bench, &mut rule, Effort { challenge: effort.challenge / 2, ..effort }) > 0 {
             continue;
         }
-        // What was never broken alone follows from the rest, as far as experiments tell.
-        for k in (0..rule.requires.len()).rev() {
-            let others = |at: &[i64]| rule.requires.iter().enumerate().all(|(i, r)| i == k || r.pred.holds(at));
-            if rule.requires[k].witnesses == 0 && !bench.invalid.iter().any(|r| others(&r.at)) {
-                rule.requires.remove(k);
-            }
+        if hunt(bench, &mut rule) > 0 {
+            continue;
         }
         rule.status = Status::Stands;
         rule.rounds = round;
@@ -315,8 +326,16 @@ fn carried(bench: &mut Bench<'_>, effort: Effort, known: &Known) -> Option<Rule>
 /// A rule of the statements of `whole` that hold on all experiments, if it refuses all that were refused and has all extents.
 fn explained(bench: &Bench<'_>, whole: &Whole) -> Option<Rule> {
     let holds = |p: &&Pred| bench.valid.iter().all(|r| p.holds(&r.at));
-    let preds: Vec<Pred> = whole.preds.iter().filter(holds).cloned().collect();
-    if bench.invalid.iter().any(|r| preds.iter().all(|p| p.holds(&r.at))) {
+    let mut preds: Vec<Pred> = whole.preds.iter().filter(holds).cloned().collect();
+    let mut left: Vec<&Row> = bench.invalid.iter().filter(|r| preds.iter().all(|p| p.holds(&r.at))).collect();
+    for p in whole.long.iter().filter(holds) {
+        let n = left.len();
+        left.retain(|r| p.holds(&r.at));
+        if left.len() < n {
+            preds.push(p.clone());
+        }
+    }
+    if !left.is_empty() {
         return None;
     }
     let data_dependent = data_dependent(bench);
@@ -325,6 +344,40 @@ fn explained(bench: &Bench<'_>, whole: &Whole) -> Option<Rule> {
         .collect();
     let rule = Rule::new(bench, preds, extents, data_dependent);
     rule.is_complete().then_some(rule)
+}
+
+/// Experiments that break a requirement alone which none broke yet: its variables are set to small numbers, the others are
+/// made to fit. Returns how many experiments the rule was wrong about. A requirement for which there is none stays: it was
+/// needed where it comes from.
+fn hunt(bench: &mut Bench<'_>, rule: &mut Rule) -> usize {
+    let mut wrong = 0;
+    let preds: Vec<Pred> = rule.requires.iter().map(|r| r.pred.clone()).collect();
+    for k in 0..preds.len() {
+        let vars = mentioned(&preds[k]);
+        for _ in 0..HUNTED {
+            if rule.requires[k].witnesses > 0 || vars.is_empty() {
+                break;
+            }
+            let from = bench.choices.below(bench.valid.len());
+            let mut at = bench.valid[from].at.clone();
+            let v = *pick(&mut bench.choices, &vars);
+            at[v] = (*pick(&mut bench.choices, &[0, -1, 1, 2, 3])).max(bench.vars[v].least());
+            bench.repair(&mut at, &preds, Some(k));
+            let alone = preds.iter().enumerate().all(|(i, p)| p.holds(&at) != (i == k));
+            if !alone || bench.knows(&at) {
+                continue;
+            }
+            match bench.run(at.clone()) {
+                Some(true) => wrong += 1,
+                Some(false) => {
+                    rule.requires[k].witnesses += 1;
+                    rule.requires[k].witness = Some(at);
+                }
+                None => {}
+            }
+        }
+    }
+    wrong
 }
 
 /// Which extents of results depend on data.
@@ -428,7 +481,7 @@ fn extents_right(bench: &Bench<'_>, rule: &Rule) -> bool {
 /// Requirements that no experiment broke alone: z3 finds an assignment that does, which is run, or proves that the others
 /// imply it, and it is dropped. Returns how many experiments the rule was wrong about.
 #[cfg(feature = "z3")]
-fn ask_solver(bench: &mut Bench<'_>, rule: &mut Rule) -> usize {
+fn unseen(bench: &mut Bench<'_>, rule: &mut Rule) -> usize {
     let mut wrong = 0;
     let mut k = 0;
     while k < rule.requires.len() {
@@ -464,7 +517,7 @@ fn ask_solver(bench: &mut Bench<'_>, rule: &mut Rule) -> usize {
         }
         k += 1;
     }
-    wrong + corners(bench, rule)
+    wrong
 }
 
 /// Calls in corners that drawing seldom meets: a few variables at a bound, the others as z3 finds them, all requirements
@@ -517,7 +570,7 @@ pub fn render(rule: &Rule) -> String {
     for (k, kind) in rule.kinds.iter().enumerate() {
         match kind {
             Kind::Other(text) => out.push_str(&format!("  result {k}: {text}\n")),
-            Kind::Tensor(dtype, rank) => {
+            Kind::Nested(_, rank) | Kind::Tensor(_, rank) => {
                 let dims: Vec<String> = (at..at + rank)
                     .map(|j| match (rule.extents.get(j), rule.data_dependent.get(j)) {
                         (Some(Some(t)), _) => t.text(&names),
@@ -526,7 +579,11 @@ pub fn render(rule: &Rule) -> String {
                     })
                     .collect();
                 at += rank;
-                out.push_str(&format!("  result {k}: {dtype}[{}]\n", dims.join(", ")));
+                let dims = dims.join(", ");
+                out.push_str(&match kind {
+                    Kind::Tensor(dtype, _) => format!("  result {k}: {dtype}[{dims}]\n"),
+                    Kind::Nested(text, _) | Kind::Other(text) => format!("  result {k}: {text} of [{dims}]\n"),
+                });
             }
         }
     }

@@ -204,6 +204,67 @@ impl Structure {
         Call { domain: self.domain.clone(), op: self.op.clone(), attrs, inputs, n_outputs: self.n_outputs }
     }
 
+    /// The structure of a call. Integer attributes that `open` names are open, and so are elements that are at least 1, unless
+    /// the operand names axes.
+    pub fn of_call(call: &Call, names: Vec<String>, open: impl Fn(&str) -> bool) -> Structure {
+        let arg = |(i, a): (usize, &Option<Argument>)| {
+            let a = a.as_ref()?;
+            let axes = names[i].contains("ax");
+            let slot = |n: &Number| match *n {
+                Number::Int(v) if v >= 1 && !axes => Slot::Free,
+                Number::Int(v) => Slot::Pin(v),
+                Number::Float(v) => Slot::PinFloat(v),
+            };
+            let kind = match &a.values {
+                Some(v) => ArgKind::Content { scalar: a.shape.is_empty(), slots: v.iter().map(slot).collect() },
+                None => ArgKind::Tensor(a.shape.len()),
+            };
+            Some(ArgSlot { dtype: a.dtype, kind })
+        };
+        let attr = |(name, a): (&String, &Attr)| {
+            let slot = match a {
+                Attr::Int(_) if open(name) => AttrSlot::Int,
+                Attr::Ints(list) if open(name) => AttrSlot::Ints(list.len()),
+                other => AttrSlot::Fixed(other.clone()),
+            };
+            (name.clone(), slot)
+        };
+        Structure {
+            domain: call.domain.clone(),
+            op: call.op.clone(),
+            args: call.inputs.iter().enumerate().map(arg).collect(),
+            attrs: call.attrs.iter().map(attr).collect(),
+            n_outputs: call.n_outputs,
+            names,
+        }
+    }
+
+    /// Numbers of the variables as a call of as many operands of the same ranks has them; 1 where it says nothing.
+    pub fn assignment(&self, vars: &[Var], call: &Call) -> Option<Vec<i64>> {
+        let fits = |(ours, theirs): (&Option<ArgSlot>, &Option<Argument>)| match (ours, theirs) {
+            (None, None) => true,
+            (Some(ArgSlot { kind: ArgKind::Tensor(rank), .. }), Some(a)) => a.shape.len() == *rank,
+            (Some(ArgSlot { kind: ArgKind::Content { .. }, .. }), Some(a)) => a.shape.len() <= 1,
+            _ => false,
+        };
+        if self.args.len() != call.inputs.len() || !self.args.iter().zip(&call.inputs).all(fits) {
+            return None;
+        }
+        let number = |v: &Var| match &v.kind {
+            VarKind::Extent(i, a) => call.inputs[*i].as_ref().map(|x| x.shape[*a]),
+            VarKind::Element(i, k) => {
+                let values = call.inputs[*i].as_ref().and_then(|x| x.values.as_ref());
+                values.and_then(|v| v.get(*k)).map(|n| n.int().max(1))
+            }
+            VarKind::Attr(name, k) => match (call.attrs.get(name), k) {
+                (Some(Attr::Int(d)), None) => d.as_int(),
+                (Some(Attr::Ints(list)), Some(k)) => list.get(*k).and_then(Dim::as_int),
+                _ => None,
+            },
+        };
+        Some(vars.iter().map(|v| number(v).unwrap_or(1)).collect())
+    }
+
     /// One line: `Conv(X: f32[3], W: f32[3]) {auto_pad = "VALID", strides = 1 open}`; the number in brackets is the rank.
     pub fn text(&self) -> String {
         let args: Vec<String> = self

@@ -34,11 +34,6 @@ pub const QUANTIZED: &[DType] = &[
 /// 8-bit integers.
 pub const BYTES: &[DType] = &[DType::I8, DType::U8];
 
-/// Whether every extent is known to be 1.
-fn single(shape: &[Dim]) -> bool {
-    shape.iter().all(|d| *d == 1)
-}
-
 /// Checks that operand `scale` says one number, one an axis index or one a block for operand 0, and that operand
 /// `zero`, where given, has its shape. Labels: C2 the axis, C3 the scale's shape, C4 the zero point's.
 pub fn scale_rule(cx: &mut RuleCx<'_>, scale: usize, zero: usize, axis: i64, block: &Dim) -> RuleResult {
@@ -174,15 +169,20 @@ pub fn matrix_parameter_rule(
     if !cx.has(param) {
         return Ok(());
     }
-    let mut p = cx.shape(param)?;
-    if rows && p.len() == 1 && p[0] != 1 {
-        p.push(Dim::int(1));
-    }
-    cx.require(label, p.len() <= matrix.len() || single(&p), || {
+    let p = cx.shape(param)?;
+    let one = |d: &Dim| Cond::eq(d, &Dim::ONE);
+    let fits = p.len() <= matrix.len();
+    cx.require(label, fits || p.iter().all(|d| one(d).as_bool() != Some(false)), || {
         format!("operand {param} has rank {}, its matrix {}", p.len(), matrix.len())
     })?;
-    for (p, m) in p.iter().rev().zip(matrix.iter().rev()) {
-        cx.require_that(label, Cond::eq(p, &Dim::int(1)).or(&Cond::eq(p, m)))?;
+    // One entry a row is a column; without rows there is one entry.
+    if rows && p.len() == 1 {
+        let row = matrix.len().checked_sub(2).map(|i| Cond::eq(&p[0], &matrix[i]));
+        return cx.require_that(label, row.map_or_else(|| one(&p[0]), |c| one(&p[0]).or(&c)));
+    }
+    for (i, d) in p.iter().rev().enumerate() {
+        let extent = matrix.len().checked_sub(i + 1).filter(|_| fits).map(|i| Cond::eq(d, &matrix[i]));
+        cx.require_that(label, extent.map_or_else(|| one(d), |c| one(d).or(&c)))?;
     }
     // It does not change along the axis that is summed up.
     match p.as_slice() {

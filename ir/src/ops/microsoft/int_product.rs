@@ -62,11 +62,14 @@ pub fn require_columns(cx: &mut RuleCx<'_>, label: &'static str, i: usize, matri
 }
 
 /// Requires that operand `i`, where given, is one number.
-pub fn require_one(cx: &RuleCx<'_>, label: &'static str, i: usize) -> RuleResult {
+pub fn require_one(cx: &mut RuleCx<'_>, label: &'static str, i: usize) -> RuleResult {
     if !cx.has(i) {
         return Ok(());
     }
     let shape = cx.shape(i)?;
-    let violated = shape.iter().any(|d| Cond::eq(d, &Dim::ONE).as_bool() == Some(false));
-    cx.require(label, !violated, || format!("operand {i} must be one number, its extents are {shape:?}"))
+    let conds: Vec<Cond> = shape.iter().map(|d| Cond::eq(d, &Dim::ONE)).collect();
+    cx.require(label, conds.iter().all(|c| c.as_bool() != Some(false)), || {
+        format!("operand {i} must be one number, its extents are {shape:?}")
+    })?;
+    conds.into_iter().try_for_each(|c| cx.require_that(label, c))
 }

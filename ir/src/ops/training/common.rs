@@ -2,6 +2,7 @@
 
 use crate::error::Result;
 use crate::ops::common::*;
+use crate::ops::microsoft::int_product::require_one;
 use crate::rule::{RuleCx, RuleResult};
 use crate::tensor::Tensor;
 use crate::{DType, error};
@@ -17,10 +18,7 @@ pub fn step_rule(cx: &mut RuleCx<'_>, groups: usize) -> RuleResult {
     cx.require_dtype("C1", 0, RATES)?;
     cx.require_dtype("C2", 1, &[DType::I64])?;
     for i in 0..2 {
-        let shape = cx.shape(i)?;
-        cx.require(if i == 0 { "C1" } else { "C2" }, shape.iter().all(|d| *d == 1), || {
-            format!("operand {i} must be one number, its extents are {shape:?}")
-        })?;
+        require_one(cx, if i == 0 { "C1" } else { "C2" }, i)?;
     }
     let n = (cx.n_inputs() - 2) / groups;
     cx.require("C3", n >= 1 && cx.n_inputs() == 2 + n * groups, || {
