@@ -135,7 +135,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn embed_layer_normalization_c1_to_c6_are_named() {
+    fn embed_layer_normalization_c1_c2_c3_c4_c5_c6_are_named() {
         let f = |s: &[usize]| Some(Fact::of(Type::tensor(DType::F32, s)));
         let i = |s: &[usize]| Some(Fact::of(Type::tensor(DType::I32, s)));
         let bad = |k: usize, fact: Option<Fact>| {
