@@ -171,8 +171,7 @@ pub fn matrix_parameter_rule(
     }
     let p = cx.shape(param)?;
     let one = |d: &Dim| Cond::eq(d, &Dim::ONE);
-    let fits = p.len() <= matrix.len();
-    cx.require(label, fits || p.iter().all(|d| one(d).as_bool() != Some(false)), || {
+    cx.require(label, p.len() <= matrix.len(), || {
         format!("operand {param} has rank {}, its matrix {}", p.len(), matrix.len())
     })?;
     // One entry a row is a column; without rows there is one entry.
@@ -180,9 +179,8 @@ pub fn matrix_parameter_rule(
         let row = matrix.len().checked_sub(2).map(|i| Cond::eq(&p[0], &matrix[i]));
         return cx.require_that(label, row.map_or_else(|| one(&p[0]), |c| one(&p[0]).or(&c)));
     }
-    for (i, d) in p.iter().rev().enumerate() {
-        let extent = matrix.len().checked_sub(i + 1).filter(|_| fits).map(|i| Cond::eq(d, &matrix[i]));
-        cx.require_that(label, extent.map_or_else(|| one(d), |c| one(d).or(&c)))?;
+    for (d, extent) in p.iter().rev().zip(matrix.iter().rev()) {
+        cx.require_that(label, one(d).or(&Cond::eq(d, extent)))?;
     }
     // It does not change along the axis that is summed up.
     match p.as_slice() {
