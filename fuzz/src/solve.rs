@@ -169,8 +169,8 @@ impl Test {
             Test::Eq(a, b) => a.eval(at)? == b.eval(at)?,
             Test::Le(a, b) => a.eval(at)? <= b.eval(at)?,
             Test::Not(t) => !t.holds(at)?,
-            Test::And(items) => decide(items, at, false)?,
-            Test::Or(items) => decide(items, at, true)?,
+            Test::And(items) => Cond::decide(items.iter().map(|t| t.holds(at)), false)?,
+            Test::Or(items) => Cond::decide(items.iter().map(|t| t.holds(at)), true)?,
         })
     }
 
@@ -185,19 +185,6 @@ impl Test {
             Test::And(items) | Test::Or(items) => items.iter().for_each(|t| t.visit(see)),
         }
     }
-}
-
-/// As [`Cond::eval`] says: one part that has the deciding value decides.
-fn decide(items: &[Test], at: &[i64], winner: bool) -> Option<bool> {
-    let mut all_known = true;
-    for item in items {
-        match item.holds(at) {
-            Some(value) if value == winner => return Some(winner),
-            Some(_) => {}
-            None => all_known = false,
-        }
-    }
-    all_known.then_some(!winner)
 }
 
 /// One condition with its symbols.

@@ -245,6 +245,20 @@ impl Cond {
         }
     }
 
+    /// What a conjunction (`winner` is false) or a disjunction (true) of parts is, some of them unknown: `Some(winner)` where a
+    /// part has that value, the other value where all have it.
+    pub fn decide(parts: impl IntoIterator<Item = Option<bool>>, winner: bool) -> Option<bool> {
+        let mut all_known = true;
+        for part in parts {
+            match part {
+                Some(value) if value == winner => return Some(winner),
+                Some(_) => {}
+                None => all_known = false,
+            }
+        }
+        all_known.then_some(!winner)
+    }
+
     /// The truth value under an assignment of sizes. A conjunction is false where one part is, even if another has no
     /// value (and dually for disjunctions); otherwise a part without a value gives none.
     pub fn eval(&self, sizes: &dyn Fn(&str) -> Option<i64>) -> Option<bool> {
@@ -255,8 +269,8 @@ impl Cond {
             CondKind::Eq(a, b) => Some(a.eval_wide(sizes)? == b.eval_wide(sizes)?),
             CondKind::Le(a, b) => Some(a.eval_wide(sizes)? <= b.eval_wide(sizes)?),
             CondKind::Not(cond) => cond.eval(sizes).map(|holds| !holds),
-            CondKind::And(items) => decide(items, sizes, false),
-            CondKind::Or(items) => decide(items, sizes, true),
+            CondKind::And(items) => Cond::decide(items.iter().map(|c| c.eval(sizes)), false),
+            CondKind::Or(items) => Cond::decide(items.iter().map(|c| c.eval(sizes)), true),
         }
     }
 
@@ -330,19 +344,6 @@ fn join<'a>(
         1 => Ok(kept.pop_first().expect("one is left")),
         _ => Err(kept.into_iter().collect()),
     }
-}
-
-/// `Some(winner)` where an operand has that value; the other value where all have it.
-fn decide(items: &[Cond], sizes: &dyn Fn(&str) -> Option<i64>, winner: bool) -> Option<bool> {
-    let mut all_known = true;
-    for item in items {
-        match item.eval(sizes) {
-            Some(value) if value == winner => return Some(winner),
-            Some(_) => {}
-            None => all_known = false,
-        }
-    }
-    all_known.then_some(!winner)
 }
 
 impl PartialEq for Term {
