@@ -80,6 +80,7 @@ pub fn run(
     let (before, records) = store.resume(&plan.describe(system.name()))?;
     let mut generator = Generator::new(plan.config.clone());
     generator.resume(&before.uses);
+    let version = format!("{} {}", system.name(), system.version());
     let findings = records.into_iter().map(|r| (r.cause.clone(), r)).collect();
     let mut campaign = Campaign {
         report: Report { progress: before.clone(), findings, ..Report::default() },
@@ -88,12 +89,12 @@ pub fn run(
         out,
         store,
         stated: plan.config.stated,
-        probe: Probe::load(
-            &format!("{} {}", system.name(), system.version()),
-            &out.map_or_else(PathBuf::new, |o| o.join(PROBE)),
-        )?,
+        probe: match out {
+            Some(out) => Probe::load(&version, &out.join(PROBE))?,
+            None => Probe::new(&version),
+        },
     };
-    generator.forbid(campaign.probe.not_implemented().map(str::to_owned));
+    generator.forbid(campaign.probe.take_fresh());
     let first = before.next.max(plan.from);
     let mut kept = Instant::now();
     for i in first..first.saturating_add(plan.count) {
@@ -156,7 +157,7 @@ impl Campaign<'_> {
                 Admission::No => {}
                 Admission::Refused(call, failure) => self.failed(seed, i, &call, &failure, system)?,
             }
-            generator.forbid(self.probe.not_implemented().map(str::to_owned));
+            generator.forbid(self.probe.take_fresh());
         }
         Ok(case)
     }
@@ -238,8 +239,7 @@ impl Campaign<'_> {
     }
 }
 
-/// The smallest case with the same stage and kind of failure,
-/// and, if `stated`, as well stated by the specification.
+/// The smallest case with the same stage and kind of failure; if `stated`, of calls whose results the specification states.
 fn smallest(case: &Case, failure: &Failure, system: &mut dyn System, stated: bool) -> Result<(Case, Failure)> {
     let (mut last, mut broken) = (failure.clone(), None);
     let small = reduce(case, Instant::now() + REDUCE, &mut |c| match system.check(c) {

@@ -68,6 +68,8 @@ pub struct Probe {
     refused: BTreeMap<String, u32>,
     /// Operators of which some calls are refused for their numbers.
     touchy: BTreeSet<String>,
+    /// Kinds found to be not implemented since they were last taken.
+    fresh: Vec<String>,
     /// Calls asked.
     pub asked: u64,
 }
@@ -96,6 +98,7 @@ impl Probe {
             }
             let touchy = json["touchy"].as_array().with_context(at)?;
             probe.touchy.extend(touchy.iter().filter_map(Json::as_str).map(str::to_owned));
+            probe.fresh = probe.not_implemented().map(str::to_owned).collect();
         }
         Ok(probe)
     }
@@ -115,6 +118,11 @@ impl Probe {
     /// Kinds that are not implemented.
     pub fn not_implemented(&self) -> impl Iterator<Item = &str> {
         self.implemented.iter().filter(|(_, v)| !**v).map(|(k, _)| k.as_str())
+    }
+
+    /// Kinds that are not implemented, of which this was not said before.
+    pub fn take_fresh(&mut self) -> Vec<String> {
+        std::mem::take(&mut self.fresh)
     }
 
     /// Number of kinds that are implemented, and of those that are not.
@@ -162,6 +170,7 @@ impl Probe {
         let refused = self.refused.entry(kind.clone()).or_default();
         *refused += 1;
         if *refused >= REFUSALS {
+            self.fresh.push(kind.clone());
             self.implemented.insert(kind, false);
         }
     }
@@ -230,12 +239,12 @@ mod tests {
     use crate::generate::{Config, Generator};
     use egret_ir::Tensor;
 
-    /// Implements everything but `Neg` of `f64`.
-    struct Partial(u64);
+    /// Takes the calls that a function says.
+    struct Taking<F>(F);
 
-    impl System for Partial {
+    impl<F: FnMut(&Case) -> Taken> System for Taking<F> {
         fn name(&self) -> &str {
-            "partial"
+            "taking"
         }
 
         fn check(&mut self, _: &Case) -> Result<Option<Failure>> {
@@ -243,11 +252,8 @@ mod tests {
         }
 
         fn takes(&mut self, case: &Case) -> Result<Taken> {
-            self.0 += 1;
             assert_eq!(case.graph.nodes.len(), 1);
-            let dtype = case.outputs[0].tensor().map(Tensor::dtype);
-            let lacking = case.graph.nodes[0].op.def().name == "Neg" && matches!(dtype, Ok(DType::F64));
-            Ok(if lacking { Taken::No } else { Taken::Yes })
+            Ok((self.0)(case))
         }
     }
 
@@ -264,33 +270,18 @@ mod tests {
         assert!(crate::stated::all_stated(&case));
     }
 
-    /// Refuses what has more than three elements.
-    struct Small;
-
-    impl System for Small {
-        fn name(&self) -> &str {
-            "small"
-        }
-
-        fn check(&mut self, _: &Case) -> Result<Option<Failure>> {
-            Ok(None)
-        }
-
-        fn takes(&mut self, case: &Case) -> Result<Taken> {
-            let failure = || Failure { stage: "small".into(), kind: Kind::Refused, text: "too large".into() };
-            let large = case.outputs[0].tensor().is_ok_and(|t| t.len() > 3);
-            Ok(if large { Taken::Failed(failure()) } else { Taken::Yes })
-        }
-    }
-
     #[test]
     fn an_operator_that_refuses_numbers_is_asked_about_each_call() {
         let only = vec!["Abs".into()];
         let mut generator = Generator::new(Config { nodes: 1, only, ..Config::default() });
+        let mut small = Taking(|case: &Case| match case.outputs[0].tensor().is_ok_and(|t| t.len() > 3) {
+            true => Taken::Failed(Failure { stage: "small".into(), kind: Kind::Refused, text: "too large".into() }),
+            false => Taken::Yes,
+        });
         let (mut probe, mut admitted, mut refused) = (Probe::new("small 1"), 0, 0);
         for i in 0..200 {
             let case = generator.generate(&mut Seeded::new(1, i)).unwrap();
-            match probe.admits(&case, &mut Small).unwrap() {
+            match probe.admits(&case, &mut small).unwrap() {
                 Admission::Yes => {
                     admitted += 1;
                     // The operator becomes known as one that refuses some calls with the first that it does.
@@ -310,18 +301,26 @@ mod tests {
     fn kinds_that_are_not_implemented_are_generated_no_more() {
         let only = ["Neg", "Abs"].map(Into::into).into();
         let mut generator = Generator::new(Config { nodes: 3, only, ..Config::default() });
-        let (mut probe, mut system) = (Probe::new("partial 1"), Partial(0));
+        let mut asked = 0;
+        // Implements everything but `Neg` of `f64`.
+        let mut system = Taking(|case: &Case| {
+            asked += 1;
+            let dtype = case.outputs[0].tensor().map(Tensor::dtype);
+            let lacking = case.graph.nodes[0].op.def().name == "Neg" && matches!(dtype, Ok(DType::F64));
+            if lacking { Taken::No } else { Taken::Yes }
+        });
+        let mut probe = Probe::new("partial 1");
         let mut late = 0;
         for i in 0..300 {
             let case = generator.generate(&mut Seeded::new(1, i)).unwrap();
             if !matches!(probe.admits(&case, &mut system).unwrap(), Admission::Yes) {
-                generator.forbid(probe.not_implemented().map(str::to_owned));
+                generator.forbid(probe.take_fresh());
                 late += usize::from(i >= 200);
             }
         }
         assert!(probe.not_implemented().all(|k| k.starts_with("Neg(f64")), "{probe:?}");
         assert!(probe.counts().1 >= 3 && late < 10, "{:?}, {late}", probe.counts());
-        assert_eq!(system.0, probe.asked);
+        assert_eq!(asked, probe.asked);
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("probe.json");
         probe.save(&path).unwrap();
