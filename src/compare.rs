@@ -32,8 +32,8 @@ impl Default for Tolerance {
     }
 }
 
-/// Roundings to an element's own type that a value of a network carries: of products and sums before it, which half of them
-/// have the size of the tensor's largest element. It matters for 16-bit floats alone.
+/// Roundings to its own type that a value of a network carries, in units of that type: so many of its own size, and half as
+/// many of the size of the tensor's largest element. It matters for 16-bit floats alone.
 const ROUNDINGS: f64 = 8.0;
 
 /// How two values differ by more than is allowed.

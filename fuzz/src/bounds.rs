@@ -249,52 +249,43 @@ fn sizes(node: &Node, base: &[Option<Value>], choices: &mut dyn Choices) -> Vec<
         let floats = v.as_ref().and_then(|v| v.tensor().ok()).and_then(|t| t.floats().ok());
         floats.into_iter().flatten().map(f64::abs).fold(1.0, f64::max)
     };
+    let operand = |k: usize| node.inputs.get(k).copied().flatten();
+    let size_of = |k: usize| operand(k).map_or(0.0, |v| greatest(&base[v.index()]));
+    let everywhere = |size: f64| node.outputs.iter().map(|v| vec![size; n(v)]).collect::<Vec<_>>();
+    let dtype = operand(0).and_then(|v| tensor(base, v.index())).map_or(DType::F32, Tensor::dtype);
     let mut sizes = match node.op.def().name {
         // Cosines of multiples of the step.
-        "HannWindow" | "HammingWindow" | "BlackmanWindow" => node.outputs.iter().map(|v| vec![8.0; n(v)]).collect(),
+        "HannWindow" | "HammingWindow" | "BlackmanWindow" => everywhere(8.0),
         // States are sums of products with activations, which err as numbers of size 1.
         "GRU" | "LSTM" | "RNN" => {
             let states = node.inputs.iter().skip(5).flatten().map(|v| greatest(&base[v.index()]));
             let size = states.fold(1.0, f64::max);
-            let of = |k: usize| node.inputs.get(k).copied().flatten().map_or(0.0, |v| greatest(&base[v.index()]));
             let terms = node.inputs.iter().map(n).max().unwrap_or(1) as f64;
-            let sums = terms * (of(0) * of(1) + size * of(2) + of(3));
-            let dtype = node.inputs[0].and_then(|v| tensor(base, v.index())).map_or(DType::F32, Tensor::dtype);
+            let sums = terms * (size_of(0) * size_of(1) + size * size_of(2) + size_of(3));
             // A gate's sum that overflows on the way opens or closes it.
-            let size = if all_finite(node, base) && sums < largest_finite(dtype) { 8.0 * size } else { f64::INFINITY };
-            node.outputs.iter().map(|v| vec![size; n(v)]).collect()
+            everywhere(if all_finite(node, base) && sums < largest_finite(dtype) { 8.0 * size } else { f64::INFINITY })
         }
         // A quotient of two sums: it hides how large they are, and how small.
         "NegativeLogLikelihoodLoss" => {
-            let weights = node
-                .inputs
-                .get(2)
-                .copied()
-                .flatten()
-                .and_then(|v| tensor(base, v.index()))
-                .and_then(|t| t.floats().ok());
+            let weights = operand(2).and_then(|v| tensor(base, v.index())).and_then(|t| t.floats().ok());
             let (size, least) = weights
                 .iter()
                 .flatten()
                 .filter(|w| **w != 0.0)
                 .fold((0.0f64, 1.0f64), |(m, l), w| (m.max(w.abs()), l.min(w.abs())));
-            let of = |k: usize| node.inputs[k].map_or(0.0, |v| greatest(&base[v.index()]));
-            let dtype = node.inputs[0].and_then(|v| tensor(base, v.index())).map_or(DType::F32, Tensor::dtype);
             let (few, many) = (least_positive(dtype) * 2f64.powi(32), n(&node.inputs[0]) as f64);
-            let open = least < few || many * size.max(1.0) * of(0) > largest_finite(dtype);
-            let plain = on_magnitudes(node, base).unwrap_or_default();
-            if open { node.outputs.iter().map(|v| vec![f64::INFINITY; n(v)]).collect() } else { plain }
+            let open = least < few || many * size.max(1.0) * size_of(0) > largest_finite(dtype);
+            if open { everywhere(f64::INFINITY) } else { on_magnitudes(node, base).unwrap_or_default() }
         }
         // Whether padding is multiplied by a weight that is not finite, ONNX does not say; transforms of tiles spread it.
         "Conv" | "ConvTranspose" | "CausalConvWithState" | "DeformConv" if !all_finite(node, base) => {
-            node.outputs.iter().map(|v| vec![f64::INFINITY; n(v)]).collect()
+            everywhere(f64::INFINITY)
         }
         name => {
             let mut sizes = on_magnitudes(node, base).unwrap_or_default();
             if matches!(name, "AveragePool" | "GlobalAveragePool" | "ReduceMean") {
                 // What is divided may overflow before it is.
                 let terms = node.inputs.first().map_or(1.0, |v| n(v) as f64);
-                let dtype = node.outputs[0].and_then(|v| tensor(base, v.index())).map_or(DType::F32, Tensor::dtype);
                 let most = largest_finite(dtype) / terms.max(1.0);
                 sizes.iter_mut().flatten().filter(|s| **s > most).for_each(|s| *s = f64::INFINITY);
             }

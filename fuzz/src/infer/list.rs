@@ -1,9 +1,9 @@
 //! The argument structures of an operator: from its declaration (operands, which are optional, attributes and the words
 //! that they may be) and from trying which ranks and lengths have a valid call.
 //!
-//! For each choice of optional operands a valid call is sought among recorded calls, element types and ranks. From it: every rank from 0
-//! to [`MAX_RANK`] of every operand, every required attribute's values, then each optional attribute's values one at a
-//! time, and all open integers together. Operands whose elements change the outcome get open elements, zeros and -1.
+//! For each choice of optional operands a valid call is sought among recorded calls, element types and ranks. From it: every
+//! rank from 0 to [`MAX_RANK`] of every operand, every required attribute's values, then each optional attribute's values one
+//! at a time, and all open integers together. Operands whose elements change the outcome get open elements, zeros and -1.
 
 use super::bench::{Bench, Kind};
 use super::structure::{ArgKind, ArgSlot, AttrSlot, Slot, Structure, operand_names};
