@@ -326,6 +326,32 @@ pub fn calls_of_examples(def: &egret_ir::OpDef) -> Vec<Call> {
     calls.collect()
 }
 
+/// The calls in an operator's own examples, first those of runs that the examples show: they state elements of arguments,
+/// and numbers for open extents.
+pub fn calls_shown(def: &egret_ir::OpDef) -> Vec<Call> {
+    let graphs = egret_ir::text::parse(def.examples).unwrap_or_default();
+    let mut calls: Vec<Call> = Vec::new();
+    for line in def.examples.lines().filter_map(|l| l.trim().strip_prefix("// run: @")) {
+        let Some((name, rest)) = line.split_once('(') else { continue };
+        let Some(graph) = graphs.iter().find(|g| g.name == name.trim_matches('"')) else { continue };
+        let types: Vec<_> = graph.inputs.iter().map(|&v| graph.ty(v).clone()).collect();
+        let Ok((args, _)) = egret_ir::text::parse_values(rest, &types) else { continue };
+        let args: Vec<Fact> = args.into_iter().map(fact_of_value).collect();
+        let of = |c: &Call| (&*c.domain, &*c.op) == (def.domain, def.name);
+        calls.extend(calls_of(graph, &args).unwrap_or_default().into_iter().filter(of));
+    }
+    calls.extend(calls_of_examples(def));
+    calls
+}
+
+/// What a record says of an argument: its type, and its elements where they are few.
+fn fact_of_value(value: Value) -> Fact {
+    match value {
+        Value::Tensor(t) if t.len() <= MAX_ELEMENTS => Fact::constant(t),
+        other => Fact::of(other.ty()),
+    }
+}
+
 /// The calls of a model, run in a black box: `path` is an ONNX file, or the folder of a backend test (whose first data set
 /// gives the arguments).
 ///
@@ -340,8 +366,7 @@ pub fn trace_model(path: &Path, system: &mut dyn BlackBox) -> Result<Vec<Record>
         let data = file.with_file_name("test_data_set_0").join(format!("input_{k}.pb"));
         let value = data.exists().then(|| data::load(&data, graph.ty(v), &Limits::default())).transpose()?;
         args.push(match value {
-            Some((_, Value::Tensor(t))) if t.len() <= MAX_ELEMENTS => Fact::constant(t),
-            Some((_, other)) => Fact::of(other.ty()),
+            Some((_, value)) => fact_of_value(value),
             None => Fact::of(graph.ty(v).clone()),
         });
     }

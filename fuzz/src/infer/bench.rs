@@ -158,6 +158,27 @@ impl<'a> Bench<'a> {
         }
     }
 
+    /// Runs what is most like recorded calls of other structures, until one is valid; then the same with another number at
+    /// one axis of all operands.
+    pub fn resemble(&mut self, records: &[Call]) {
+        let like: Vec<Vec<i64>> = records.iter().rev().map(|c| self.structure.like(&self.vars, c)).collect();
+        let mut moved: Vec<Vec<i64>> = Vec::new();
+        for set in aligned(&self.vars) {
+            for at in &like {
+                moved.extend((1..=3).map(|new| {
+                    let mut at = at.clone();
+                    set.iter().for_each(|&v| at[v] = new);
+                    at
+                }));
+            }
+        }
+        for at in like.into_iter().chain(moved) {
+            if self.run(at) == Some(true) {
+                return;
+            }
+        }
+    }
+
     /// A walk through valid assignments towards such with many distinct numbers: ties that need not be are seen to break.
     pub fn walk(&mut self, steps: usize) {
         let distinct = |at: &[i64]| at.iter().collect::<HashSet<_>>().len();

@@ -4,12 +4,14 @@
 //! For each choice of optional operands a valid call is sought among recorded calls, element types and ranks. From it: every
 //! rank from 0 to [`MAX_RANK`] of every operand, every required attribute's values, then each optional attribute's values one
 //! at a time, and all open integers together. Operands whose elements change the outcome get open elements, zeros and -1.
+//! Calls that were found valid lead to others: with operands left out, or one or two added (`grow.rs`).
 
 use super::bench::{Bench, Kind};
+use super::grow;
 use super::structure::{ArgKind, ArgSlot, AttrSlot, Slot, Structure, operand_names};
 use crate::blackbox::BlackBox;
 use crate::choices::{Choices, Seeded, pick};
-use crate::trace::{Call, Number, Outcome, calls_of_examples};
+use crate::trace::{Call, Number, Outcome, calls_shown};
 use egret_ir::attr::AttrDoc;
 use egret_ir::{Attr, DType, OpDef};
 use std::collections::BTreeMap;
@@ -26,14 +28,18 @@ const TRIES: (usize, usize) = (12, 120);
 const RANK_TUPLES: usize = 64;
 /// First structures looked at for operands whose elements matter.
 const FIRSTS: usize = 4;
+/// Valid calls of other ranks that a structure's first call is made like, at most.
+const NEAR: usize = 8;
+/// Optional operands of which all choices are looked at; of more, none, each alone and the first ones.
+const FEW_OPTIONAL: usize = 3;
 /// Structures with other required attributes at one tuple of ranks, at most.
 const BASES: usize = 10;
 
 /// The structures of an operator.
 #[derive(Debug, Default)]
 pub struct Listing {
-    /// Structures with a valid call.
-    pub structures: Vec<Structure>,
+    /// Structures, each with numbers of its variables that are a valid call.
+    pub structures: Vec<(Structure, Vec<i64>)>,
     /// Why there is none.
     pub none: Option<String>,
 }
@@ -42,7 +48,10 @@ pub struct Listing {
 struct Lister<'a> {
     def: &'static OpDef,
     system: &'a mut dyn BlackBox,
+    /// Calls of its examples.
     examples: Vec<Call>,
+    /// Valid calls, from which other experiments start: of examples, and those found.
+    valid: Vec<Call>,
     choices: Seeded,
     /// Attributes that must be given.
     required: Vec<&'static AttrDoc>,
@@ -50,11 +59,13 @@ struct Lister<'a> {
     /// Optional attributes without which the present choice of operands has no valid call.
     needed: Vec<&'static AttrDoc>,
     seed: u64,
-    out: Vec<Structure>,
+    out: Vec<(Structure, Vec<i64>)>,
     /// Ranks of the leading operand at which optional attributes were varied, for the present choice of operands.
     varied: Vec<usize>,
     /// Whether the present choice of operands has an optional one.
     optional_given: bool,
+    /// Whether optional attributes are varied beside the present choice of operands.
+    vary_options: bool,
 }
 
 /// Lists an operator's structures.
@@ -62,12 +73,14 @@ pub fn list(def: &'static OpDef, system: &mut dyn BlackBox, seed: u64) -> Listin
     if def.attrs.iter().any(|a| a.wanted == "a graph") {
         return Listing { structures: Vec::new(), none: Some("its attributes hold graphs".into()) };
     }
-    let examples = calls_of_examples(def);
+    let examples = calls_shown(def);
+    let valid = examples.iter().filter(|c| matches!(system.call(c), Outcome::Valid(_))).cloned().collect();
     let (required, optional) = def.attrs.iter().partition(|a| a.required);
     let mut lister = Lister {
         def,
         system,
         examples,
+        valid,
         choices: Seeded::new(seed, 7),
         required,
         optional,
@@ -76,8 +89,19 @@ pub fn list(def: &'static OpDef, system: &mut dyn BlackBox, seed: u64) -> Listin
         out: Vec::new(),
         varied: Vec::new(),
         optional_given: false,
+        vary_options: true,
     };
-    for (given, n_outputs) in lister.subsets() {
+    let mut wanted = lister.subsets();
+    // Some operands are only valid together: beside other choices those that examples show.
+    let n = if def.inputs.contains('*') { 0 } else { def.inputs.split(',').count() };
+    for call in &lister.valid {
+        let mut given: Vec<bool> = call.inputs.iter().map(Option::is_some).collect();
+        given.resize(n.max(given.len()), false);
+        if !wanted.contains(&(given.clone(), call.n_outputs)) {
+            wanted.push((given, call.n_outputs));
+        }
+    }
+    for (given, n_outputs) in wanted {
         lister.subset(&given, n_outputs);
     }
     let none = lister.out.is_empty().then(|| "no valid call was found".into());
@@ -98,7 +122,7 @@ impl Lister<'_> {
             }
         };
         let with = |on: &dyn Fn(usize) -> bool| (0..fixed).map(|i| !declared[i].ends_with('?') || on(i)).collect();
-        if optional.len() <= 3 {
+        if optional.len() <= FEW_OPTIONAL {
             for mask in 0..1usize << optional.len() {
                 push(with(&|i| optional.iter().position(|&o| o == i).is_some_and(|k| mask >> k & 1 == 1)));
             }
@@ -124,16 +148,40 @@ impl Lister<'_> {
         given.into_iter().flat_map(|g| outs.iter().map(move |&n| (g.clone(), n))).collect()
     }
 
+    /// Whether optional attributes are varied beside this choice of operands: where operands are optional in many ways, only
+    /// beside none and all of them.
+    fn varies_options(&self, given: &[bool]) -> bool {
+        let optional: Vec<bool> = (0..given.len()).filter(|&i| self.is_optional(i)).map(|i| given[i]).collect();
+        optional.len() <= FEW_OPTIONAL || optional.iter().all(|g| *g == optional[0])
+    }
+
     fn is_optional(&self, i: usize) -> bool {
         self.def.inputs.split(',').nth(i).is_some_and(|s| s.trim().ends_with('?'))
     }
 
-    fn valid(&mut self, s: &Structure, tries: usize) -> bool {
+    /// Numbers that make a valid call of the structure, and whether there are such.
+    fn start(&mut self, s: &Structure, tries: usize) -> Option<Vec<i64>> {
         let mut bench = Bench::new(s, self.system, self.seed);
-        bench.recall(&self.examples);
+        bench.recall(&self.valid);
+        if bench.valid.is_empty() {
+            bench.resemble(&self.valid[self.valid.len().saturating_sub(NEAR)..]);
+        }
         bench.seek(1, tries);
         let small = |k: &Kind| !matches!(k, Kind::Tensor(_, rank) | Kind::Nested(_, rank) if *rank > MAX_RANK);
-        !bench.valid.is_empty() && bench.kinds.iter().flatten().all(small)
+        let fits = bench.kinds.iter().flatten().all(small);
+        bench.valid.first().filter(|_| fits).map(|row| row.at.clone())
+    }
+
+    fn is_valid(&mut self, s: &Structure, tries: usize) -> bool {
+        self.start(s, tries).is_some()
+    }
+
+    /// Remembers a valid call.
+    fn remember(&mut self, s: &Structure, at: &[i64]) {
+        let call = s.call(&s.vars(), at);
+        if !self.valid.contains(&call) {
+            self.valid.push(call);
+        }
     }
 
     fn structure(&self, args: Vec<Option<ArgSlot>>, attrs: BTreeMap<String, AttrSlot>, n_outputs: usize) -> Structure {
@@ -154,12 +202,13 @@ impl Lister<'_> {
         for k in 0..self.optional.len() {
             let doc = self.optional[k];
             let Some(slot) = first.attrs.remove(doc.name) else { continue };
-            if !self.valid(&first, 6 * TRIES.0) {
+            if !self.is_valid(&first, 6 * TRIES.0) {
                 first.attrs.insert(doc.name.to_owned(), slot);
                 self.needed.push(doc);
             }
         }
         self.varied.clear();
+        self.vary_options = self.varies_options(given);
         self.optional_given = given.iter().enumerate().any(|(i, g)| *g && self.is_optional(i));
         for args in self.arguments(&first, &matters) {
             self.at_ranks(args, n_outputs);
@@ -193,7 +242,7 @@ impl Lister<'_> {
         for turn in 0..PROPOSALS {
             // What is seldom drawn may have been recorded.
             if turn == RECORDED
-                && let Some(s) = self.recorded(given, n_outputs)
+                && let Some(s) = self.recorded(given, n_outputs).or_else(|| self.grown(given, n_outputs))
             {
                 return Some(s);
             }
@@ -259,7 +308,8 @@ impl Lister<'_> {
                 }
             }
             let s = self.structure(args, attrs, n_outputs);
-            if self.valid(&s, TRIES.0) {
+            if let Some(at) = self.start(&s, TRIES.0) {
+                self.remember(&s, &at);
                 return Some(s);
             }
         }
@@ -268,18 +318,26 @@ impl Lister<'_> {
 
     /// The structure of a recorded call of these operands.
     fn recorded(&mut self, given: &[bool], n_outputs: usize) -> Option<Structure> {
-        for k in 0..self.examples.len() {
-            let call = &self.examples[k];
-            let takes = call.inputs.iter().map(Option::is_some).eq(given.iter().copied());
-            if takes && call.n_outputs == n_outputs {
-                let open = |name: &str| self.def.attrs.iter().any(|a| a.name == name && a.open);
-                let s = Structure::of_call(call, operand_names(self.def, given.len()), open);
-                if self.valid(&s, 1) {
-                    return Some(s);
-                }
-            }
-        }
-        None
+        let has = |c: &Call, i: usize| c.inputs.get(i).is_some_and(Option::is_some);
+        let n = |c: &Call| c.inputs.len().max(given.len());
+        let takes =
+            |c: &&Call| c.n_outputs == n_outputs && (0..n(c)).all(|i| given.get(i).is_some_and(|g| *g) == has(c, i));
+        let calls: Vec<Call> = self.valid.iter().filter(takes).cloned().collect();
+        calls.iter().find_map(|c| self.structure_of(c))
+    }
+
+    /// The structure of a call of these operands that a valid call of others leads to.
+    fn grown(&mut self, given: &[bool], n_outputs: usize) -> Option<Structure> {
+        let call = grow::call_of(&self.valid, given, n_outputs, self.system)?;
+        self.valid.push(call.clone());
+        self.structure_of(&call)
+    }
+
+    /// The structure of a call, if it is small.
+    fn structure_of(&mut self, call: &Call) -> Option<Structure> {
+        let open = |name: &str| self.def.attrs.iter().any(|a| a.name == name && a.open);
+        let s = Structure::of_call(call, operand_names(self.def, call.inputs.len()), open);
+        self.is_valid(&s, 1).then_some(s)
     }
 
     /// Whether the elements of operand `i`, a short integer or float one, change what comes out. The operand becomes one
@@ -438,20 +496,23 @@ impl Lister<'_> {
                 .take(400)
                 .collect();
         }
-        let mut kept = Vec::new();
+        let mut primary: Option<Structure> = None;
+        let mut kept = 0;
         for attrs in bases {
             let s = self.structure(args.clone(), attrs, n_outputs);
-            if kept.len() < BASES && self.valid(&s, TRIES.1) {
-                kept.push(s);
+            if kept < BASES && self.keep(&s, TRIES.1) {
+                kept += 1;
+                primary.get_or_insert(s);
             }
         }
-        let Some(primary) = kept.first().cloned() else { return };
-        kept.into_iter().for_each(|s| self.keep(s));
+        let Some(primary) = primary else { return };
         // The rest once for each rank of the leading operand.
         if !self.varied.contains(&rank) {
             self.varied.push(rank);
             self.pins(&primary);
-            self.options(&primary, rank);
+            if self.vary_options {
+                self.options(&primary, rank);
+            }
         } else if primary.args.iter().flatten().any(|a| matches!(a.kind, ArgKind::Content { .. }))
             && !self.optional_given
         {
@@ -459,10 +520,13 @@ impl Lister<'_> {
         }
     }
 
-    fn keep(&mut self, s: Structure) {
-        if !self.out.contains(&s) {
-            self.out.push(s);
+    /// Lists a structure if it has a valid call; whether it has.
+    fn keep(&mut self, s: &Structure, tries: usize) -> bool {
+        let Some(at) = self.start(s, tries) else { return false };
+        if !self.out.iter().any(|(known, _)| known == s) {
+            self.out.push((s.clone(), at));
         }
+        true
     }
 
     /// Elements that are 0 or -1, one at a time; axes other than the first ones.
@@ -495,9 +559,7 @@ impl Lister<'_> {
                 if let Some(Some(ArgSlot { kind: ArgKind::Content { slots: old, .. }, .. })) = s.args.get_mut(i) {
                     *old = slots;
                 }
-                if self.valid(&s, TRIES.1) {
-                    self.keep(s);
-                }
+                self.keep(&s, TRIES.1);
             }
         }
     }
@@ -514,10 +576,9 @@ impl Lister<'_> {
                 }
                 let mut s = primary.clone();
                 s.attrs.insert(doc.name.to_owned(), slot.clone());
-                if !self.valid(&s, TRIES.1) {
+                if !self.keep(&s, TRIES.1) {
                     continue;
                 }
-                self.keep(s);
                 let name = doc.name.to_owned();
                 match slot {
                     AttrSlot::Fixed(_) => closed.push((name, slot)),
@@ -531,15 +592,13 @@ impl Lister<'_> {
         }
         let mut all = primary.clone();
         all.attrs.extend(open.iter().cloned());
-        if open.len() > 1 && self.valid(&all, 2 * TRIES.1) {
-            self.keep(all.clone());
+        if open.len() > 1 {
+            self.keep(&all, 2 * TRIES.1);
         }
         for (name, slot) in closed {
             let mut s = all.clone();
             s.attrs.insert(name, slot);
-            if self.valid(&s, 2 * TRIES.1) {
-                self.keep(s);
-            }
+            self.keep(&s, 2 * TRIES.1);
         }
     }
 

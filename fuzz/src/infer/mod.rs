@@ -10,6 +10,7 @@
 //! | [`term`] | terms and requirements, their text form |
 //! | [`structure`] | argument structures and their variables |
 //! | [`list`] | the structures of an operator, by its declaration and by trying |
+//! | [`grow`] | valid calls of other operands from valid calls |
 //! | [`mod@bench`] | experiments |
 //! | [`outputs`], [`requires`] | candidates that fit |
 //! | [`lift`] | candidates from rules at other ranks and of other types |
@@ -19,6 +20,7 @@
 //! | `score` (feature `z3`) | a rule file against the registry's rules |
 
 pub mod bench;
+pub mod grow;
 pub mod lift;
 pub mod list;
 pub mod outputs;

@@ -43,6 +43,7 @@ pub fn json(rule: &Rule) -> Json {
         "structure": rule.structure.json(),
         "requires": requires,
         "results": results,
+        "example": rule.valid,
         "status": match rule.status { Status::Stands => "stands", Status::Open => "open" },
         "valid": rule.experiments.0,
         "refused": rule.experiments.1,
@@ -81,8 +82,10 @@ pub fn from_json(json: &Json) -> Result<Rule> {
             extents.push(d.as_str().map(|t| Parser::term(t, &names).map_err(fail)).transpose()?);
         }
     }
+    let example: Option<Vec<i64>> = json["example"].as_array().map(|e| e.iter().filter_map(Json::as_i64).collect());
     Ok(Rule {
         structure,
+        valid: example.filter(|e| e.len() == names.len()).unwrap_or_default(),
         requires,
         kinds,
         extents,

@@ -4,7 +4,7 @@ use super::list::{self, Listing};
 use super::search::{Effort, Known, Rule, infer_beside};
 use crate::blackbox::{BlackBox, Egret};
 use crate::form::seed_of;
-use crate::trace::calls_of_examples;
+use crate::trace::calls_shown;
 use egret_ir::OpDef;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Mutex, PoisonError};
@@ -34,10 +34,11 @@ fn of_listing(
 ) -> Vec<Rule> {
     let n = listing.structures.len();
     let most = effort.structures.unwrap_or(n).min(n);
-    let mut known = Known::of_records(calls_of_examples(def));
+    let mut known = Known::of_records(calls_shown(def));
     // Where not all are wanted, they are spread over the list.
     (0..most)
-        .filter_map(|k| infer_beside(&listing.structures[k * n / most], system, seed, effort, &mut known))
+        .map(|k| &listing.structures[k * n / most])
+        .filter_map(|(structure, start)| infer_beside(structure, Some(start), system, seed, effort, &mut known))
         .collect()
 }
 

@@ -107,6 +107,9 @@ pub fn score_beside(rule: &Rule, seed: u64, asked: &mut Asked) -> Score {
 pub fn fresh(rule: &Rule, seed: u64, system: &mut dyn BlackBox) -> Counts {
     let mut bench = Bench::new(&rule.structure, system, seed ^ 0x005e_ed0f_f2e5);
     let mut counts = Counts::default();
+    if rule.valid.len() == bench.vars.len() {
+        bench.run(rule.valid.clone());
+    }
     bench.seek(1, super::search::SEEK);
     let preds: Vec<Pred> = rule.requires.iter().map(|r| r.pred.clone()).collect();
     for turn in 0..60 * FRESH {

@@ -79,6 +79,8 @@ pub struct Rule {
     pub requires: Vec<Requirement>,
     /// Kinds of the results.
     pub kinds: Vec<Kind>,
+    /// Numbers of the variables that are a valid call.
+    pub valid: Vec<i64>,
     /// Extents of all results in a row; `None` depends on data or was not found.
     pub extents: Vec<Option<Term>>,
     /// Which extents depend on data.
@@ -98,6 +100,7 @@ impl Rule {
             structure: bench.structure.clone(),
             requires: preds.into_iter().map(|pred| Requirement { pred, witnesses: 0, witness: None }).collect(),
             kinds: bench.kinds.clone().unwrap_or_default(),
+            valid: bench.valid.first().map(|r| r.at.clone()).unwrap_or_default(),
             extents,
             data_dependent,
             status: Status::Open,
@@ -199,18 +202,23 @@ fn telling(rule: &Rule, bench: &Bench<'_>) -> Vec<Row> {
 
 /// Infers the rule of a structure. `None` where no valid call was found.
 pub fn infer(structure: &Structure, system: &mut dyn BlackBox, seed: u64, effort: Effort) -> Option<Rule> {
-    infer_beside(structure, system, seed, effort, &mut Known::default())
+    infer_beside(structure, None, system, seed, effort, &mut Known::default())
 }
 
-/// Infers the rule of a structure with the help of rules of the same operator, and adds it to them.
+/// Infers the rule of a structure with the help of rules of the same operator, and adds it to them. `start` are numbers of its
+/// variables that may make a valid call.
 pub fn infer_beside(
     structure: &Structure,
+    start: Option<&[i64]>,
     system: &mut dyn BlackBox,
     seed: u64,
     effort: Effort,
     known: &mut Known,
 ) -> Option<Rule> {
     let mut bench = Bench::new(structure, system, seed);
+    if let Some(start) = start {
+        bench.run(start.to_vec());
+    }
     if let Some(rule) = repeated(&mut bench, effort, known) {
         return Some(rule);
     }
@@ -284,6 +292,7 @@ fn repeated(bench: &mut Bench<'_>, effort: Effort, known: &Known) -> Option<Rule
         let mut rule = Rule {
             structure: bench.structure.clone(),
             kinds: bench.kinds.clone().unwrap_or_default(),
+            valid: bench.valid[0].at.clone(),
             rounds: 1,
             ..rule.clone()
         };

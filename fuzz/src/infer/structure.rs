@@ -250,10 +250,16 @@ impl Structure {
         if self.args.len() != call.inputs.len() || !self.args.iter().zip(&call.inputs).all(fits) {
             return None;
         }
+        Some(self.like(vars, call))
+    }
+
+    /// Numbers of the variables as a call of any operands has them; 1 where it says nothing.
+    pub fn like(&self, vars: &[Var], call: &Call) -> Vec<i64> {
+        let argument = |i: usize| call.inputs.get(i).and_then(Option::as_ref);
         let number = |v: &Var| match &v.kind {
-            VarKind::Extent(i, a) => call.inputs[*i].as_ref().map(|x| x.shape[*a]),
+            VarKind::Extent(i, a) => argument(*i).and_then(|x| x.shape.get(*a).copied()),
             VarKind::Element(i, k) => {
-                let values = call.inputs[*i].as_ref().and_then(|x| x.values.as_ref());
+                let values = argument(*i).and_then(|x| x.values.as_ref());
                 values.and_then(|v| v.get(*k)).map(|n| n.int().max(1))
             }
             VarKind::Attr(name, k) => match (call.attrs.get(name), k) {
@@ -262,7 +268,7 @@ impl Structure {
                 _ => None,
             },
         };
-        Some(vars.iter().map(|v| number(v).unwrap_or(1)).collect())
+        vars.iter().map(|v| number(v).unwrap_or(1)).collect()
     }
 
     /// One line: `Conv(X: f32[3], W: f32[3]) {auto_pad = "VALID", strides = 1 open}`; the number in brackets is the rank.

@@ -94,7 +94,17 @@ impl Op for MaxRoiPool {
 op! {
     MaxRoiPool in "ai.onnx" since [1, 22]; "X, rois" => "Y";
     summary: "greatest elements of regions, pooled to a fixed grid";
+    examples: EXAMPLES;
 }
+
+/// Documentation, golden test and fuzz seed.
+pub const EXAMPLES: &str = r#"
+// run: @max_roi_pool([[[[1.0, 2.0, 3.0], [6.0, 5.0, 4.0]]]], [[0.0, 0.0, 0.0, 2.0, 1.0]]) == [[[[6.0, 5.0]]]]
+graph @max_roi_pool(%a: f32[1, 1, 2, 3], %b: f32[1, 5]) -> f32[1, 1, 1, 2] {
+  %y = max_roi_pool %a, %b {pooled_shape = [1, 2]} : f32[1, 1, 1, 2]
+  return %y
+}
+"#;
 
 #[cfg(test)]
 mod tests {

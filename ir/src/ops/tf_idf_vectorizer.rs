@@ -184,7 +184,17 @@ impl Op for TfIdfVectorizer {
 op! {
     TfIdfVectorizer in "ai.onnx" since [9]; "X" => "Y";
     summary: "weighted counts of n-grams";
+    examples: EXAMPLES;
 }
+
+/// Documentation, golden test and fuzz seed.
+pub const EXAMPLES: &str = r#"
+// run: @tf_idf_vectorizer([1, 2, 1]) == [2.0, 1.0]
+graph @tf_idf_vectorizer(%x: i64[3]) -> f32[2] {
+  %y = tf_idf_vectorizer %x {max_gram_length = 1, max_skip_count = 0, min_gram_length = 1, mode = "TF", ngram_counts = [0], ngram_indexes = [0, 1], pool_int64s = [1, 2]} : f32[2]
+  return %y
+}
+"#;
 
 #[cfg(test)]
 mod tests {

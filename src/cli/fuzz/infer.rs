@@ -216,7 +216,7 @@ mod with_fuzzer {
             for def in &defs {
                 let listing = list(def, &mut Egret::default(), args.seed ^ seed_of(def));
                 total += listing.structures.len();
-                for s in &listing.structures {
+                for (s, _) in &listing.structures {
                     say(&format!("{}\n", s.text()))?;
                 }
                 if let Some(why) = &listing.none {

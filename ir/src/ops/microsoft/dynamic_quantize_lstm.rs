@@ -88,7 +88,17 @@ fn weights(b: &mut GraphBuilder, [w, scale, zero]: [Option<ValueId>; 3]) -> Resu
 op! {
     DynamicQuantizeLstm as "DynamicQuantizeLSTM" in "com.microsoft" since [1]; "X, W, R, B?, sequence_lens?, initial_h?, initial_c?, P?, W_scale, W_zero_point, R_scale, R_zero_point" => "Y?, Y_h?, Y_c?";
     summary: "long short-term memory with 8-bit weights";
+    examples: EXAMPLES;
 }
+
+/// Documentation, golden test and fuzz seed.
+pub const EXAMPLES: &str = r#"
+// run: @quantised_lstm([[[1.0]]], [[[0, 0, 0, 0]]], [[[0, 0, 0, 0]]], [[[2.0]]], [1.0], [0], [1.0], [0]) ~= [[[[0.3807971]]]]
+graph @quantised_lstm(%x: f32[1, 1, 1], %w: i8[1, 1, 4], %r: i8[1, 1, 4], %c: f32[1, 1, 1], %ws: f32[1], %wz: i8[1], %rs: f32[1], %rz: i8[1]) -> f32[1, 1, 1, 1] {
+  %y = microsoft.dynamic_quantize_lstm %x, %w, %r, _, _, _, %c, _, %ws, %wz, %rs, %rz {hidden_size = 1} : f32[1, 1, 1, 1]
+  return %y
+}
+"#;
 
 #[cfg(test)]
 mod tests {

@@ -55,7 +55,17 @@ impl Op for MatMulIntegerToFloat {
 op! {
     MatMulIntegerToFloat in "com.microsoft" since [1]; "A, B, a_scale, b_scale, a_zero_point?, b_zero_point?, bias?" => "Y";
     summary: "matrix product of quantised tensors, scaled to floats";
+    examples: EXAMPLES;
 }
+
+/// Documentation, golden test and fuzz seed.
+pub const EXAMPLES: &str = r#"
+// run: @product([[3, 4]], [[1], [-1]], 0.5, 2.0) == [[-1.0]]
+graph @product(%a: u8[1, 2], %b: i8[2, 1], %s: f32[], %t: f32[]) -> f32[1, 1] {
+  %y = microsoft.mat_mul_integer_to_float %a, %b, %s, %t : f32[1, 1]
+  return %y
+}
+"#;
 
 #[cfg(test)]
 mod tests {

@@ -138,7 +138,17 @@ fn first(b: &mut GraphBuilder, x: ValueId, n: i64) -> Result<ValueId> {
 op! {
     MatMulNBits in "com.microsoft" since [1]; "A, B, scales, zero_points?, g_idx?, bias?" => "Y";
     summary: "matrix product with weights of few bits, scaled by blocks";
+    examples: EXAMPLES;
 }
+
+/// Documentation, golden test and fuzz seed.
+pub const EXAMPLES: &str = r#"
+// run: @weights([[1.0, 1.0, 1.0, 1.0, 1.0, 1.0, 1.0, 1.0, 1.0, 1.0, 1.0, 1.0, 1.0, 1.0, 1.0, 1.0]], [[[153, 153, 153, 153, 153, 153, 153, 153]]], [[0.5]]) == [[8.0]]
+graph @weights(%a: f32[1, 16], %b: u8[1, 1, 8], %s: f32[1, 1]) -> f32[1, 1] {
+  %y = microsoft.mat_mul_n_bits %a, %b, %s {K = 16, N = 1, block_size = 16} : f32[1, 1]
+  return %y
+}
+"#;
 
 #[cfg(test)]
 mod tests {

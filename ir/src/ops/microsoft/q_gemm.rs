@@ -87,7 +87,17 @@ impl Op for QGemm {
 op! {
     QGemm in "com.microsoft" since [1]; "A, a_scale, a_zero_point, B, b_scale, b_zero_point, C?, y_scale?, y_zero_point?" => "Y";
     summary: "matrix product of quantised tensors with an integer bias, quantised or not";
+    examples: EXAMPLES;
 }
+
+/// Documentation, golden test and fuzz seed.
+pub const EXAMPLES: &str = r#"
+// run: @gemm([[3, 4]], 0.5, 1, [[1], [2]], 2.0, 0) == [[8.0]]
+graph @gemm(%a: u8[1, 2], %s: f32[], %z: u8[], %b: i8[2, 1], %t: f32[], %w: i8[]) -> f32[1, 1] {
+  %y = microsoft.q_gemm %a, %s, %z, %b, %t, %w : f32[1, 1]
+  return %y
+}
+"#;
 
 #[cfg(test)]
 mod tests {

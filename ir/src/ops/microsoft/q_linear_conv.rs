@@ -57,7 +57,17 @@ impl Op for QLinearConv {
 op! {
     QLinearConv in "com.microsoft" since [1]; "x, x_scale, x_zero_point, w, w_scale, w_zero_point, y_scale, y_zero_point, B?" => "y";
     summary: "convolution of quantised tensors, channels first or last, quantised";
+    examples: EXAMPLES;
 }
+
+/// Documentation, golden test and fuzz seed.
+pub const EXAMPLES: &str = r#"
+// run: @last([[[10], [12], [14]]], 0.5, 10, [[[1, 2]]], 1.0, 0, 1.0, 5) == [[[7], [10]]]
+graph @last(%a: u8[1, 3, 1], %b: f32[], %c: u8[], %d: u8[1, 1, 2], %e: f32[], %f: u8[], %g: f32[], %h: u8[]) -> u8[1, 2, 1] {
+  %y = microsoft.q_linear_conv %a, %b, %c, %d, %e, %f, %g, %h {channels_last = 1} : u8[1, 2, 1]
+  return %y
+}
+"#;
 
 #[cfg(test)]
 mod tests {

@@ -46,7 +46,17 @@ impl Op for QLinearSoftmax {
 op! {
     QLinearSoftmax in "com.microsoft" since [1]; "X, X_scale, x_zero_point?, y_scale, y_zero_point" => "Y";
     summary: "softmax of a quantised tensor, quantised";
+    examples: EXAMPLES;
 }
+
+/// Documentation, golden test and fuzz seed.
+pub const EXAMPLES: &str = r#"
+// run: @softmax([[10, 10]], 0.5, 0, 0.00390625, 0) == [[128, 128]]
+graph @softmax(%x: u8[1, 2], %s: f32[], %z: u8[], %t: f32[], %w: u8[]) -> u8[1, 2] {
+  %y = microsoft.q_linear_softmax %x, %s, %z, %t, %w {opset = 13} : u8[1, 2]
+  return %y
+}
+"#;
 
 #[cfg(test)]
 mod tests {

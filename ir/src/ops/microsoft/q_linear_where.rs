@@ -38,7 +38,17 @@ impl Op for QLinearWhere {
 op! {
     QLinearWhere in "com.microsoft" since [1]; "condition, X, x_scale, x_zero_point, Y, y_scale, y_zero_point, z_scale, z_zero_point" => "Z";
     summary: "choice between quantised tensors, quantised";
+    examples: EXAMPLES;
 }
+
+/// Documentation, golden test and fuzz seed.
+pub const EXAMPLES: &str = r#"
+// run: @choose([true, false], [1, 2], 1.0, 0, [3, 4], 1.0, 0, 0.5, 0) == [2, 8]
+graph @choose(%c: bool[2], %x: u8[2], %a: f32[], %b: u8[], %y: u8[2], %d: f32[], %e: u8[], %f: f32[], %g: u8[]) -> u8[2] {
+  %0 = microsoft.q_linear_where %c, %x, %a, %b, %y, %d, %e, %f, %g : u8[2]
+  return %0
+}
+"#;
 
 #[cfg(test)]
 mod tests {

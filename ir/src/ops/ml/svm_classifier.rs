@@ -236,7 +236,17 @@ impl Op for SvmClassifier {
 op! {
     SvmClassifier as "SVMClassifier" in "ai.onnx.ml" since [1]; "X" => "Y, Z";
     summary: "classification by support vectors";
+    examples: EXAMPLES;
 }
+
+/// Documentation, golden test and fuzz seed.
+pub const EXAMPLES: &str = r#"
+// run: @classes([[2.0, 1.0]]) == [3], [[2.0, 1.0]]
+graph @classes(%x: f32[1, 2]) -> (i64[1], f32[1, 2]) {
+  %y, %z = ml.svm_classifier %x {classlabels_ints = [3, 4], coefficients = [1.0, 0.0, 0.0, 1.0], rho = [0.0]} : i64[1], f32[1, 2]
+  return %y, %z
+}
+"#;
 
 #[cfg(test)]
 mod tests {

@@ -100,7 +100,17 @@ impl Op for SvmRegressor {
 op! {
     SvmRegressor as "SVMRegressor" in "ai.onnx.ml" since [1]; "X" => "Y";
     summary: "regression by support vectors";
+    examples: EXAMPLES;
 }
+
+/// Documentation, golden test and fuzz seed.
+pub const EXAMPLES: &str = r#"
+// run: @line([[3.0]]) == [[7.0]]
+graph @line(%x: f32[1, 1]) -> f32[1, 1] {
+  %y = ml.svm_regressor %x {coefficients = [2.0], rho = [1.0]} : f32[1, 1]
+  return %y
+}
+"#;
 
 #[cfg(test)]
 mod tests {

@@ -93,7 +93,17 @@ impl Op for Adam {
 op! {
     Adam in "ai.onnx.preview.training" since [1]; "R, T, inputs*" => "outputs*";
     summary: "one step of Adam";
+    examples: EXAMPLES;
 }
+
+/// Documentation, golden test and fuzz seed.
+pub const EXAMPLES: &str = r#"
+// run: @adam(0.5, 0, [1.0], [2.0], [0.0], [0.0]) ~= [0.6464471], [1.0], [2.0]
+graph @adam(%r: f32[], %t: i64[], %x: f32[1], %g: f32[1], %v: f32[1], %h: f32[1]) -> (f32[1], f32[1], f32[1]) {
+  %0, %1, %2 = training.adam %r, %t, %x, %g, %v, %h {alpha = 0.5, beta = 0.5} : f32[1], f32[1], f32[1]
+  return %0, %1, %2
+}
+"#;
 
 #[cfg(test)]
 mod tests {
