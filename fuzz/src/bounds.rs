@@ -9,6 +9,7 @@
 use crate::choices::Choices;
 use crate::formulas::formula;
 use crate::generate::Case;
+use crate::unroll::{has_control_flow, unrolled};
 use egret_ir::eval::{Env, Limits, Reference, eval_call};
 use egret_ir::op::Accuracy;
 use egret_ir::{DType, Graph, GraphBuilder, Node, Result, Tensor, Value, ValueId};
@@ -48,6 +49,9 @@ impl Bound {
 
 /// Bounds of every result of a case from so many trials.
 pub fn bounds(case: &Case, trials: usize, choices: &mut dyn Choices) -> Vec<Bound> {
+    if has_control_flow(&case.graph) {
+        return bounds_of_unrolled(case, trials, choices);
+    }
     if quantises_no_number(case) {
         return nothing_known(case);
     }
@@ -77,6 +81,15 @@ pub fn bounds(case: &Case, trials: usize, choices: &mut dyn Choices) -> Vec<Boun
         }
     }
     out
+}
+
+/// The bounds of the case with bodies in line; none where errors may change which of them run, or how often.
+fn bounds_of_unrolled(case: &Case, trials: usize, choices: &mut dyn Choices) -> Vec<Bound> {
+    let Some((flat, deciding)) = unrolled(case) else { return nothing_known(case) };
+    let mut all = bounds(&flat, trials, choices);
+    let decided = all.split_off(all.len() - deciding);
+    let settled = decided.iter().all(|b| !b.unsure.contains(&true));
+    if settled { all } else { nothing_known(case) }
 }
 
 /// Whether a scale is derived from elements that are infinite or NaN: ONNX says nothing of what is quantised by it.

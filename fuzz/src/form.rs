@@ -11,7 +11,7 @@ use crate::trace::{Argument, Call, Number, calls_of_examples};
 use egret_ir::infer::{Inferred, infer_call};
 use egret_ir::rule::Content;
 use egret_ir::{Attr, Attrs, DType, Dim, Fact, Op, OpDef, Tensor, Type};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 /// Greatest rank that is proposed.
@@ -177,8 +177,9 @@ pub fn forms_of(def: &'static OpDef) -> Vec<(Form, Inferred)> {
         } else {
             propose(def, &mut choices)
         };
-        if !forms.iter().any(|(f, _)| f.is(&form))
-            && let Some(open) = fits(&form)
+        if let Some(open) = fits(&form)
+            && let Some((form, open)) = told(form, open)
+            && !forms.iter().any(|(f, _)| f.is(&form))
         {
             forms.push((form, open));
             last = turn;
@@ -187,16 +188,78 @@ pub fn forms_of(def: &'static OpDef) -> Vec<(Form, Inferred)> {
     forms
 }
 
+/// Lengths of contents that are tried, beside those that the form has.
+const LENGTHS: &[usize] = &[1, 2, 3, 4];
+
+/// The form with small integer operands as contents where the rule reads their elements: without them it could not say which
+/// calls are valid, and next to none that are drawn would be. `None` where the rule refuses it whatever they are.
+fn told(form: Form, open: Inferred) -> Option<(Form, Inferred)> {
+    let small =
+        |o: &Option<Operand>| matches!(o, Some(Operand::Tensor { dtype: DType::I32 | DType::I64, rank: 0 | 1 }));
+    let at: Vec<usize> = (0..form.operands.len()).filter(|&i| small(&form.operands[i])).collect();
+    if at.is_empty() {
+        return Some((form, open));
+    }
+    let known = form.operands.iter().flatten().filter_map(|o| match o {
+        Operand::Content { elements, scalar: false, .. } => Some(elements.len()),
+        _ => None,
+    });
+    let mut lengths: Vec<usize> = known.chain([form.rank(), form.rank().saturating_sub(2)]).collect();
+    lengths.extend(LENGTHS);
+    let mut tried: Vec<usize> = Vec::new();
+    // Whether some elements were refused for another reason than that they are symbols.
+    let mut refused = true;
+    for len in lengths {
+        if tried.contains(&len) {
+            continue;
+        }
+        tried.push(len);
+        let mut told = form.clone();
+        for &i in &at {
+            if let Some(Operand::Tensor { dtype, rank }) = form.operands[i] {
+                let n = if rank == 0 { 1 } else { len };
+                let elements = (0..n).map(|k| Dim::sym(&format!("c{i}_{k}"))).collect();
+                told.operands[i] = Some(Operand::Content { dtype, elements, scalar: rank == 0 });
+            }
+        }
+        match asked(&told) {
+            Some(Ok(seen)) if seen.deferred.is_some() => refused = false,
+            Some(Ok(seen)) if seen.outputs.iter().all(|f| is_plain(&f.ty)) => {
+                return Some(if reads(&seen, &told, &at) { (told, seen) } else { (form, open) });
+            }
+            _ => {}
+        }
+    }
+    (!refused).then_some((form, open))
+}
+
+/// Whether what the rule says of a form speaks of the elements of these operands.
+fn reads(seen: &Inferred, form: &Form, at: &[usize]) -> bool {
+    let elements = at.iter().filter_map(|&i| form.operands[i].as_ref()).flat_map(|o| match o {
+        Operand::Content { elements, .. } => elements.iter().flat_map(Dim::symbols).collect::<Vec<_>>(),
+        Operand::Tensor { .. } => Vec::new(),
+    });
+    let elements: BTreeSet<Arc<str>> = elements.collect();
+    let dims = seen.outputs.iter().filter_map(|f| f.ty.as_tensor()?.shape.dims()).flatten().flat_map(Dim::symbols);
+    let conds = seen.assumptions.iter().flat_map(|a| a.cond.symbols());
+    dims.chain(conds).any(|s| elements.contains(&s))
+}
+
 /// What the rule says of the form, where it accepts it for some extents, as far as it can tell.
 fn fits(form: &Form) -> Option<Inferred> {
     // Elements are drawn of plain types alone.
     if !form.operands.iter().flatten().all(|o| plain_dtype(o.dtype())) {
         return None;
     }
+    let open = asked(form)?.ok()?;
+    (open.deferred.is_none() && open.outputs.iter().all(|f| is_plain(&f.ty))).then_some(open)
+}
+
+/// What the rule says of the form; `None` where its attributes are none.
+fn asked(form: &Form) -> Option<egret_ir::Result<Inferred>> {
     let op = form.op()?;
     let facts: Vec<Option<Fact>> = (0..form.operands.len()).map(|i| form.open_fact(i)).collect();
-    let open = infer_call(&*op, &facts, &[], form.n_outputs, &mut 0).ok()?;
-    (open.deferred.is_none() && open.outputs.iter().all(|f| is_plain(&f.ty))).then_some(open)
+    Some(infer_call(&*op, &facts, &[], form.n_outputs, &mut 0))
 }
 
 /// Whether the generator can hand a value of this type to other operators and runtimes.

@@ -4,6 +4,8 @@
 //! call, as in NeuRI, ESEC/FSE 2023), and evaluated by the reference at once, so that data-dependent rules (an index in
 //! range, a shape that depends on elements) hold too and the expected results come with the graph.
 
+mod control;
+
 use crate::choices::Seeded;
 use crate::choices::{Choices, pick};
 use crate::form::{EXTENT, Form, NARROW, Operand, extents, forms_of, is_plain, seed_of};
@@ -27,6 +29,8 @@ const ATTEMPTS: usize = 8;
 const POOL: u64 = 3;
 /// Draws that settle nothing before a solver is asked, once a form.
 const PATIENCE: u32 = 6;
+/// Of so many calls with a content, one has it as an argument.
+const LATE: usize = 12;
 /// Forms that are drawn until one has an operand that is there already.
 const FORM_DRAWS: usize = 6;
 
@@ -47,6 +51,8 @@ pub struct Config {
     pub constant_percent: usize,
     /// Of 100 calls, how many are inserted before an argument, whose producer they become.
     pub backward_percent: usize,
+    /// Of 100 calls, how many have bodies (`If`, `Loop`, `Scan`, `SequenceMap`).
+    pub control_percent: usize,
     /// Whether infinities, NaN and overflow may occur.
     pub special: bool,
     /// Whether only calls are made whose results the specification states.
@@ -63,9 +69,17 @@ impl Default for Config {
             shared_percent: 40,
             constant_percent: 25,
             backward_percent: 20,
+            control_percent: 0,
             special: true,
             stated: false,
         }
+    }
+}
+
+impl Config {
+    /// Graphs of a campaign: some of everything.
+    pub fn varied() -> Config {
+        Config { control_percent: 5, ..Config::default() }
     }
 }
 
@@ -276,9 +290,14 @@ impl Generator {
 
     /// One graph. `None` where no operator of the menu could be used.
     pub fn generate(&mut self, choices: &mut dyn Choices) -> Option<Case> {
-        let mut growing = Growing { graph: Graph::new("fuzz"), values: Vec::new(), inputs: Vec::new() };
+        let mut growing = Growing::new("fuzz");
         let mut misses = 0;
-        while growing.graph.nodes.len() < self.config.nodes && misses < 40 * self.config.nodes {
+        while growing.graph.count_nodes() < self.config.nodes && misses < 40 * self.config.nodes {
+            if self.config.control_percent > 0 && choices.below(100) < self.config.control_percent {
+                let room = self.config.nodes - growing.graph.count_nodes();
+                misses += usize::from(!self.insert_control(&mut growing, 0, room, choices));
+                continue;
+            }
             let at = self.least_used(choices)?;
             if self.insert(at, &mut growing, choices) {
                 self.menu[at].used += 1;
@@ -306,6 +325,10 @@ impl Generator {
             entry.forms = Some(forms_of(entry.def).into_iter().filter_map(Prepared::new).collect());
         }
         Some(at)
+    }
+
+    fn bounds(&self) -> Bounds<'_> {
+        Bounds { config: &self.config, forbidden: &self.forbidden }
     }
 
     fn insert(&mut self, at: usize, growing: &mut Growing, choices: &mut dyn Choices) -> bool {
@@ -353,6 +376,8 @@ struct Growing {
     /// By value.
     values: Vec<Value>,
     inputs: Vec<Value>,
+    /// In front of all names, so that those of a body are not those of the graph around it.
+    prefix: String,
 }
 
 /// Scales of quantised tensors.
@@ -392,6 +417,15 @@ struct Bounds<'a> {
 }
 
 impl Growing {
+    fn new(name: &str) -> Growing {
+        Growing { graph: Graph::new(name), values: Vec::new(), inputs: Vec::new(), prefix: String::new() }
+    }
+
+    /// The name of the next value: what it is, and a number.
+    fn name(&self, kind: &str) -> String {
+        format!("{}{kind}{}", self.prefix, self.graph.values.len())
+    }
+
     /// One of the forms: of a few that are drawn the first with an operand that is there already, if one is wanted. Forms
     /// that never worked are drawn less.
     fn form_that_fits(&self, forms: &[Prepared], wanted: bool, choices: &mut dyn Choices) -> usize {
@@ -525,7 +559,7 @@ impl Growing {
         after.graph.nodes.insert(0, call);
         after.graph.inputs.remove(k);
         after.inputs.remove(k);
-        after.graph.values[v.index()].name = format!("v{}", v.index());
+        after.graph.values[v.index()].name = format!("{}v{}", after.prefix, v.index());
         after.evaluate_again(v, bounds)?;
         *self = after;
         Ok(())
@@ -542,7 +576,8 @@ impl Growing {
             }
             let operands: Vec<Option<&Value>> =
                 node.inputs.iter().map(|v| v.map(|v| &self.values[v.index()])).collect();
-            let results = eval_call(&*node.op, &operands, &[], node.outputs.len(), &env, &Reference)
+            let captures: Vec<Value> = node.captures.iter().map(|v| self.values[v.index()].clone()).collect();
+            let results = eval_call(&*node.op, &operands, &captures, node.outputs.len(), &env, &Reference)
                 .map_err(|_| Refused::Quietly)?;
             if bounds.config.stated && !is_stated(&*node.op, &operands, &results) {
                 return Err(Refused::Quietly);
@@ -614,6 +649,8 @@ impl Growing {
             Ok(i) => i,
             Err(_) => return Err(Refused::Quietly),
         };
+        // Now and then the rule does not see what its results' extents follow from.
+        let told_late = self.told_late(&*op, &facts, &operands, n_outputs, choices);
         // Elements of constants are known to the rule, those of arguments are not.
         let constants = operands.iter().any(|o| matches!(o, Planned::New(_, _, true)));
         if open.deferred.is_some() && !constants {
@@ -669,7 +706,7 @@ impl Growing {
                         let t = values::tensor(*dtype, shape, class, domain, choices).map_err(|_| Refused::Quietly)?;
                         Source::New(t, *constant)
                     }
-                    Planned::Content(t) => Source::New(t.clone(), true),
+                    Planned::Content(t) => Source::New(t.clone(), Some(i) != told_late),
                 });
             }
             let done = self.push(&op, sources, n_outputs, open.deferred.is_some(), bounds);
@@ -682,6 +719,26 @@ impl Growing {
             }
         }
         Err(Refused::Quietly)
+    }
+
+    /// A content that may be an argument and no constant, seldom: the rule can do without its elements.
+    fn told_late(
+        &self,
+        op: &dyn egret_ir::Op,
+        facts: &[Option<Fact>],
+        operands: &[Planned],
+        n_outputs: usize,
+        choices: &mut dyn Choices,
+    ) -> Option<usize> {
+        let at = operands.iter().position(|o| matches!(o, Planned::Content(_)))?;
+        if !choices.chance(1, LATE) {
+            return None;
+        }
+        let mut facts = facts.to_vec();
+        let fact = facts[at].as_mut()?;
+        fact.content = None;
+        let open = infer_call(op, &facts, &[], n_outputs, &mut 0).ok()?;
+        (open.deferred.is_none() && open.outputs.iter().all(|f| is_plain(&f.ty))).then_some(at)
     }
 
     fn fact(&self, v: ValueId) -> Fact {
@@ -764,7 +821,7 @@ impl Growing {
                 Source::None => None,
                 Source::Existing(v) => Some(v),
                 Source::New(t, constant) => {
-                    let name = format!("{}{}", if constant { "c" } else { "x" }, self.graph.values.len());
+                    let name = self.name(if constant { "c" } else { "x" });
                     let v = if constant {
                         self.graph.add_constant(name, t.clone())
                     } else {
@@ -778,10 +835,10 @@ impl Growing {
         }
         let mut outputs = Vec::new();
         for value in results {
-            outputs.push(Some(self.graph.add_value(format!("v{}", self.graph.values.len()), value.ty())));
+            outputs.push(Some(self.graph.add_value(self.name("v"), value.ty())));
             self.values.push(value.clone());
         }
-        let name = format!("n{}", self.graph.nodes.len());
+        let name = format!("{}n{}", self.prefix, self.graph.nodes.len());
         self.graph.nodes.push(Node { op: Arc::clone(op), name, inputs, captures: Vec::new(), outputs });
     }
 
@@ -789,7 +846,9 @@ impl Growing {
     fn finish(mut self, choices: &mut dyn Choices) -> Case {
         let mut read = vec![false; self.graph.values.len()];
         self.graph.nodes.iter().flat_map(Node::uses).for_each(|v| read[v.index()] = true);
-        let defs: Vec<ValueId> = self.graph.nodes.iter().flat_map(Node::defs).collect();
+        // Sequences are read by calls that take tensors out of them.
+        let tensor = |v: &ValueId| is_plain(&self.values[v.index()].ty());
+        let defs: Vec<ValueId> = self.graph.nodes.iter().flat_map(Node::defs).filter(tensor).collect();
         self.graph.outputs = defs.into_iter().filter(|v| !read[v.index()] || choices.chance(1, 12)).collect();
         let outputs = self.graph.outputs.iter().map(|v| self.values[v.index()].clone()).collect();
         Case { graph: self.graph, inputs: self.inputs, outputs }

@@ -7,6 +7,7 @@
 //! | [`form`] | argument structures of operators: element types, ranks, attributes, with open extents |
 //! | `smt` (feature `z3`), [`solve`] | conditions of a call for z3; numbers for its symbols |
 //! | [`mod@generate`], [`values`], [`choices`] | graphs grown call by call; elements by class; a seed or libFuzzer's bytes decides |
+//! | `unroll` | a case without bodies, for what walks its calls |
 //! | [`bounds`], `formulas` | how far a correct compiler's results may lie from the reference's; operators step by step |
 //! | [`check`], [`runtime`] | Egret stage by stage; other runtimes in processes of their own |
 //! | [`stated`] | calls whose results the specification leaves open |
@@ -48,5 +49,6 @@ pub mod stated;
 pub mod store;
 pub mod surface;
 pub mod trace;
+mod unroll;
 pub mod values;
 pub mod worker;

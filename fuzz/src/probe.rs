@@ -8,6 +8,7 @@
 
 use crate::check::{Failure, System, Taken};
 use crate::generate::Case;
+use crate::unroll::{is_control_flow, unrolled};
 use anyhow::{Context, Result};
 use egret_ir::eval::{Env, Limits, Reference, eval_call};
 use egret_ir::{Attr, DType, Graph, Op, Value, ValueId};
@@ -53,10 +54,19 @@ pub fn kind_of<'a>(
             Attr::DType(d) => format!(" {name}={d}"),
             Attr::Int(d) if flag => format!(" {name}={d}"),
             Attr::Ints(list) => format!(" {name}[{}]", list.len()),
+            Attr::Graph(body) => format!(" {name}={{{}}}", operators(&body)),
             _ => format!(" {name}"),
         };
     }
     text
+}
+
+/// The operators of a body, each once.
+fn operators(body: &Graph) -> String {
+    let mut names: Vec<&str> = body.nodes.iter().map(|n| n.op.def().name).collect();
+    names.sort_unstable();
+    names.dedup();
+    names.join(" ")
 }
 
 /// Kinds of calls, and whether a runtime takes them.
@@ -193,7 +203,12 @@ pub(crate) fn calls(case: &Case) -> Vec<(String, Case)> {
     for node in &graph.nodes {
         let operands: Vec<Option<&Value>> =
             node.inputs.iter().map(|v| v.and_then(|v| values[v.index()].as_ref())).collect();
-        let Ok(results) = eval_call(&*node.op, &operands, &[], node.outputs.len(), &env, &Reference) else { break };
+        let Some(captured) = node.captures.iter().map(|v| values[v.index()].clone()).collect::<Option<Vec<_>>>() else {
+            break;
+        };
+        let Ok(results) = eval_call(&*node.op, &operands, &captured, node.outputs.len(), &env, &Reference) else {
+            break;
+        };
         let types = operands.iter().map(|v| v.and_then(|v| v.tensor().ok()).map(|t| (t.dtype(), t.shape())));
         let kind = kind_of(&*node.op, types, node.outputs.len());
         let mut alone = Graph::new("call");
@@ -201,27 +216,38 @@ pub(crate) fn calls(case: &Case) -> Vec<(String, Case)> {
         // An operand that is read twice is one argument.
         let mut known: BTreeMap<ValueId, ValueId> = BTreeMap::new();
         let mut ids = Vec::with_capacity(operands.len());
+        let mut read = |v: ValueId, x: &Value| {
+            *known.entry(v).or_insert_with(|| match graph.constant(v) {
+                Some(t) => alone.add_constant(format!("x{}", v.0), t.clone()),
+                None => {
+                    inputs.push(x.clone());
+                    alone.add_input(format!("x{}", v.0), x.ty())
+                }
+            })
+        };
         for (v, x) in node.inputs.iter().zip(&operands) {
             ids.push(match (v, x) {
-                (Some(v), Some(x)) => Some(*known.entry(*v).or_insert_with(|| match graph.constant(*v) {
-                    Some(t) => alone.add_constant(format!("x{}", v.0), t.clone()),
-                    None => {
-                        inputs.push((*x).clone());
-                        alone.add_input(format!("x{}", v.0), x.ty())
-                    }
-                })),
+                (Some(v), Some(x)) => Some(read(*v, x)),
                 _ => None,
             });
         }
+        let captures = node.captures.iter().zip(&captured).map(|(v, x)| read(*v, x)).collect();
         let made: Vec<_> = results.iter().map(|r| Some(alone.add_value(String::new(), r.ty()))).collect();
         for (k, v) in made.iter().flatten().enumerate() {
             alone.values[v.index()].name = format!("y{k}");
         }
         alone.outputs = made.iter().flatten().copied().collect();
         let mut call = node.clone();
-        (call.inputs, call.outputs) = (ids, made);
+        (call.inputs, call.captures, call.outputs) = (ids, captures, made);
         alone.nodes.push(call);
-        out.push((kind, Case { graph: alone, inputs, outputs: results.clone() }));
+        let alone = Case { graph: alone, inputs, outputs: results.clone() };
+        // What a body runs is asked by itself first.
+        if is_control_flow(&*node.op)
+            && let Some((flat, _)) = unrolled(&alone)
+        {
+            out.extend(calls(&flat));
+        }
+        out.push((kind, alone));
         for (v, value) in node.outputs.iter().zip(results) {
             if let Some(v) = v {
                 values[v.index()] = Some(value);

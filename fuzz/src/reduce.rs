@@ -3,6 +3,8 @@
 //! Delta debugging: every step proposes a smaller case, whose types, elements and expected results are made anew by the
 //! reference, and keeps it if the failure is still there. Steps are repeated until none helps or the time is over.
 
+mod bodies;
+
 use crate::generate::Case;
 use egret_ir::eval::{Env, Limits, Reference, eval_call};
 use egret_ir::infer::{constant_fact, infer_call};
@@ -15,10 +17,14 @@ pub type Fails<'a> = &'a mut dyn FnMut(&Case) -> bool;
 /// The smallest case found before `deadline`.
 pub fn reduce(case: &Case, deadline: Instant, fails: Fails<'_>) -> Case {
     let mut best = case.clone();
-    let steps: [fn(&Case) -> Vec<Case>; 7] = [
+    let steps: [fn(&Case) -> Vec<Case>; 11] = [
         fewer_results,
+        bodies::unroll,
         earlier_results,
+        bodies::inline,
         cut_nodes,
+        bodies::smaller_bodies,
+        bodies::fewer_body_results,
         bypass_nodes,
         plainer_attributes,
         smaller_extents,
@@ -48,7 +54,7 @@ pub fn reduce(case: &Case, deadline: Instant, fails: Fails<'_>) -> Case {
     }
 }
 
-/// Smaller by nodes, then results, operands, elements, attributes, then by how many elements are neither 0 nor 1.
+/// Smaller by nodes (those of bodies too), then results, operands, elements, attributes, then by how many elements are neither 0 nor 1.
 fn smaller(a: &Case, b: &Case) -> bool {
     measure(a) < measure(b)
 }
@@ -61,7 +67,7 @@ fn measure(c: &Case) -> [usize; 6] {
     };
     let odd = |t: &Tensor| t.floats().map_or(0, |x| x.iter().filter(|x| **x != 0.0 && **x != 1.0).count());
     [
-        g.nodes.len(),
+        g.count_nodes(),
         g.outputs.len(),
         tensors().count(),
         tensors().map(Tensor::len).sum(),
@@ -130,9 +136,13 @@ impl Sketch {
                 .iter()
                 .map(|v| v.map(|v| graph.constant(v).map_or_else(|| Fact::of(graph.ty(v).clone()), constant_fact)))
                 .collect();
-            infer_call(&*node.op, &facts, &[], node.outputs.len(), &mut 0).ok()?;
+            let captures: Vec<ValueId> = node.captures.iter().map(|v| at[v.index()]).collect::<Option<_>>()?;
+            let fact = |v: &ValueId| graph.constant(*v).map_or_else(|| Fact::of(graph.ty(*v).clone()), constant_fact);
+            let captured: Vec<Fact> = captures.iter().map(fact).collect();
+            infer_call(&*node.op, &facts, &captured, node.outputs.len(), &mut 0).ok()?;
             let operands: Vec<Option<&Value>> = ids.iter().map(|v| v.map(|v| &values[v.index()])).collect();
-            let results = eval_call(&*node.op, &operands, &[], node.outputs.len(), &env, &Reference).ok()?;
+            let captured: Vec<Value> = captures.iter().map(|v| values[v.index()].clone()).collect();
+            let results = eval_call(&*node.op, &operands, &captured, node.outputs.len(), &env, &Reference).ok()?;
             let mut outputs = Vec::new();
             for (v, value) in node.outputs.iter().zip(results) {
                 let info = v.map_or(String::new(), |v| old.value(v).name.clone());
@@ -145,7 +155,7 @@ impl Sketch {
                 }
                 outputs.push(Some(id));
             }
-            graph.nodes.push(Node { inputs: ids, outputs, ..node.clone() });
+            graph.nodes.push(Node { inputs: ids, captures, outputs, ..node.clone() });
         }
         graph.outputs = old.outputs.iter().map(|v| at[v.index()]).collect::<Option<_>>()?;
         let outputs = graph.outputs.iter().map(|v| values[v.index()].clone()).collect();
@@ -362,5 +372,35 @@ mod tests {
             reduced += 1;
         }
         assert!(reduced > 3);
+    }
+
+    #[test]
+    fn a_failure_within_bodies_ends_as_the_operator_that_fails() {
+        let only = ["Add", "Relu", "Unsqueeze", "ReduceSum"].map(Into::into).into();
+        let mut generator = Generator::new(Config { nodes: 6, control_percent: 70, only, ..Config::default() });
+        let mut reduced = 0;
+        for i in 0..30 {
+            let case = generator.generate(&mut Seeded::new(4, i)).unwrap();
+            fn inside(g: &Graph) -> bool {
+                let read = |v: ValueId| g.outputs.contains(&v) || g.nodes.iter().any(|n| n.uses().any(|u| u == v));
+                g.nodes.iter().any(|n| {
+                    n.defs().any(read) && (n.op.def().name == "Relu" || n.op.bodies().iter().any(|b| inside(b)))
+                })
+            }
+            if case.graph.nodes.iter().any(|n| n.op.def().name == "Relu") || !inside(&case.graph) {
+                continue;
+            }
+            // In line the failure is still there; then it is gone: only a body shows it.
+            let small = reduce(&case, Instant::now() + Duration::from_secs(20), &mut |c| inside(&c.graph));
+            assert_eq!(small.graph.count_nodes(), 1, "{}", egret_ir::text::print(&small.graph));
+            let mut only_within = |c: &Case| c.graph.nodes.iter().any(|n| n.op.bodies().iter().any(|b| inside(b)));
+            let small = reduce(&case, Instant::now() + Duration::from_secs(20), &mut only_within);
+            assert!(small.graph.count_nodes() <= 3, "{}", egret_ir::text::print(&small.graph));
+            reduced += 1;
+            if reduced == 4 {
+                return;
+            }
+        }
+        panic!("only {reduced} graphs have a body with the operator");
     }
 }

@@ -54,6 +54,9 @@ struct GraphArgs {
     /// No infinities, NaN or elements near overflow in inputs.
     #[arg(long)]
     ordinary: bool,
+    /// Of 100 calls, how many have generated bodies: `If`, `Loop`, `Scan`, `SequenceMap`. Default: 5 for `run`, else 0.
+    #[arg(long, value_name = "PERCENT", value_parser = clap::value_parser!(u8).range(0..=100))]
+    control_flow: Option<u8>,
 }
 
 /// Run a campaign on one system.
@@ -173,8 +176,16 @@ mod with_fuzzer {
     }
 
     impl GraphArgs {
-        fn config(&self) -> Config {
-            Config { nodes: self.nodes, only: self.ops.clone(), special: !self.ordinary, ..Config::default() }
+        /// `usual` where an option is not given.
+        fn config(&self, usual: Config) -> Config {
+            let percent = |given: Option<u8>, usual: usize| given.map_or(usual, usize::from);
+            Config {
+                nodes: self.nodes,
+                only: self.ops.clone(),
+                special: !self.ordinary,
+                control_percent: percent(self.control_flow, usual.control_percent),
+                ..usual
+            }
         }
     }
 
@@ -193,7 +204,7 @@ mod with_fuzzer {
         let time = args.time.map(Duration::try_from_secs_f64).transpose();
         let time = time.map_err(|e| Failure::usage(format!("--time: {e}")))?;
         // Two systems are compared on what the specification says; Egret's stages on everything that Egret says.
-        let config = Config { stated: system.is_partial(), ..args.graphs.config() };
+        let config = Config { stated: system.is_partial(), ..args.graphs.config(Config::varied()) };
         let plan = Plan {
             seed: args.graphs.seed,
             from: args.graphs.from,
@@ -261,7 +272,7 @@ mod with_fuzzer {
     }
 
     fn generate(args: &GenerateArgs) -> Result<()> {
-        let mut generator = Generator::new(args.graphs.config());
+        let mut generator = Generator::new(args.graphs.config(Config::default()));
         let start = Instant::now();
         let (mut graphs, mut calls) = (0, 0);
         for i in args.graphs.from..args.graphs.from.saturating_add(args.count) {
