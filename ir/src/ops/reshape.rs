@@ -34,11 +34,12 @@ impl Op for Reshape {
         };
         let data = cx.shape(0)?;
         let mut shape = Vec::with_capacity(want.len());
-        let mut rest = None;
+        let (mut rest, mut kept) = (None, Vec::new());
         for (i, d) in want.iter().enumerate() {
             match d.as_int() {
                 Some(0) if !self.allowzero => {
                     cx.require("C3", i < data.len(), || format!("0 at axis {i}, data has rank {}", data.len()))?;
+                    kept.push(i);
                     shape.push(data[i].clone());
                 }
                 Some(-1) => {
@@ -57,7 +58,7 @@ impl Op for Reshape {
         match rest {
             Some(i) => {
                 cx.require("C4", known != 0 || total == 0, || format!("-1 cannot be found: {total} elements over 0"))?;
-                shape[i] = if known == 0 { Dim::int(0) } else { cancel(&data, &shape, &total, &known) };
+                shape[i] = left_over(&data, &shape, &kept);
                 let all: Dim = &shape[i] * &known;
                 cx.require_eq("C4", &all, &total)?;
             }
@@ -87,11 +88,12 @@ impl Op for Reshape {
     }
 }
 
-/// `total / known` with factors that stand on both sides cancelled first, so that symbols divide exactly.
-fn cancel(data: &[Dim], shape: &[Dim], total: &Dim, known: &Dim) -> Dim {
-    let mut above: Vec<&Dim> = data.iter().collect();
-    let mut below: Vec<&Dim> = Vec::new();
-    for d in shape {
+/// What -1 stands for in `shape`, where it is 1 so far: extents of `data` that are `kept` count on neither side (an empty one
+/// leaves the others as they are), and other factors that stand on both sides are cancelled, so that symbols divide exactly.
+fn left_over(data: &[Dim], shape: &[Dim], kept: &[usize]) -> Dim {
+    let others = |of: &[Dim]| (0..of.len()).filter(|i| !kept.contains(i)).map(|i| of[i].clone()).collect::<Vec<_>>();
+    let (mut above, mut below) = (others(data), Vec::new());
+    for d in others(shape) {
         match above.iter().position(|a| *a == d && !d.is_int()) {
             Some(i) => {
                 above.remove(i);
@@ -99,11 +101,8 @@ fn cancel(data: &[Dim], shape: &[Dim], total: &Dim, known: &Dim) -> Dim {
             None => below.push(d),
         }
     }
-    if below.len() == shape.len() {
-        return total.floor_div(known);
-    }
-    let (a, b): (Dim, Dim) = (above.into_iter().product(), below.into_iter().product());
-    a.floor_div(&b)
+    let (above, below): (Dim, Dim) = (above.iter().product(), below.iter().product());
+    above.floor_div(&below)
 }
 
 op! {
@@ -137,6 +136,18 @@ mod tests {
     fn reshape_finds_minus_one_with_symbols() {
         let y = shape_for(&[Dim::sym("n"), Dim::int(4), Dim::int(6)], &[0, -1]).unwrap();
         assert_eq!(y.ty, Type::ranked(DType::F32, vec![Dim::sym("n"), Dim::int(24)]));
+    }
+
+    #[test]
+    fn reshape_keeps_empty_axes_with_numbers_as_with_symbols() {
+        let n = Dim::sym("n");
+        for (rest, wanted) in [(vec![], 1), (vec![Dim::int(5)], 5), (vec![Dim::int(5), Dim::int(3)], 15)] {
+            for first in [&n, &Dim::ZERO] {
+                let data = [vec![first.clone()], rest.clone()].concat();
+                let y = shape_for(&data, &[0, -1]).unwrap();
+                assert_eq!(y.ty, Type::ranked(DType::F32, vec![first.clone(), Dim::int(wanted)]));
+            }
+        }
     }
 
     #[test]
