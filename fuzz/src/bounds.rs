@@ -477,7 +477,7 @@ mod tests {
         let y = build(&mut b);
         let graph = b.finish(&[y]);
         let outputs = evaluate(&graph, inputs.clone(), &Env::default()).unwrap();
-        Case { graph, inputs, outputs }
+        Case { graph, inputs, outputs, ..Case::default() }
     }
 
     #[test]

@@ -193,7 +193,7 @@ impl Campaign<'_> {
         let failure = Failure { stage: "egret: reference".to_owned(), kind: Kind::Wrong, text };
         let cause = format!("{} | {}", failure.cause(&graph), failure.text);
         if !self.report.findings.contains_key(&cause) {
-            self.record(&cause, &Case { graph, inputs, outputs: Vec::new() }, &failure, None);
+            self.record(&cause, &Case { graph, inputs, ..Case::default() }, &failure, None);
         }
         self.seen(&cause)
     }

@@ -2,7 +2,7 @@
 //! ONNX's backend tests, the graph as text, a script that needs only the failing runtime and numpy, and what was seen.
 
 use crate::check::{Failure, system_of};
-use crate::generate::Case;
+use crate::generate::{Case, Run};
 use crate::runtime::model;
 use anyhow::{Context, Result};
 use egret_ir::onnx::{self, Limits, data};
@@ -16,13 +16,17 @@ use std::path::{Path, PathBuf};
 /// When a file cannot be written.
 pub fn write(parent: &Path, name: &str, case: &Case, failure: &Failure, found: &serde_json::Value) -> Result<PathBuf> {
     let folder = parent.join(name);
-    let set = folder.join("test_data_set_0");
-    std::fs::create_dir_all(&set).with_context(|| set.display().to_string())?;
+    std::fs::create_dir_all(&folder).with_context(|| folder.display().to_string())?;
     std::fs::write(folder.join("model.onnx"), onnx::export(&model(case))?)?;
-    let (inputs, outputs) = (&case.graph.inputs, &case.graph.outputs);
-    for (stem, ids, values) in [("input", inputs, &case.inputs), ("output", outputs, &case.outputs)] {
-        for (k, (v, value)) in ids.iter().zip(values).enumerate() {
-            data::save(&set.join(format!("{stem}_{k}.pb")), &case.graph.value(*v).name, value)?;
+    let others = case.others.iter().map(|run| (&run.inputs, &run.outputs));
+    for (k, (inputs, outputs)) in std::iter::once((&case.inputs, &case.outputs)).chain(others).enumerate() {
+        let set = folder.join(format!("test_data_set_{k}"));
+        std::fs::create_dir_all(&set).with_context(|| set.display().to_string())?;
+        let named = [("input", &case.graph.inputs, inputs), ("output", &case.graph.outputs, outputs)];
+        for (stem, ids, values) in named {
+            for (k, (v, value)) in ids.iter().zip(values).enumerate() {
+                data::save(&set.join(format!("{stem}_{k}.pb")), &case.graph.value(*v).name, value)?;
+            }
         }
     }
     std::fs::write(
@@ -54,15 +58,15 @@ fn script(failure: &Failure) -> String {
             format!(
                 "import onnxruntime\n\noptions = onnxruntime.SessionOptions()\noptions.graph_optimization_level = \
                  onnxruntime.GraphOptimizationLevel.{level}\nsession = onnxruntime.InferenceSession(here + \
-                 \"/model.onnx\", options, providers=[\"CPUExecutionProvider\"])\ngot = session.run(None, dict(tensors(\"input\")))\n"
+                 \"/model.onnx\", options, providers=[\"CPUExecutionProvider\"])\n\n\ndef run(feeds):\n    return session.run(None, feeds)\n"
             )
         }
         "openvino" => "import openvino\n\ncompiled = openvino.Core().compile_model(here + \"/model.onnx\", \"CPU\", \
-                       {\"INFERENCE_PRECISION_HINT\": \"f32\"})\nfeeds = dict(tensors(\"input\"))\nout = compiled([feeds[p.get_any_name()] \
-                       for p in compiled.inputs])\ngot = [out[i] for i in range(len(compiled.outputs))]\n"
+                       {\"INFERENCE_PRECISION_HINT\": \"f32\"})\n\n\ndef run(feeds):\n    out = compiled([feeds[p.get_any_name()] for p in \
+                       compiled.inputs])\n    return [out[i] for i in range(len(compiled.outputs))]\n"
             .to_owned(),
-        "egret" => "import subprocess\n\nraise SystemExit(subprocess.run([\"egret\", \"check\", here + \"/model.onnx\", \"--data\", here + \
-              \"/test_data_set_0\"]).returncode)\n"
+        "egret" => "import subprocess\n\nraise SystemExit(max(subprocess.run([\"egret\", \"check\", here + \"/model.onnx\", \"--data\", \
+              s]).returncode for s in sets))\n"
             .to_owned(),
         // A JSON string is one of Python too.
         other => format!(
@@ -73,11 +77,13 @@ fn script(failure: &Failure) -> String {
     };
     format!(
         "\"\"\"{}\n\nNeeds the runtime, onnx and numpy. Prints what is expected and what comes.\n\"\"\"\nimport glob\nimport os\n\nimport \
-         onnx\nfrom onnx import numpy_helper\n\nhere = os.path.dirname(os.path.abspath(__file__))\n\n\ndef tensors(kind):\n    for k in \
-         range(len(glob.glob(f\"{{here}}/test_data_set_0/{{kind}}_*.pb\"))):\n        with \
-         open(f\"{{here}}/test_data_set_0/{{kind}}_{{k}}.pb\", \"rb\") as f:\n            t = \
-         onnx.TensorProto.FromString(f.read())\n        yield t.name, numpy_helper.to_array(t)\n\n\n{run}\nfor (name, want), have in \
-         zip(tensors(\"output\"), got):\n    print(name, \"expected\", want.tolist(), \"got\", have.tolist())\n",
+         onnx\nfrom onnx import numpy_helper\n\nhere = os.path.dirname(os.path.abspath(__file__))\nsets = \
+         sorted(glob.glob(here + \"/test_data_set_*\"))\n\n\ndef tensors(folder, kind):\n    for k in \
+         range(len(glob.glob(f\"{{folder}}/{{kind}}_*.pb\"))):\n        with \
+         open(f\"{{folder}}/{{kind}}_{{k}}.pb\", \"rb\") as f:\n            t = \
+         onnx.TensorProto.FromString(f.read())\n        yield t.name, numpy_helper.to_array(t)\n\n\n{run}\n\nfor folder in sets:\n    \
+         for (name, want), have in zip(tensors(folder, \"output\"), run(dict(tensors(folder, \"input\")))):\n        \
+         print(name, \"expected\", want.tolist(), \"got\", have.tolist())\n",
         one_line(failure).replace('\\', "\\\\").replace("\"\"\"", "'''")
     )
 }
@@ -88,15 +94,21 @@ fn script(failure: &Failure) -> String {
 /// When a file is missing or wrong.
 pub fn read(folder: &Path) -> Result<Case> {
     let graph = onnx::import_file(&folder.join("model.onnx"), &Limits::default())?.graph;
-    let values = |stem: &str, n: usize| -> Result<Vec<Value>> {
+    let values = |set: usize, stem: &str, n: usize| -> Result<Vec<Value>> {
         let one = |k: usize| {
-            let path = folder.join(format!("test_data_set_0/{stem}_{k}.pb"));
+            let path = folder.join(format!("test_data_set_{set}/{stem}_{k}.pb"));
             Ok(data::load(&path, &Type::Unknown, &Limits::default())?.1)
         };
         (0..n).map(one).collect()
     };
-    let (inputs, outputs) = (values("input", graph.inputs.len())?, values("output", graph.outputs.len())?);
-    Ok(Case { graph, inputs, outputs })
+    let mut runs = Vec::new();
+    while runs.is_empty() || folder.join(format!("test_data_set_{}", runs.len())).is_dir() {
+        let set = runs.len();
+        let inputs = values(set, "input", graph.inputs.len())?;
+        runs.push(Run { inputs, outputs: values(set, "output", graph.outputs.len())? });
+    }
+    let Run { inputs, outputs } = runs.remove(0);
+    Ok(Case { graph, inputs, outputs, others: runs })
 }
 
 #[cfg(test)]

@@ -5,6 +5,7 @@
 //! range, a shape that depends on elements) hold too and the expected results come with the graph.
 
 mod control;
+mod dynamic;
 
 use crate::choices::Seeded;
 use crate::choices::{Choices, pick};
@@ -19,6 +20,7 @@ use egret_ir::rule::Content;
 use egret_ir::{
     Attr, Attrs, Cond, DType, Dim, ErrorKind, Fact, Graph, OpDef, Tensor, Type, Value, ValueId, graph::Node, ops,
 };
+use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
@@ -31,7 +33,7 @@ const POOL: u64 = 3;
 const PATIENCE: u32 = 6;
 /// Of so many calls with a content, one has it as an argument.
 const LATE: usize = 12;
-/// Forms that are drawn until one has an operand that is there already.
+/// Forms that are drawn until one has worked before, or was not tried much.
 const FORM_DRAWS: usize = 6;
 
 /// What kind of graphs.
@@ -53,6 +55,8 @@ pub struct Config {
     pub backward_percent: usize,
     /// Of 100 calls, how many have bodies (`If`, `Loop`, `Scan`, `SequenceMap`).
     pub control_percent: usize,
+    /// Of 100 graphs, how many get symbols for extents of arguments, and a run with another shape, where they take one.
+    pub dynamic_percent: usize,
     /// Whether infinities, NaN and overflow may occur.
     pub special: bool,
     /// Whether only calls are made whose results the specification states.
@@ -70,6 +74,7 @@ impl Default for Config {
             constant_percent: 25,
             backward_percent: 20,
             control_percent: 0,
+            dynamic_percent: 0,
             special: true,
             stated: false,
         }
@@ -79,19 +84,42 @@ impl Default for Config {
 impl Config {
     /// Graphs of a campaign: some of everything.
     pub fn varied() -> Config {
-        Config { control_percent: 5, ..Config::default() }
+        Config { control_percent: 5, dynamic_percent: 10, ..Config::default() }
     }
 }
 
 /// A graph with arguments and what the reference says of every value.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Default)]
 pub struct Case {
-    /// The graph; all types are numbers.
+    /// The graph; all types are numbers, unless there are other runs.
     pub graph: Graph,
     /// Its arguments.
     pub inputs: Vec<Value>,
     /// The results that the reference gave.
     pub outputs: Vec<Value>,
+    /// Runs of the same graph with other shapes; then symbols stand in the types of arguments.
+    pub others: Vec<Run>,
+}
+
+/// Arguments of a graph and what the reference makes of them.
+#[derive(Clone, Debug, Default)]
+pub struct Run {
+    /// Arguments.
+    pub inputs: Vec<Value>,
+    /// Results.
+    pub outputs: Vec<Value>,
+}
+
+impl Case {
+    /// Each run as a case of its own, whose types are numbers.
+    pub fn runs(&self) -> Cow<'_, [Case]> {
+        if self.others.is_empty() {
+            return Cow::Borrowed(std::slice::from_ref(self));
+        }
+        let first = Run { inputs: self.inputs.clone(), outputs: self.outputs.clone() };
+        let all = std::iter::once(first).chain(self.others.iter().cloned());
+        Cow::Owned(all.map(|run| dynamic::instance(&self.graph, run)).collect())
+    }
 }
 
 /// An operator in the generator's hands.
@@ -226,12 +254,28 @@ impl Prepared {
         list
     }
 
+    /// Whether an operand may be a value of these types.
+    fn reads(&self, present: &Present) -> bool {
+        self.form.operands.iter().any(|o| match o {
+            Some(Operand::Tensor { dtype, rank }) => present[*dtype as usize] >> rank & 1 == 1,
+            _ => false,
+        })
+    }
+
+    /// Whether it never worked.
+    fn is_hopeless(&self) -> bool {
+        self.attempts.0 == 0 && self.attempts.1 >= HOPELESS
+    }
+
     fn tried(&mut self, class: Values, good: bool) {
         let counts = self.classes.entry(class).or_default();
         counts.0 += u32::from(good);
         counts.1 += 1;
     }
 }
+
+/// By element type, a bit for each rank.
+type Present = [u32; DType::ALL.len()];
 
 /// Calls with elements of one class, all of them refused, before the class is seldom tried.
 const HOPELESS: u32 = 12;
@@ -309,7 +353,15 @@ impl Generator {
         if growing.graph.nodes.is_empty() {
             return None;
         }
-        Some(growing.finish(choices))
+        let case = growing.finish(choices);
+        if self.config.dynamic_percent > 0 && choices.below(100) < self.config.dynamic_percent {
+            match dynamic::opened(&case, &self.config, choices) {
+                dynamic::Opened::Case(open) => return Some(open),
+                dynamic::Opened::Bug(graph, inputs, e) => self.bugs.push((graph, inputs, e.to_string())),
+                dynamic::Opened::No => {}
+            }
+        }
+        Some(case)
     }
 
     /// An operator among those used least; one that fails often is tried less.
@@ -426,23 +478,37 @@ impl Growing {
         format!("{}{kind}{}", self.prefix, self.graph.values.len())
     }
 
-    /// One of the forms: of a few that are drawn the first with an operand that is there already, if one is wanted. Forms
-    /// that never worked are drawn less.
+    /// One of the forms; if wanted, one with an operand that is there already, where there is such a form. Forms that never
+    /// worked are drawn less.
     fn form_that_fits(&self, forms: &[Prepared], wanted: bool, choices: &mut dyn Choices) -> usize {
+        if wanted {
+            let present = self.present();
+            let fits = |p: &Prepared| p.reads(&present) && !p.is_hopeless();
+            let n = forms.iter().filter(|p| fits(p)).count();
+            if n > 0 && !choices.chance(1, 8) {
+                let nth = choices.below(n);
+                if let Some((at, _)) = forms.iter().enumerate().filter(|(_, p)| fits(p)).nth(nth) {
+                    return at;
+                }
+            }
+        }
         let mut at = choices.below(forms.len());
-        for turn in 0..FORM_DRAWS {
-            let form = &forms[at];
-            let hopeless = form.attempts.0 == 0 && form.attempts.1 >= HOPELESS && !choices.chance(1, 16);
-            let fits = |o: &Option<Operand>| match o {
-                Some(Operand::Tensor { dtype, rank }) => self.of_type(*dtype, *rank).next().is_some(),
-                _ => false,
-            };
-            if !hopeless && (!wanted || turn >= FORM_DRAWS / 2 || form.form.operands.iter().any(fits)) {
+        for _ in 0..FORM_DRAWS {
+            if !forms[at].is_hopeless() || choices.chance(1, 16) {
                 break;
             }
             at = choices.below(forms.len());
         }
         at
+    }
+
+    /// By element type, a bit for each rank of which there is a value.
+    fn present(&self) -> Present {
+        let mut present = [0; DType::ALL.len()];
+        for t in self.values.iter().filter_map(|v| v.tensor().ok()) {
+            present[t.dtype() as usize] |= 1 << t.rank().min(31);
+        }
+        present
     }
 
     fn try_form(
@@ -851,7 +917,7 @@ impl Growing {
         let defs: Vec<ValueId> = self.graph.nodes.iter().flat_map(Node::defs).filter(tensor).collect();
         self.graph.outputs = defs.into_iter().filter(|v| !read[v.index()] || choices.chance(1, 12)).collect();
         let outputs = self.graph.outputs.iter().map(|v| self.values[v.index()].clone()).collect();
-        Case { graph: self.graph, inputs: self.inputs, outputs }
+        Case { graph: self.graph, inputs: self.inputs, outputs, others: Vec::new() }
     }
 }
 

@@ -240,7 +240,7 @@ pub(crate) fn calls(case: &Case) -> Vec<(String, Case)> {
         let mut call = node.clone();
         (call.inputs, call.captures, call.outputs) = (ids, captures, made);
         alone.nodes.push(call);
-        let alone = Case { graph: alone, inputs, outputs: results.clone() };
+        let alone = Case { graph: alone, inputs, outputs: results.clone(), ..Case::default() };
         // What a body runs is asked by itself first.
         if is_control_flow(&*node.op)
             && let Some((flat, _)) = unrolled(&alone)
@@ -289,7 +289,7 @@ mod tests {
         let x = b.input("x", egret_ir::Type::tensor(DType::F32, &[1]));
         let y = b.op("Add", egret_ir::attrs! {}, &[x, x]).unwrap();
         let of = |v: f32| vec![Value::from(Tensor::from_slice(&[1], &[v]))];
-        let case = Case { graph: b.finish(&[y]), inputs: of(1.0), outputs: of(2.0) };
+        let case = Case { graph: b.finish(&[y]), inputs: of(1.0), outputs: of(2.0), ..Case::default() };
         let (_, call) = calls(&case).remove(0);
         assert_eq!((call.graph.inputs.len(), call.inputs.len()), (1, 1));
         assert_eq!(call.graph.nodes[0].inputs[0], call.graph.nodes[0].inputs[1]);

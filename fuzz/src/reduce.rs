@@ -5,10 +5,10 @@
 
 mod bodies;
 
-use crate::generate::Case;
-use egret_ir::eval::{Env, Limits, Reference, eval_call};
-use egret_ir::infer::{constant_fact, infer_call};
-use egret_ir::{Fact, Graph, Node, Tensor, Type, Value, ValueId};
+use crate::generate::{Case, Run};
+use egret_ir::eval::{Env, Limits, Reference, eval_call, evaluate};
+use egret_ir::infer::{constant_fact, infer, infer_call};
+use egret_ir::{Dim, Fact, Graph, Node, Tensor, Type, Value, ValueId};
 use std::time::Instant;
 
 /// Whether a case still shows the failure.
@@ -17,7 +17,8 @@ pub type Fails<'a> = &'a mut dyn FnMut(&Case) -> bool;
 /// The smallest case found before `deadline`.
 pub fn reduce(case: &Case, deadline: Instant, fails: Fails<'_>) -> Case {
     let mut best = case.clone();
-    let steps: [fn(&Case) -> Vec<Case>; 11] = [
+    let steps: [fn(&Case) -> Vec<Case>; 12] = [
+        fewer_runs,
         fewer_results,
         bodies::unroll,
         earlier_results,
@@ -54,12 +55,12 @@ pub fn reduce(case: &Case, deadline: Instant, fails: Fails<'_>) -> Case {
     }
 }
 
-/// Smaller by nodes (those of bodies too), then results, operands, elements, attributes, then by how many elements are neither 0 nor 1.
+/// Smaller by nodes (those of bodies too), then runs, results, operands, elements, attributes, then by how many elements are neither 0 nor 1.
 fn smaller(a: &Case, b: &Case) -> bool {
     measure(a) < measure(b)
 }
 
-fn measure(c: &Case) -> [usize; 6] {
+fn measure(c: &Case) -> [usize; 7] {
     let g = &c.graph;
     let tensors = || {
         let constants = g.values.iter().filter_map(|v| v.constant.as_ref());
@@ -68,6 +69,7 @@ fn measure(c: &Case) -> [usize; 6] {
     let odd = |t: &Tensor| t.floats().map_or(0, |x| x.iter().filter(|x| **x != 0.0 && **x != 1.0).count());
     [
         g.count_nodes(),
+        c.others.len(),
         g.outputs.len(),
         tensors().count(),
         tensors().map(Tensor::len).sum(),
@@ -80,19 +82,26 @@ fn measure(c: &Case) -> [usize; 6] {
 #[derive(Clone)]
 struct Sketch {
     graph: Graph,
-    /// Arguments by value.
-    arguments: Vec<(ValueId, Value)>,
+    /// Arguments by value, of each run.
+    arguments: Vec<(ValueId, Vec<Value>)>,
 }
 
 impl Sketch {
     fn of(case: &Case) -> Sketch {
-        let arguments = case.graph.inputs.iter().copied().zip(case.inputs.iter().cloned()).collect();
+        let runs = |k: usize| {
+            std::iter::once(&case.inputs).chain(case.others.iter().map(|r| &r.inputs)).map(|x| x[k].clone()).collect()
+        };
+        let arguments = case.graph.inputs.iter().copied().enumerate().map(|(k, v)| (v, runs(k))).collect();
         Sketch { graph: case.graph.clone(), arguments }
     }
 
-    /// Makes `v` an argument.
-    fn argument(&mut self, v: ValueId, value: Value) {
-        self.arguments.push((v, value));
+    /// Makes `v` an argument, with a value for each run; of fewer values the first stands for the others.
+    fn argument(&mut self, v: ValueId, mut values: Vec<Value>) {
+        let runs = self.arguments.first().map_or(values.len(), |(_, all)| all.len());
+        if let Some(first) = values.first().cloned() {
+            values.resize(runs, first);
+            self.arguments.push((v, values));
+        }
     }
 
     /// Drops what no result needs, numbers the values anew, types and evaluates. `None` if a rule refuses.
@@ -112,12 +121,18 @@ impl Sketch {
         let mut values: Vec<Value> = Vec::new();
         let mut at: Vec<Option<ValueId>> = vec![None; old.values.len()];
         let mut inputs = Vec::new();
+        let mut types = Vec::new();
+        let mut others: Vec<Vec<Value>> = Vec::new();
         for (i, info) in old.values.iter().enumerate().filter(|(i, _)| needed[*i]) {
             let v = ValueId(i as u32);
-            if let Some((_, value)) = self.arguments.iter().find(|(a, _)| *a == v) {
+            if let Some((_, runs)) = self.arguments.iter().find(|(a, _)| *a == v) {
+                let value = runs.first()?;
                 at[i] = Some(graph.add_input(info.name.clone(), value.ty()));
+                types.push(type_of_runs(runs, &info.ty)?);
                 values.push(value.clone());
                 inputs.push(value.clone());
+                others.resize(runs.len() - 1, Vec::new());
+                others.iter_mut().zip(&runs[1..]).for_each(|(all, x)| all.push(x.clone()));
             } else if let Some(t) = &info.constant {
                 at[i] = Some(graph.add_constant(info.name.clone(), t.clone()));
                 values.push(t.clone().into());
@@ -159,19 +174,77 @@ impl Sketch {
         }
         graph.outputs = old.outputs.iter().map(|v| at[v.index()]).collect::<Option<_>>()?;
         let outputs = graph.outputs.iter().map(|v| values[v.index()].clone()).collect();
-        Some(Case { graph, inputs, outputs })
+        if others.is_empty() {
+            return Some(Case { graph, inputs, outputs, others: Vec::new() });
+        }
+        for (v, ty) in graph.inputs.clone().into_iter().zip(types) {
+            graph.values[v.index()].ty = ty;
+        }
+        for v in graph.nodes.iter().flat_map(Node::defs).collect::<Vec<_>>() {
+            graph.values[v.index()].ty = Type::Unknown;
+        }
+        infer(&mut graph).ok()?;
+        let run = |inputs: Vec<Value>| {
+            let outputs = evaluate(&graph, inputs.clone(), &env).ok()?;
+            Some(Run { inputs, outputs })
+        };
+        let others = others.into_iter().map(run).collect::<Option<_>>()?;
+        Some(Case { graph, inputs, outputs, others })
     }
 }
 
-/// All values of a case by the reference.
-fn values(case: &Case) -> Vec<Option<Value>> {
+/// The type that an argument has in all runs: a symbol stands where extents differ, or where one stood.
+fn type_of_runs(runs: &[Value], was: &Type) -> Option<Type> {
+    let (first, more) = runs.split_first()?;
+    let Value::Tensor(t) = first else { return Some(first.ty()) };
+    let old = was.as_tensor().and_then(|t| t.shape.dims()).filter(|dims| dims.len() == t.rank());
+    let mut dims = Vec::with_capacity(t.rank());
+    for (a, &d) in t.shape().iter().enumerate() {
+        let others = more.iter().map(|x| x.tensor().ok()?.shape().get(a).copied()).collect::<Option<Vec<_>>>()?;
+        let symbolic = old.is_some_and(|dims| !dims[a].is_int());
+        dims.push(if symbolic || others.iter().any(|o| *o != d) {
+            let sizes: Vec<String> = others.iter().map(|o| format!("_{o}")).collect();
+            Dim::sym(&format!("d{d}{}", sizes.concat()))
+        } else {
+            Dim::int(d as i64)
+        });
+    }
+    Some(Type::ranked(t.dtype(), dims))
+}
+
+/// All values of a case by the reference, in each run.
+fn values(case: &Case) -> Vec<Option<Vec<Value>>> {
     let g = &case.graph;
-    let mut all: Vec<Option<Value>> = g.values.iter().map(|v| v.constant.clone().map(Value::Tensor)).collect();
-    g.inputs.iter().zip(&case.inputs).for_each(|(v, x)| all[v.index()] = Some(x.clone()));
-    let _ = egret_ir::eval::evaluate_observed(g, case.inputs.clone(), &[], &Env::default(), &Reference, &mut |v, x| {
-        all[v.index()] = Some(x.clone());
-    });
+    let mut all: Vec<Option<Vec<Value>>> =
+        g.values.iter().map(|v| v.constant.clone().map(|t| vec![Value::Tensor(t); 1 + case.others.len()])).collect();
+    for (k, inputs) in std::iter::once(&case.inputs).chain(case.others.iter().map(|r| &r.inputs)).enumerate() {
+        let mut seen = |v: ValueId, x: &Value| {
+            let of = all[v.index()].get_or_insert_default();
+            if of.len() == k {
+                of.push(x.clone());
+            }
+        };
+        g.inputs.iter().zip(inputs).for_each(|(v, x)| seen(*v, x));
+        let env = Env::default();
+        let _ = egret_ir::eval::evaluate_observed(g, inputs.clone(), &[], &env, &Reference, &mut seen);
+    }
     all
+}
+
+/// One run alone.
+fn fewer_runs(case: &Case) -> Vec<Case> {
+    if case.others.is_empty() {
+        return Vec::new();
+    }
+    let alone = |k: usize| {
+        let mut s = Sketch::of(case);
+        for (v, runs) in &mut s.arguments {
+            *runs = vec![runs[k].clone()];
+            s.graph.values[v.index()].ty = runs[0].ty();
+        }
+        s.rebuild()
+    };
+    (0..=case.others.len()).filter_map(alone).collect()
 }
 
 /// One result alone.
@@ -325,7 +398,7 @@ fn sources(case: &Case) -> Vec<(ValueId, Tensor)> {
 
 fn replace(s: &mut Sketch, v: ValueId, t: Tensor) {
     match s.arguments.iter_mut().find(|(a, _)| *a == v) {
-        Some((_, value)) => *value = t.into(),
+        Some((_, runs)) => runs[0] = t.into(),
         None => {
             let info = &mut s.graph.values[v.index()];
             info.ty = Type::tensor(t.dtype(), t.shape());

@@ -10,6 +10,7 @@ use anyhow::{Context, Result, bail, ensure};
 use egret_ir::onnx::{self, Limits, Model, data};
 use egret_ir::{Attr, DType, Type, Value};
 use serde_json::{Value as Json, json};
+use std::borrow::Cow;
 use std::path::Path;
 use std::time::Duration;
 
@@ -243,15 +244,34 @@ impl System for Runtime {
     }
 
     fn check(&mut self, case: &Case) -> Result<Option<Failure>> {
-        Ok(match self.run(case)? {
-            Outcome::Failed(failure) => Some(failure),
-            Outcome::Results(got) => {
-                judge(case, &got).map(|text| Failure { stage: self.name.clone(), kind: Kind::Wrong, text })
+        for (run, judged) in each_run(case).iter().zip(case.runs().iter()) {
+            match self.run(run)? {
+                Outcome::Failed(failure) => return Ok(Some(failure)),
+                Outcome::Results(got) => {
+                    if let Some(text) = judge(judged, &got) {
+                        return Ok(Some(Failure { stage: self.name.clone(), kind: Kind::Wrong, text }));
+                    }
+                }
+                Outcome::Unsupported => {
+                    self.unsupported += 1;
+                    break;
+                }
             }
-            Outcome::Unsupported => {
-                self.unsupported += 1;
-                None
-            }
-        })
+        }
+        Ok(None)
     }
+}
+
+/// The runs of a case, with the symbols of its graph.
+fn each_run(case: &Case) -> Cow<'_, [Case]> {
+    if case.others.is_empty() {
+        return Cow::Borrowed(std::slice::from_ref(case));
+    }
+    let others = case.others.iter().map(|run| Case {
+        graph: case.graph.clone(),
+        inputs: run.inputs.clone(),
+        outputs: run.outputs.clone(),
+        ..Case::default()
+    });
+    Cow::Owned(std::iter::once(case.clone()).chain(others).collect())
 }

@@ -37,7 +37,7 @@ pub(crate) fn unrolled(case: &Case) -> Option<(Case, usize)> {
     results.append(&mut u.deciding);
     let outputs = results.iter().map(|v| u.values[v.index()].clone()).collect();
     u.graph.outputs = results;
-    Some((Case { graph: u.graph, inputs: case.inputs.clone(), outputs }, deciding))
+    Some((Case { graph: u.graph, inputs: case.inputs.clone(), outputs, ..Case::default() }, deciding))
 }
 
 struct Unroller {
@@ -277,7 +277,7 @@ mod tests {
         let mut graph = text::parse(source).unwrap().remove(0);
         egret_ir::infer::infer(&mut graph).unwrap();
         let outputs = evaluate(&graph, inputs.clone(), &Env::default()).unwrap();
-        Case { graph, inputs, outputs }
+        Case { graph, inputs, outputs, ..Case::default() }
     }
 
     #[test]

@@ -57,6 +57,9 @@ struct GraphArgs {
     /// Of 100 calls, how many have generated bodies: `If`, `Loop`, `Scan`, `SequenceMap`. Default: 5 for `run`, else 0.
     #[arg(long, value_name = "PERCENT", value_parser = clap::value_parser!(u8).range(0..=100))]
     control_flow: Option<u8>,
+    /// Of 100 graphs, how many have symbols for extents of arguments and run with two shapes. Default: 10 for `run`, else 0.
+    #[arg(long, value_name = "PERCENT", value_parser = clap::value_parser!(u8).range(0..=100))]
+    dynamic: Option<u8>,
 }
 
 /// Run a campaign on one system.
@@ -184,6 +187,7 @@ mod with_fuzzer {
                 only: self.ops.clone(),
                 special: !self.ordinary,
                 control_percent: percent(self.control_flow, usual.control_percent),
+                dynamic_percent: percent(self.dynamic, usual.dynamic_percent),
                 ..usual
             }
         }

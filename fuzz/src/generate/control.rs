@@ -163,11 +163,7 @@ impl Growing {
     ) -> Vec<ValueId> {
         let mut outputs = Vec::new();
         for value in results {
-            let ty = match value.ty() {
-                Type::Sequence(ty) if ty.concrete().is_none() => Type::Sequence(Box::new(opened(&ty))),
-                ty => ty,
-            };
-            outputs.push(self.graph.add_value(self.name("v"), ty));
+            outputs.push(self.graph.add_value(self.name("v"), stated_type(&value)));
             self.values.push(value);
         }
         let name = format!("{}n{}", self.prefix, self.graph.nodes.len());
@@ -604,15 +600,25 @@ fn opened(ty: &Type) -> Type {
     }
 }
 
+/// The type of a value in a graph: of sequences of unequal tensors no extents are stated.
+pub(super) fn stated_type(value: &Value) -> Type {
+    match value.ty() {
+        Type::Sequence(ty) if ty.concrete().is_none() => Type::Sequence(Box::new(opened(&ty))),
+        ty => ty,
+    }
+}
+
 /// States no extents in a body but those of constants.
 fn open_types(body: &mut Graph) {
     for info in body.values.iter_mut().filter(|v| v.constant.is_none()) {
         info.ty = opened(&info.ty);
     }
-    for node in &mut body.nodes {
-        if node.op.bodies().is_empty() {
-            continue;
-        }
+    open_bodies(body);
+}
+
+/// States no extents in the bodies within.
+pub(super) fn open_bodies(graph: &mut Graph) {
+    for node in graph.nodes.iter_mut().filter(|n| !n.op.bodies().is_empty()) {
         let mut attrs = node.op.attrs();
         for attr in attrs.values_mut() {
             if let Attr::Graph(inner) = attr {

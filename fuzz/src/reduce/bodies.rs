@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 /// Every body in line, as often as it ran.
 pub(super) fn unroll(case: &Case) -> Vec<Case> {
-    if !case.graph.nodes.iter().any(|n| is_control_flow(&*n.op)) {
+    if !case.others.is_empty() || !case.graph.nodes.iter().any(|n| is_control_flow(&*n.op)) {
         return Vec::new();
     }
     let flat = unrolled(case).and_then(|(mut flat, deciding)| {
@@ -50,8 +50,8 @@ pub(super) fn inline(case: &Case) -> Vec<Case> {
 }
 
 /// Values for the arguments of a body when it first runs.
-fn first_args(s: &mut Sketch, node: &Node, body: &Graph, all: &[Option<Value>]) -> Option<Vec<ValueId>> {
-    let value = |v: &Option<ValueId>| v.and_then(|v| all[v.index()].clone());
+fn first_args(s: &mut Sketch, node: &Node, body: &Graph, all: &[Option<Vec<Value>>]) -> Option<Vec<ValueId>> {
+    let value = |v: &Option<ValueId>| v.and_then(|v| all[v.index()].as_ref()?.first().cloned());
     let n = node.inputs.len();
     Some(match node.op.def().name {
         "If" => Vec::new(),
@@ -101,7 +101,7 @@ fn first_args(s: &mut Sketch, node: &Node, body: &Graph, all: &[Option<Value>]) 
                     }
                 };
                 let arg = s.graph.add_value(body.value(body.inputs[k]).name.clone(), entry.ty());
-                s.argument(arg, entry);
+                s.argument(arg, vec![entry]);
                 args.push(arg);
             }
             args
