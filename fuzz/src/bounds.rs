@@ -180,6 +180,12 @@ pub fn difference(case: &Case, got: &[Value], bounds: &[Bound]) -> Option<String
             return Some(format!("result \"{name}\" is {} instead of {}", got.ty(), want.ty()));
         }
         let (Ok(w), Ok(g)) = (want.tensor(), got.tensor()) else { continue };
+        if w.dtype() == DType::String {
+            if w != g {
+                return Some(format!("result \"{name}\": {g:?} instead of {w:?}"));
+            }
+            continue;
+        }
         if w.bytes() == g.bytes() {
             continue;
         }

@@ -5,7 +5,7 @@ use crate::choices::Seeded;
 use crate::generate::Case;
 use egret_codegen::exec::{ExecOptions, Executable};
 use egret_ir::eval::{Env, Limits, evaluate};
-use egret_ir::{Error, ErrorKind, Graph, Value};
+use egret_ir::{DType, Error, ErrorKind, Graph, Value};
 use egret_passes::{DefaultPlanner, PASSES};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
@@ -128,6 +128,7 @@ pub(crate) fn judge(case: &Case, got: &[Value]) -> Option<String> {
     let with = |trials: usize| -> Vec<Bound> { bounds(case, trials, &mut Seeded::new(0x5eed, trials as u64)) };
     let same = case.outputs.len() == got.len()
         && case.outputs.iter().zip(got).all(|(a, b)| match (a.tensor(), b.tensor()) {
+            (Ok(a), Ok(b)) if a.dtype() == DType::String => a == b,
             (Ok(a), Ok(b)) => a.dtype() == b.dtype() && a.shape() == b.shape() && a.bytes() == b.bytes(),
             _ => false,
         });

@@ -156,11 +156,11 @@ pub fn seed_of(def: &OpDef) -> u64 {
     def.name.bytes().chain(def.domain.bytes()).fold(0u64, |h, b| h.wrapping_mul(0x100_0000_01b3) ^ u64::from(b))
 }
 
-/// All forms of an operator that trying finds, with what its rule says of each; the same for the same operator, always.
-pub fn forms_of(def: &'static OpDef) -> Vec<(Form, Inferred)> {
+/// All forms of an operator on elements of these types that trying finds, with what its rule says of each; the same for the same operator, always.
+pub fn forms_of(def: &'static OpDef, types: Types) -> Vec<(Form, Inferred)> {
     let mut choices = Seeded::new(seed_of(def), 0);
     let mut shown: Vec<Form> = calls_of_examples(def).iter().filter_map(|c| Form::of_call(def, c)).collect();
-    shown.retain(|f| fits(f).is_some());
+    shown.retain(|f| fits(f, types).is_some());
     let mut forms: Vec<(Form, Inferred)> = Vec::new();
     let mut last = 0;
     for turn in 0..PROPOSALS {
@@ -173,11 +173,11 @@ pub fn forms_of(def: &'static OpDef) -> Vec<(Form, Inferred)> {
             shown[turn].clone()
         } else if known > 0 && choices.chance(2, 3) {
             let at = choices.below(known);
-            changed(shown.get(at).unwrap_or_else(|| &forms[at - shown.len()].0), &mut choices)
+            changed(shown.get(at).unwrap_or_else(|| &forms[at - shown.len()].0), types, &mut choices)
         } else {
-            propose(def, &mut choices)
+            propose(def, types, &mut choices)
         };
-        if let Some(open) = fits(&form)
+        if let Some(open) = fits(&form, types)
             && let Some((form, open)) = told(form, open)
             && !forms.iter().any(|(f, _)| f.is(&form))
         {
@@ -246,13 +246,14 @@ fn reads(seen: &Inferred, form: &Form, at: &[usize]) -> bool {
 }
 
 /// What the rule says of the form, where it accepts it for some extents, as far as it can tell.
-fn fits(form: &Form) -> Option<Inferred> {
-    // Elements are drawn of plain types alone.
-    if !form.operands.iter().flatten().all(|o| plain_dtype(o.dtype())) {
+fn fits(form: &Form, types: Types) -> Option<Inferred> {
+    let drawn = |dtype: DType| DTYPES.contains(&dtype) || types == Types::All && RARE.contains(&dtype);
+    if !form.operands.iter().flatten().all(|o| drawn(o.dtype())) {
         return None;
     }
     let open = asked(form)?.ok()?;
-    (open.deferred.is_none() && open.outputs.iter().all(|f| is_plain(&f.ty))).then_some(open)
+    let plain = |ty: &Type| ty.as_tensor().is_some_and(|t| drawn(t.dtype));
+    (open.deferred.is_none() && open.outputs.iter().all(|f| plain(&f.ty))).then_some(open)
 }
 
 /// What the rule says of the form; `None` where its attributes are none.
@@ -262,14 +263,48 @@ fn asked(form: &Form) -> Option<egret_ir::Result<Inferred>> {
     Some(infer_call(&*op, &facts, &[], form.n_outputs, &mut 0))
 }
 
-/// Whether the generator can hand a value of this type to other operators and runtimes.
+/// Whether it is a tensor of elements that can be drawn.
 pub fn is_plain(ty: &Type) -> bool {
-    ty.as_tensor().is_some_and(|t| plain_dtype(t.dtype))
+    ty.as_tensor().is_some_and(|t| DTYPES.contains(&t.dtype) || RARE.contains(&t.dtype))
 }
 
-fn plain_dtype(dtype: DType) -> bool {
-    DTYPES.contains(&dtype)
+/// Element types of forms.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Types {
+    /// Numbers of 8 bits and more, and truth values.
+    Usual,
+    /// Also integers of 2 and 4 bits, floats of 4 and 8 bits, and texts.
+    All,
 }
+
+impl Types {
+    fn draw(self, choices: &mut dyn Choices) -> DType {
+        let rare = self == Types::All && choices.chance(1, 5);
+        *pick(choices, if rare { RARE } else { DTYPES })
+    }
+}
+
+/// Element types that few operators take.
+const RARE: &[DType] = &[
+    DType::I4,
+    DType::I4,
+    DType::U4,
+    DType::U4,
+    DType::I2,
+    DType::U2,
+    DType::F8E4M3FN,
+    DType::F8E4M3FN,
+    DType::F8E4M3FNUZ,
+    DType::F8E5M2,
+    DType::F8E5M2,
+    DType::F8E5M2FNUZ,
+    DType::F8E8M0,
+    DType::F4E2M1,
+    DType::String,
+    DType::String,
+    DType::String,
+    DType::String,
+];
 
 /// Element types that are proposed, the most usual several times.
 const DTYPES: &[DType] = &[
@@ -297,11 +332,11 @@ const DTYPES: &[DType] = &[
 /// Most results of an operator that gives any number.
 const MANY: usize = 3;
 
-fn propose(def: &'static OpDef, choices: &mut dyn Choices) -> Form {
+fn propose(def: &'static OpDef, types: Types, choices: &mut dyn Choices) -> Form {
     let (least, most) = def.arity();
     let most = most.unwrap_or(least.max(1) + 2);
     let n = least + choices.below(most - least + 1);
-    let main = *pick(choices, DTYPES);
+    let main = types.draw(choices);
     let rank = choices.below(MAX_RANK + 1);
     // Most operators want all ranks equal, or one tensor with vectors beside it.
     let habit = choices.weighted(&[4, 3, 3]);
@@ -316,7 +351,7 @@ fn propose(def: &'static OpDef, choices: &mut dyn Choices) -> Form {
             (1, _) => 1,
             _ => choices.below(MAX_RANK + 1),
         };
-        operands.push(Some(operand(def, i, main, rank, rank_i, choices)));
+        operands.push(Some(operand(def, i, (main, types), rank, rank_i, choices)));
     }
     let mut attrs = Attrs::new();
     for doc in def.attrs {
@@ -324,7 +359,7 @@ fn propose(def: &'static OpDef, choices: &mut dyn Choices) -> Form {
         if !required && choices.chance(1, 2) || required && choices.chance(1, 3) {
             continue;
         }
-        if let Some(value) = attribute(doc, rank, choices) {
+        if let Some(value) = attribute(doc, rank, types, choices) {
             attrs.insert(doc.name.to_owned(), value);
         }
     }
@@ -335,7 +370,7 @@ fn propose(def: &'static OpDef, choices: &mut dyn Choices) -> Form {
 fn operand(
     def: &'static OpDef,
     i: usize,
-    main: DType,
+    (main, types): (DType, Types),
     main_rank: usize,
     rank: usize,
     choices: &mut dyn Choices,
@@ -344,7 +379,7 @@ fn operand(
         0 => main,
         1 => DType::I64,
         2 => DType::Bool,
-        _ => *pick(choices, DTYPES),
+        _ => types.draw(choices),
     };
     let may_be_content = (i > 0 || def.inputs.contains("shape")) && matches!(dtype, DType::I64 | DType::I32);
     if may_be_content && choices.chance(2, 3) {
@@ -372,15 +407,15 @@ fn n_results(def: &'static OpDef, choices: &mut dyn Choices) -> usize {
 }
 
 /// A form with another element type, rank, attribute, operand or number of results, or several of these.
-fn changed(form: &Form, choices: &mut dyn Choices) -> Form {
+fn changed(form: &Form, types: Types, choices: &mut dyn Choices) -> Form {
     let mut form = form.clone();
     for _ in 0..1 + choices.below(3) {
-        change(&mut form, choices);
+        change(&mut form, types, choices);
     }
     form
 }
 
-fn change(form: &mut Form, choices: &mut dyn Choices) {
+fn change(form: &mut Form, types: Types, choices: &mut dyn Choices) {
     let (def, rank) = (form.def, form.rank());
     let tensors: Vec<usize> =
         (0..form.operands.len()).filter(|&i| matches!(form.operands[i], Some(Operand::Tensor { .. }))).collect();
@@ -389,7 +424,7 @@ fn change(form: &mut Form, choices: &mut dyn Choices) {
         // Everything of one element type gets another.
         0 if !tensors.is_empty() => {
             let at = *pick(choices, &tensors);
-            let (old, new) = (form.operands[at].as_ref().map(Operand::dtype), *pick(choices, DTYPES));
+            let (old, new) = (form.operands[at].as_ref().map(Operand::dtype), types.draw(choices));
             for operand in form.operands.iter_mut().flatten() {
                 if let Operand::Tensor { dtype, .. } = operand
                     && Some(*dtype) == old
@@ -416,7 +451,7 @@ fn change(form: &mut Form, choices: &mut dyn Choices) {
             for doc in def.attrs.iter().filter(|d| d.wanted == "integers") {
                 if form.attrs.contains_key(doc.name)
                     && choices.chance(2, 3)
-                    && let Some(value) = attribute(doc, new, choices)
+                    && let Some(value) = attribute(doc, new, types, choices)
                 {
                     form.attrs.insert(doc.name.to_owned(), value);
                 }
@@ -443,7 +478,7 @@ fn change(form: &mut Form, choices: &mut dyn Choices) {
                     Operand::Tensor { dtype, .. } if small && choices.chance(2, 3) => {
                         content(at, *dtype, rank, choices)
                     }
-                    Operand::Tensor { rank, .. } => Operand::Tensor { dtype: *pick(choices, DTYPES), rank: *rank },
+                    Operand::Tensor { rank, .. } => Operand::Tensor { dtype: types.draw(choices), rank: *rank },
                     Operand::Content { .. } => return,
                 };
             }
@@ -452,7 +487,7 @@ fn change(form: &mut Form, choices: &mut dyn Choices) {
             let doc = pick(choices, def.attrs);
             if form.attrs.contains_key(doc.name) && choices.chance(1, 4) {
                 form.attrs.remove(doc.name);
-            } else if let Some(value) = attribute(doc, rank, choices) {
+            } else if let Some(value) = attribute(doc, rank, types, choices) {
                 form.attrs.insert(doc.name.to_owned(), value);
             }
         }
@@ -468,7 +503,7 @@ fn change(form: &mut Form, choices: &mut dyn Choices) {
             } else if most.is_none_or(|m| at < m) {
                 form.operands.resize(at + 1, None);
                 let rank_i = *pick(choices, &[rank, 1, 0, 2]);
-                form.operands[at] = Some(operand(def, at, main, rank, rank_i, choices));
+                form.operands[at] = Some(operand(def, at, (main, types), rank, rank_i, choices));
                 if most.is_none() {
                     // Operands of any number are all there.
                     for i in least..at {
@@ -504,7 +539,7 @@ fn integer(choices: &mut dyn Choices, name: &str) -> Dim {
     }
 }
 
-fn attribute(doc: &egret_ir::attr::AttrDoc, rank: usize, choices: &mut dyn Choices) -> Option<Attr> {
+fn attribute(doc: &egret_ir::attr::AttrDoc, rank: usize, types: Types, choices: &mut dyn Choices) -> Option<Attr> {
     let float = |choices: &mut dyn Choices| *pick(choices, &[0.5f32, 1.0, 0.0, 2.0, -1.5, 0.1, 1e-5]);
     Some(match doc.wanted {
         "an integer" => Attr::Int(if choices.chance(1, 2) {
@@ -540,7 +575,7 @@ fn attribute(doc: &egret_ir::attr::AttrDoc, rank: usize, choices: &mut dyn Choic
             )
         }
         "floats" => Attr::Floats((0..1 + choices.below(3)).map(|_| float(choices)).collect()),
-        "an element type" => Attr::DType(*pick(choices, DTYPES)),
+        "an element type" => Attr::DType(types.draw(choices)),
         "a tensor" => Attr::Tensor(Tensor::from_slice(&[1], &[float(choices)])),
         _ => return None,
     })
@@ -558,7 +593,7 @@ mod tests {
     use egret_ir::ops;
 
     fn forms(name: &str) -> Vec<Form> {
-        forms_of(ops::find("ai.onnx", name).unwrap()).into_iter().map(|(form, _)| form).collect()
+        forms_of(ops::find("ai.onnx", name).unwrap(), Types::Usual).into_iter().map(|(form, _)| form).collect()
     }
 
     #[test]
@@ -568,6 +603,17 @@ mod tests {
         {
             assert!(!forms(name).is_empty(), "{name}");
         }
+    }
+
+    #[test]
+    fn rare_element_types_are_where_they_are_wanted() {
+        let rare = |types| {
+            let forms = forms_of(ops::find("ai.onnx", "Identity").unwrap(), types);
+            let all = forms.into_iter().flat_map(|(f, _)| f.operands).flatten().map(|o| o.dtype());
+            all.filter(|d| RARE.contains(d)).collect::<BTreeSet<_>>()
+        };
+        assert!(rare(Types::Usual).is_empty());
+        assert!(rare(Types::All).len() > 3 && rare(Types::All).contains(&DType::String));
     }
 
     #[test]

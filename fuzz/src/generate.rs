@@ -6,10 +6,11 @@
 
 mod control;
 mod dynamic;
+mod quantised;
 
 use crate::choices::Seeded;
 use crate::choices::{Choices, pick};
-use crate::form::{EXTENT, Form, NARROW, Operand, extents, forms_of, is_plain, seed_of};
+use crate::form::{EXTENT, Form, NARROW, Operand, Types, extents, forms_of, is_plain, seed_of};
 use crate::probe::kind_of;
 use crate::solve::{Problem, State, Wish, solve};
 use crate::stated::is_stated;
@@ -20,6 +21,7 @@ use egret_ir::rule::Content;
 use egret_ir::{
     Attr, Attrs, Cond, DType, Dim, ErrorKind, Fact, Graph, OpDef, Tensor, Type, Value, ValueId, graph::Node, ops,
 };
+use quantised::Parameters;
 use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -53,8 +55,13 @@ pub struct Config {
     pub constant_percent: usize,
     /// Of 100 calls, how many are inserted before an argument, whose producer they become.
     pub backward_percent: usize,
+    /// Element types of calls.
+    pub types: Types,
     /// Of 100 calls, how many have bodies (`If`, `Loop`, `Scan`, `SequenceMap`).
     pub control_percent: usize,
+    /// Of 100 calls, how many become a quantised chain: an operator between dequantised operands and a quantised result, an
+    /// integer product behind dynamic quantisation, integer operators that share scales.
+    pub quantised_percent: usize,
     /// Of 100 graphs, how many get symbols for extents of arguments, and a run with another shape, where they take one.
     pub dynamic_percent: usize,
     /// Whether infinities, NaN and overflow may occur.
@@ -73,8 +80,10 @@ impl Default for Config {
             shared_percent: 40,
             constant_percent: 25,
             backward_percent: 20,
+            types: Types::Usual,
             control_percent: 0,
             dynamic_percent: 0,
+            quantised_percent: 0,
             special: true,
             stated: false,
         }
@@ -84,7 +93,7 @@ impl Default for Config {
 impl Config {
     /// Graphs of a campaign: some of everything.
     pub fn varied() -> Config {
-        Config { control_percent: 5, dynamic_percent: 10, ..Config::default() }
+        Config { types: Types::All, control_percent: 5, dynamic_percent: 10, quantised_percent: 5, ..Config::default() }
     }
 }
 
@@ -342,6 +351,10 @@ impl Generator {
                 misses += usize::from(!self.insert_control(&mut growing, 0, room, choices));
                 continue;
             }
+            if self.config.quantised_percent > 0 && choices.below(100) < self.config.quantised_percent {
+                misses += usize::from(!self.insert_quantised(&mut growing, choices));
+                continue;
+            }
             let at = self.least_used(choices)?;
             if self.insert(at, &mut growing, choices) {
                 self.menu[at].used += 1;
@@ -374,7 +387,7 @@ impl Generator {
         let at = *pick(choices, &list);
         let entry = &mut self.menu[at];
         if entry.forms.is_none() {
-            entry.forms = Some(forms_of(entry.def).into_iter().filter_map(Prepared::new).collect());
+            entry.forms = Some(forms_of(entry.def, self.config.types).into_iter().filter_map(Prepared::new).collect());
         }
         Some(at)
     }
@@ -430,6 +443,8 @@ struct Growing {
     inputs: Vec<Value>,
     /// In front of all names, so that those of a body are not those of the graph around it.
     prefix: String,
+    /// Of quantised values, by what.
+    parameters: BTreeMap<ValueId, Parameters>,
 }
 
 /// Scales of quantised tensors.
@@ -470,7 +485,13 @@ struct Bounds<'a> {
 
 impl Growing {
     fn new(name: &str) -> Growing {
-        Growing { graph: Graph::new(name), values: Vec::new(), inputs: Vec::new(), prefix: String::new() }
+        Growing {
+            graph: Graph::new(name),
+            values: Vec::new(),
+            inputs: Vec::new(),
+            prefix: String::new(),
+            parameters: BTreeMap::new(),
+        }
     }
 
     /// The name of the next value: what it is, and a number.
@@ -528,6 +549,7 @@ impl Growing {
         for i in (first..n).chain(0..first) {
             if let Some(Operand::Tensor { dtype, rank }) = prepared.form.operands[i]
                 && !own(i)
+                && existing[i].is_none()
                 && choices.below(100) < reuse_percent
             {
                 let fits: Vec<ValueId> = self.candidates(dtype, rank, bounds, choices);
@@ -537,6 +559,7 @@ impl Growing {
                     let mut next = state.clone();
                     if prepared.problem.set(&mut next, self.extents_of(v, &prepared.extents[i])) {
                         (state, existing[i]) = (next, Some(v));
+                        self.take_parameters(prepared, &names, i, v, &mut state, &mut existing);
                         break;
                     }
                 }
@@ -556,6 +579,29 @@ impl Growing {
             }
         }
         self.try_numbers(prepared, &existing, &state, bounds, choices)
+    }
+
+    /// The scale and zero point of a quantised operand are those that it was quantised by, where the form takes them.
+    fn take_parameters(
+        &self,
+        prepared: &Prepared,
+        names: &[String],
+        i: usize,
+        v: ValueId,
+        state: &mut State,
+        existing: &mut [Option<ValueId>],
+    ) {
+        for j in 0..names.len().min(existing.len()) {
+            let Some(p) = self.parameter_for(names, i, j, v) else { continue };
+            let fits = match (&prepared.form.operands[j], self.values[p.index()].tensor()) {
+                (Some(Operand::Tensor { dtype, rank }), Ok(t)) => t.dtype() == *dtype && t.rank() == *rank,
+                _ => false,
+            };
+            let mut next = state.clone();
+            if fits && prepared.problem.set(&mut next, self.extents_of(p, &prepared.extents[j])) {
+                (*state, existing[j]) = (next, Some(p));
+            }
+        }
     }
 
     /// The values of a type.
@@ -619,6 +665,9 @@ impl Growing {
         };
         if made.ty() != after.values[v.index()].ty() {
             return Err(Refused::Quietly);
+        }
+        if let Some(parameters) = after.parameters.remove(&ValueId(after.values.len() as u32)) {
+            after.parameters.insert(v, parameters);
         }
         after.values[v.index()] = made;
         call.outputs[0] = Some(v);
@@ -877,6 +926,9 @@ impl Growing {
             return Err(Refused::Quietly);
         }
         self.add(op, sources, &results);
+        if quantises(op.def()) {
+            self.note_parameters();
+        }
         Ok(())
     }
 

@@ -37,7 +37,7 @@ impl Values {
 /// A tensor of elements of a class; `domain` is the operator's, and for [`Values::Index`] its upper end the length of an axis.
 ///
 /// # Errors
-/// When it would be too large, or the element type is none of numbers and truth values.
+/// When it would be too large, or the element type is one of complex numbers.
 pub fn tensor(
     dtype: DType,
     shape: &[usize],
@@ -76,9 +76,17 @@ pub fn tensor(
             };
             Tensor::from_floats(dtype, shape, (0..n).map(|_| one(choices)).collect::<Vec<_>>())
         }
+        // Few different ones, so that some are equal; some begin alike.
+        Class::String => {
+            let one = |choices: &mut dyn Choices| (*pick(choices, TEXTS)).into();
+            Tensor::from_strings(shape, (0..n).map(|_| one(choices)).collect())
+        }
         _ => return Err(egret_ir::Error::unsupported(format!("no elements are drawn for {dtype}"))),
     })
 }
+
+/// Texts that are drawn: none, beginnings of each other, numbers, letters of several bytes.
+const TEXTS: &[&str] = &["", "a", "b", "ab", "abc", "A", " a ", "1", "-2.5", "é", "日本", "a,b"];
 
 /// Somewhere in an open interval.
 fn inside((lo, hi): (f64, f64), choices: &mut dyn Choices) -> f64 {
@@ -97,6 +105,12 @@ fn float_range(dtype: DType) -> (f64, f64) {
         DType::F16 => (2f64.powi(-24), 65504.0),
         DType::BF16 => (2f64.powi(-133), 3.389_531_389_251_535_5e38),
         DType::F64 => (f64::from_bits(1), f64::MAX),
+        DType::F8E4M3FN => (2f64.powi(-9), 448.0),
+        DType::F8E4M3FNUZ => (2f64.powi(-10), 240.0),
+        DType::F8E5M2 => (2f64.powi(-16), 57344.0),
+        DType::F8E5M2FNUZ => (2f64.powi(-17), 57344.0),
+        DType::F8E8M0 => (2f64.powi(-127), 2f64.powi(127)),
+        DType::F4E2M1 => (0.5, 6.0),
         _ => (2f64.powi(-149), f64::from(f32::MAX)),
     }
 }
@@ -119,7 +133,20 @@ mod tests {
             Values::Special,
         ];
         for class in classes {
-            for dtype in [DType::F32, DType::F16, DType::BF16, DType::F64, DType::I8, DType::U64, DType::Bool] {
+            for dtype in [
+                DType::F32,
+                DType::F16,
+                DType::BF16,
+                DType::F64,
+                DType::I8,
+                DType::U64,
+                DType::Bool,
+                DType::I2,
+                DType::U4,
+                DType::F8E5M2,
+                DType::F4E2M1,
+                DType::String,
+            ] {
                 let t = tensor(dtype, &[3, 0, 2], class, (0.0, f64::INFINITY), &mut Seeded::new(1, 0)).unwrap();
                 assert_eq!(t.shape(), [3, 0, 2]);
                 let t = tensor(dtype, &[3, 2], class, (0.0, f64::INFINITY), &mut Seeded::new(1, 0)).unwrap();

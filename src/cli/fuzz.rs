@@ -54,12 +54,19 @@ struct GraphArgs {
     /// No infinities, NaN or elements near overflow in inputs.
     #[arg(long)]
     ordinary: bool,
+    /// Only element types that most operators take: no integers of 2 or 4 bits, floats of 4 or 8 bits, texts. `generate`
+    /// draws no others.
+    #[arg(long)]
+    usual_types: bool,
     /// Of 100 calls, how many have generated bodies: `If`, `Loop`, `Scan`, `SequenceMap`. Default: 5 for `run`, else 0.
     #[arg(long, value_name = "PERCENT", value_parser = clap::value_parser!(u8).range(0..=100))]
     control_flow: Option<u8>,
     /// Of 100 graphs, how many have symbols for extents of arguments and run with two shapes. Default: 10 for `run`, else 0.
     #[arg(long, value_name = "PERCENT", value_parser = clap::value_parser!(u8).range(0..=100))]
     dynamic: Option<u8>,
+    /// Of 100 calls, how many become a quantised chain. Default: 5 for `run`, else 0.
+    #[arg(long, value_name = "PERCENT", value_parser = clap::value_parser!(u8).range(0..=100))]
+    quantised: Option<u8>,
 }
 
 /// Run a campaign on one system.
@@ -158,6 +165,7 @@ mod with_fuzzer {
     use egret_fuzz::check::{Egret, Failure as Found, Kind, System, system_of};
     use egret_fuzz::choices::Seeded;
     use egret_fuzz::finding;
+    use egret_fuzz::form::Types;
     use egret_fuzz::generate::{Config, Generator};
     use egret_fuzz::runtime::Runtime;
     use egret_fuzz::store::{Database, Memory, Store};
@@ -186,8 +194,10 @@ mod with_fuzzer {
                 nodes: self.nodes,
                 only: self.ops.clone(),
                 special: !self.ordinary,
+                types: if self.usual_types { Types::Usual } else { usual.types },
                 control_percent: percent(self.control_flow, usual.control_percent),
                 dynamic_percent: percent(self.dynamic, usual.dynamic_percent),
+                quantised_percent: percent(self.quantised, usual.quantised_percent),
                 ..usual
             }
         }

@@ -117,7 +117,7 @@ fn also_capture(graph: &mut Graph, outer: &Growing, more: &[ValueId]) {
 
 impl Growing {
     /// All values.
-    fn ids(&self) -> impl Iterator<Item = ValueId> + use<> {
+    pub(super) fn ids(&self) -> impl Iterator<Item = ValueId> + use<> {
         (0..self.values.len() as u32).map(ValueId)
     }
 
@@ -129,14 +129,14 @@ impl Growing {
     }
 
     /// A new argument.
-    fn argument(&mut self, value: Value) -> ValueId {
+    pub(super) fn argument(&mut self, value: Value) -> ValueId {
         let v = self.graph.add_input(self.name("x"), value.ty());
         self.values.push(value.clone());
         self.inputs.push(value);
         v
     }
 
-    fn constant(&mut self, t: Tensor) -> ValueId {
+    pub(super) fn constant(&mut self, t: Tensor) -> ValueId {
         let v = self.graph.add_constant(self.name("c"), t.clone());
         self.values.push(t.into());
         v
@@ -178,8 +178,8 @@ impl Growing {
         outputs
     }
 
-    /// Evaluates a call with bodies and adds it.
-    fn call(
+    /// Evaluates a call and adds it.
+    pub(super) fn call(
         &mut self,
         name: &str,
         attrs: &Attrs,
@@ -190,21 +190,33 @@ impl Growing {
     ) -> Result<Vec<ValueId>, Refused> {
         let def = ops::find("ai.onnx", name).ok_or(Refused::Quietly)?;
         let op = (def.parse)(attrs).map_err(|_| Refused::Quietly)?;
+        self.call_op(&op, inputs, captures, n_outputs, bounds)
+    }
+
+    /// As [`Growing::call`], of an operator with its attributes.
+    pub(super) fn call_op(
+        &mut self,
+        op: &Arc<dyn Op>,
+        inputs: Vec<Option<ValueId>>,
+        captures: Vec<ValueId>,
+        n_outputs: usize,
+        bounds: Bounds<'_>,
+    ) -> Result<Vec<ValueId>, Refused> {
         let facts: Vec<Option<Fact>> = inputs.iter().map(|v| v.map(|v| self.fact(v))).collect();
         let captured: Vec<Fact> = captures.iter().map(|v| self.fact(*v)).collect();
-        let open = infer_call(&*op, &facts, &captured, n_outputs, &mut 0).map_err(|_| Refused::Quietly)?;
+        let open = infer_call(&**op, &facts, &captured, n_outputs, &mut 0).map_err(|_| Refused::Quietly)?;
         if open.deferred.is_some() {
             return Err(Refused::Quietly);
         }
         let operands: Vec<Option<&Value>> = inputs.iter().map(|v| v.map(|v| &self.values[v.index()])).collect();
         let values: Vec<Value> = captures.iter().map(|v| self.values[v.index()].clone()).collect();
         let env = Env::new(limits(bounds.config), 0);
-        let results = match eval_call(&*op, &operands, &values, n_outputs, &env, &Reference) {
+        let results = match eval_call(&**op, &operands, &values, n_outputs, &env, &Reference) {
             Ok(results) => results,
             Err(e) if e.kind() == ErrorKind::Bug => {
                 let mut shown = self.clone();
-                shown.append(&op, inputs, captures, Vec::new());
-                return Err(Refused::Bug(Box::new(shown.graph), shown.inputs, format!("{name}: {e}")));
+                shown.append(op, inputs, captures, Vec::new());
+                return Err(Refused::Bug(Box::new(shown.graph), shown.inputs, format!("{}: {e}", op.def().name)));
             }
             Err(_) => return Err(Refused::Quietly),
         };
@@ -212,10 +224,10 @@ impl Growing {
             Value::Tensor(t) => t.len() <= bounds.config.max_elems,
             _ => true,
         };
-        if !results.iter().all(small) || bounds.config.stated && !is_stated(&*op, &operands, &results) {
+        if !results.iter().all(small) || bounds.config.stated && !is_stated(&**op, &operands, &results) {
             return Err(Refused::Quietly);
         }
-        Ok(self.append(&op, inputs, captures, results))
+        Ok(self.append(op, inputs, captures, results))
     }
 }
 
