@@ -7,9 +7,9 @@ use crate::choices::Seeded;
 use crate::finding;
 use crate::generate::{Case, Config, Generator, full_name};
 use crate::page::{page, picture};
+use crate::probe::all_calls;
 use crate::probe::{Admission, Probe};
 use crate::reduce::reduce;
-use crate::stated::all_stated;
 use crate::store::{Progress, Record, Store};
 use anyhow::{Context, Result};
 use serde_json::json;
@@ -88,7 +88,7 @@ pub fn run(
         operators: generator.uses().count(),
         out,
         store,
-        stated: plan.config.stated,
+        config: &plan.config,
         probe: match out {
             Some(out) => Probe::load(&version, &out.join(PROBE))?,
             None => Probe::new(&version),
@@ -136,8 +136,8 @@ struct Campaign<'a> {
     store: &'a mut dyn Store,
     /// What the system implements.
     probe: Probe,
-    /// Whether only calls count whose results the specification states.
-    stated: bool,
+    /// Which calls count.
+    config: &'a Config,
 }
 
 impl Campaign<'_> {
@@ -167,7 +167,7 @@ impl Campaign<'_> {
         let cause = match self.known.get(&before) {
             Some(cause) => cause.clone(),
             None => {
-                let (case, failure) = smallest(case, failure, system, self.stated)?;
+                let (case, failure) = smallest(case, failure, system, self.config)?;
                 let cause = failure.cause(&case.graph);
                 self.known.insert(before, cause.clone());
                 if !self.report.findings.contains_key(&cause) {
@@ -239,11 +239,15 @@ impl Campaign<'_> {
     }
 }
 
-/// The smallest case with the same stage and kind of failure; if `stated`, of calls whose results the specification states.
-fn smallest(case: &Case, failure: &Failure, system: &mut dyn System, stated: bool) -> Result<(Case, Failure)> {
+/// The smallest case with the same stage and kind of failure, of calls that count.
+fn smallest(case: &Case, failure: &Failure, system: &mut dyn System, config: &Config) -> Result<(Case, Failure)> {
     let (mut last, mut broken) = (failure.clone(), None);
     let small = reduce(case, Instant::now() + REDUCE, &mut |c| match system.check(c) {
-        Ok(Some(f)) if f.kind == failure.kind && f.stage == failure.stage && (!stated || all_stated(c)) => {
+        Ok(Some(f))
+            if f.kind == failure.kind
+                && f.stage == failure.stage
+                && all_calls(c, |op, x, y| config.wants(op, x, y)) =>
+        {
             last = f;
             true
         }

@@ -11,6 +11,7 @@ mod quantised;
 use crate::choices::Seeded;
 use crate::choices::{Choices, pick};
 use crate::form::{EXTENT, Form, NARROW, Operand, Types, extents, forms_of, is_plain, seed_of};
+use crate::known::{Known, Seen};
 use crate::probe::kind_of;
 use crate::solve::{Problem, State, Wish, solve};
 use crate::stated::is_stated;
@@ -19,7 +20,7 @@ use egret_ir::eval::{Env, Limits, Reference, eval_call};
 use egret_ir::infer::{Inferred, infer_call};
 use egret_ir::rule::Content;
 use egret_ir::{
-    Attr, Attrs, Cond, DType, Dim, ErrorKind, Fact, Graph, OpDef, Tensor, Type, Value, ValueId, graph::Node, ops,
+    Attr, Attrs, Cond, DType, Dim, ErrorKind, Fact, Graph, Op, OpDef, Tensor, Type, Value, ValueId, graph::Node, ops,
 };
 use quantised::Parameters;
 use std::borrow::Cow;
@@ -68,6 +69,8 @@ pub struct Config {
     pub special: bool,
     /// Whether only calls are made whose results the specification states.
     pub stated: bool,
+    /// Calls that are not made.
+    pub known: Known,
 }
 
 impl Default for Config {
@@ -86,6 +89,7 @@ impl Default for Config {
             quantised_percent: 0,
             special: true,
             stated: false,
+            known: Known::default(),
         }
     }
 }
@@ -94,6 +98,11 @@ impl Config {
     /// Graphs of a campaign: some of everything.
     pub fn varied() -> Config {
         Config { types: Types::All, control_percent: 5, dynamic_percent: 10, quantised_percent: 5, ..Config::default() }
+    }
+
+    /// Whether a call with these values may be made.
+    pub(crate) fn wants(&self, op: &dyn Op, operands: &[Option<&Value>], results: &[Value]) -> bool {
+        (!self.stated || is_stated(op, operands, results)) && self.known.met(Seen { op, operands, results }).is_none()
     }
 }
 
@@ -694,7 +703,7 @@ impl Growing {
             let captures: Vec<Value> = node.captures.iter().map(|v| self.values[v.index()].clone()).collect();
             let results = eval_call(&*node.op, &operands, &captures, node.outputs.len(), &env, &Reference)
                 .map_err(|_| Refused::Quietly)?;
-            if bounds.config.stated && !is_stated(&*node.op, &operands, &results) {
+            if !bounds.config.wants(&*node.op, &operands, &results) {
                 return Err(Refused::Quietly);
             }
             for (v, value) in node.outputs.iter().zip(results) {
@@ -922,7 +931,7 @@ impl Growing {
             }
             Err(_) => return Err(Refused::Quietly),
         };
-        if bounds.config.stated && !is_stated(&**op, &operands, &results) {
+        if !bounds.config.wants(&**op, &operands, &results) {
             return Err(Refused::Quietly);
         }
         self.add(op, sources, &results);

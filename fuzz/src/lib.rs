@@ -11,6 +11,7 @@
 //! | [`bounds`], `formulas` | how far a correct compiler's results may lie from the reference's; operators step by step |
 //! | [`check`], [`runtime`] | Egret stage by stage; other runtimes in processes of their own |
 //! | [`stated`] | calls whose results the specification leaves open |
+//! | [`known`] | calls whose failures somebody has looked at, with verdicts |
 //! | [`probe`] | which kinds of calls a runtime implements at all |
 //! | [`mod@reduce`], [`finding`], [`campaign`] | the smallest failing graph; a folder for it; all of it in a row |
 //! | [`store`], [`mod@page`] | what a campaign keeps, in a SQLite file; its page of HTML |
@@ -35,6 +36,7 @@ mod formulas;
 pub mod generate;
 pub mod hostile;
 pub mod infer;
+pub mod known;
 pub mod mutate;
 pub mod page;
 pub mod probe;

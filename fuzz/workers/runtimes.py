@@ -44,6 +44,7 @@ class OnnxRuntime:
     """The CPU provider; `level` is a member of GraphOptimizationLevel."""
 
     MARKS = ("NOT_IMPLEMENTED", "Could not find an implementation", "is not a registered function", "not supported",
+             "not currently supported", "does not support", "is only supported",
              "Unsupported", "unsupported", "not implemented", "No Op registered", "bad allocation", "bad_alloc",
              "Failed to allocate", "MemoryError", "Type Error: Type 'tensor(")
     # Memory that one call may ask for, in bytes.

@@ -29,6 +29,7 @@ enum Verb {
     Run(RunArgs),
     Generate(GenerateArgs),
     Repro(ReproArgs),
+    Known(KnownArgs),
     Mutate(mutate::MutateArgs),
     Trace(infer::TraceArgs),
     Infer(infer::InferArgs),
@@ -92,9 +93,49 @@ struct RunArgs {
     /// Python with the runtime, onnx and numpy.
     #[arg(long, value_name = "PROGRAM", default_value = ".venv/bin/python")]
     python: PathBuf,
+    /// More causes that are known (`egret fuzz known --help`): such calls are not made.
+    #[arg(long, value_name = "FILE")]
+    known: Vec<PathBuf>,
+    /// Make also the calls of causes that are known.
+    #[arg(long)]
+    rediscover: bool,
     /// Print a JSON document.
     #[arg(long)]
     json: bool,
+}
+
+/// Try the causes that are known of a system: is each still there, and how many of the calls that it keeps out do fail?
+///
+/// A cause is a JSON object: operators, conditions over extents and attributes, what the system does there, a verdict (`bug`,
+/// `limit`, `beyond` the specification, `open` in it) and a reason. Those of onnxruntime come with the program.
+#[derive(Args)]
+#[command(after_help = "\
+Examples:
+  egret fuzz known --system onnxruntime
+  egret fuzz known --system openvino --known mine.jsonl LRN
+A file:
+  {\"operators\":[\"LRN\"],\"when\":[\"size % 2 == 0\"],\"kind\":\"refused\",\"verdict\":\"limit\",\"why\":\"sizes are odd\"}")]
+struct KnownArgs {
+    /// As for `run`.
+    #[arg(long, default_value = "onnxruntime")]
+    system: String,
+    /// Python with the runtime, onnx and numpy.
+    #[arg(long, value_name = "PROGRAM", default_value = ".venv/bin/python")]
+    python: PathBuf,
+    /// More causes.
+    #[arg(long, value_name = "FILE")]
+    known: Vec<PathBuf>,
+    /// Calls of each cause.
+    #[arg(long, default_value_t = 4)]
+    calls: usize,
+    /// Graphs of one call made to find them.
+    #[arg(long, default_value_t = 4000)]
+    tries: u64,
+    /// Only print the causes.
+    #[arg(long)]
+    list: bool,
+    /// Causes of these operators only.
+    operators: Vec<String>,
 }
 
 /// Write graphs as ONNX test cases.
@@ -159,7 +200,7 @@ pub(super) use with_fuzzer::run;
 mod with_fuzzer {
     use super::super::show::count;
     use super::super::{Failure, say, say_json};
-    use super::{FuzzArgs, GenerateArgs, GraphArgs, ReproArgs, RunArgs, Verb};
+    use super::{FuzzArgs, GenerateArgs, GraphArgs, KnownArgs, ReproArgs, RunArgs, Verb};
     use anyhow::{Context, Result};
     use egret_fuzz::campaign::{self, Plan, Report};
     use egret_fuzz::check::{Egret, Failure as Found, Kind, System, system_of};
@@ -167,6 +208,7 @@ mod with_fuzzer {
     use egret_fuzz::finding;
     use egret_fuzz::form::Types;
     use egret_fuzz::generate::{Config, Generator};
+    use egret_fuzz::known::{Known, confirm};
     use egret_fuzz::runtime::Runtime;
     use egret_fuzz::store::{Database, Memory, Store};
     use serde_json::json;
@@ -178,6 +220,7 @@ mod with_fuzzer {
             Verb::Run(a) => run_campaign(a),
             Verb::Generate(a) => generate(a),
             Verb::Repro(a) => repro(a),
+            Verb::Known(a) => try_known(a),
             Verb::Mutate(a) => super::mutate::run(a),
             Verb::Trace(a) => super::infer::trace(a),
             Verb::Infer(a) => super::infer::infer(a),
@@ -218,7 +261,11 @@ mod with_fuzzer {
         let time = args.time.map(Duration::try_from_secs_f64).transpose();
         let time = time.map_err(|e| Failure::usage(format!("--time: {e}")))?;
         // Two systems are compared on what the specification says; Egret's stages on everything that Egret says.
-        let config = Config { stated: system.is_partial(), ..args.graphs.config(Config::varied()) };
+        let known = match system.is_partial() && !args.rediscover {
+            true => known_causes(&args.system, &args.known)?,
+            false => Known::default(),
+        };
+        let config = Config { stated: system.is_partial(), known, ..args.graphs.config(Config::varied()) };
         let plan = Plan {
             seed: args.graphs.seed,
             from: args.graphs.from,
@@ -249,6 +296,38 @@ mod with_fuzzer {
             print(&report)?;
         }
         if report.findings.is_empty() { Ok(()) } else { Err(Failure::Found.into()) }
+    }
+
+    fn known_causes(system: &str, files: &[std::path::PathBuf]) -> Result<Known> {
+        let mut known = Known::of(system)?;
+        for path in files {
+            let at = || path.display().to_string();
+            known.add(&std::fs::read_to_string(path).with_context(at)?).with_context(at)?;
+        }
+        Ok(known)
+    }
+
+    fn try_known(args: &KnownArgs) -> Result<()> {
+        let known = known_causes(&args.system, &args.known)?;
+        let wanted = |name: &str| args.operators.is_empty() || args.operators.iter().any(|o| o == name);
+        let causes = known.causes().iter().filter(|c| wanted(&c.operator));
+        if args.list {
+            return causes.into_iter().try_for_each(|c| say(&format!("{}\n", c.text())));
+        }
+        let mut system = system(&args.system, &args.python)?;
+        let (mut unseen, mut all) = (0, 0);
+        for cause in causes {
+            let c = confirm(cause, &mut *system, args.calls, args.tries)?;
+            all += 1;
+            let word = match (c.met, c.failed) {
+                (0, _) => "not met",
+                (_, 0) => "unseen",
+                _ => "there",
+            };
+            unseen += usize::from(c.failed == 0);
+            say(&format!("{word:8} {} of {} fail: {}\n", c.failed, c.met, cause.text()))?;
+        }
+        say(&format!("{}, {unseen} of them not seen in {} {}\n", count(all, "cause"), args.system, system.version()))
     }
 
     fn as_json(report: &Report) -> serde_json::Value {

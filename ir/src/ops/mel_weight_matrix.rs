@@ -30,8 +30,11 @@ impl Op for MelWeightMatrix {
         let sizes = (0..3).map(|i| scalar_int(cx, "C1", i)).collect::<RuleResult<Vec<_>>>()?;
         for i in 3..5 {
             cx.require_dtype("C1", i, sets::FLOATS)?;
-            let rank = cx.rank(i)?;
-            cx.require("C1", rank <= 1, || format!("operand {i} has rank {rank}"))?;
+            let shape = cx.shape(i)?;
+            cx.require("C1", shape.len() <= 1, || format!("operand {i} has rank {}", shape.len()))?;
+            if let Some(n) = shape.first() {
+                cx.require_eq("C1", n, &Dim::ONE)?;
+            }
         }
         let dtype = self.output_datatype;
         cx.require("C3", sets::NUMBERS.contains(&dtype), || format!("`output_datatype` is {dtype}"))?;

@@ -131,7 +131,7 @@ impl Op for Pad {
                 return Err(Error::invalid(format!("axis {a} is empty: there is nothing to {}", self.mode)));
             }
             let map: Vec<Option<usize>> =
-                (0..shape[a] as i64).map(|i| source(&self.mode, i - begin, n).map(|i| i as usize)).collect();
+                (0..shape[a] as i64).map(|i| source(&self.mode, i.saturating_sub(begin), n).map(|i| i as usize)).collect();
             maps.push(map);
         }
         let from = strides(x.shape());
