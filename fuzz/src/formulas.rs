@@ -6,11 +6,12 @@
 //! numbers on the way are, and what becomes of errors in them.
 
 use egret_ir::ops::{
-    batch_normalization::BatchNormalization, celu::Celu, common::normal_axis, elu::Elu, global_lp_pool::GlobalLpPool,
-    group_normalization::GroupNormalization, hard_sigmoid::HardSigmoid, instance_normalization::InstanceNormalization,
-    layer_normalization::LayerNormalization, log_softmax::LogSoftmax, lp_normalization::LpNormalization, lrn::Lrn,
-    mean_variance_normalization::MeanVarianceNormalization, rms_normalization::RmsNormalization, selu::Selu,
-    simplified_layer_normalization::SimplifiedLayerNormalization, softmax::Softmax,
+    batch_normalization::BatchNormalization, celu::Celu, common::normal_axis, elu::Elu, gemm::Gemm,
+    global_lp_pool::GlobalLpPool, group_normalization::GroupNormalization, hard_sigmoid::HardSigmoid,
+    instance_normalization::InstanceNormalization, layer_normalization::LayerNormalization, log_softmax::LogSoftmax,
+    lp_normalization::LpNormalization, lrn::Lrn, mean_variance_normalization::MeanVarianceNormalization,
+    rms_normalization::RmsNormalization, selu::Selu, simplified_layer_normalization::SimplifiedLayerNormalization,
+    softmax::Softmax,
 };
 use egret_ir::{Attrs, DType, GraphBuilder, Node, Op, Result, Tensor, ValueId, attrs};
 
@@ -158,6 +159,24 @@ fn written(
             let t = s.one("Tanh", half)?;
             let sum = s.with("Add", t, 1.0)?;
             s.with("Mul", sum, 0.5)?
+        }
+        ("ai.onnx", "Gemm") => {
+            let Some(op) = op.downcast::<Gemm>().filter(|g| g.alpha != 1.0 || g.beta != 1.0) else { return Ok(None) };
+            let Some(y) = args.get(1).copied().flatten() else { return Ok(None) };
+            let turned = |s: &mut Steps<'_>, v: ValueId, turn: bool| match turn {
+                true => s.b.op("Transpose", attrs! { perm: vec![1i64, 0] }, &[v]),
+                false => Ok(v),
+            };
+            let (left, right) = (turned(&mut s, x, op.transA)?, turned(&mut s, y, op.transB)?);
+            let product = s.two("MatMul", left, right)?;
+            let product = s.with("Mul", product, op.alpha.into())?;
+            match args.get(2).copied().flatten() {
+                Some(c) => {
+                    let c = s.with("Mul", c, op.beta.into())?;
+                    s.two("Add", product, c)?
+                }
+                None => product,
+            }
         }
         ("ai.onnx", "Elu") => {
             let Some(op) = op.downcast::<Elu>() else { return Ok(None) };

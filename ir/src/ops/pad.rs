@@ -130,8 +130,9 @@ impl Op for Pad {
             if n == 0 && shape[a] > 0 && self.mode != "constant" {
                 return Err(Error::invalid(format!("axis {a} is empty: there is nothing to {}", self.mode)));
             }
-            let map: Vec<Option<usize>> =
-                (0..shape[a] as i64).map(|i| source(&self.mode, i.saturating_sub(begin), n).map(|i| i as usize)).collect();
+            let map: Vec<Option<usize>> = (0..shape[a] as i64)
+                .map(|i| source(&self.mode, i.saturating_sub(begin), n).map(|i| i as usize))
+                .collect();
             maps.push(map);
         }
         let from = strides(x.shape());
@@ -248,6 +249,7 @@ mod tests {
         assert_eq!(padded("edge", &[2, 0]).unwrap(), [1, 1, 1, 2, 3]);
         assert_eq!(padded("reflect", &[5, 1]).unwrap(), [2, 1, 2, 3, 2, 1, 2, 3, 2]);
         assert_eq!(padded("wrap", &[1, 4]).unwrap(), [3, 1, 2, 3, 1, 2, 3, 1]);
+        assert_eq!(padded("constant", &[-i64::MAX, i64::MAX]).unwrap(), [0, 0, 0]);
     }
 
     #[test]
