@@ -310,6 +310,8 @@ fn sizes(node: &Node, base: &[Option<Value>], choices: &mut dyn Choices) -> Vec<
             let open = least < few || many * size.max(1.0) * size_of(0) > largest_finite(dtype);
             if open { everywhere(f64::INFINITY) } else { on_magnitudes(node, base).unwrap_or_default() }
         }
+        // Cubic weights are negative too: their sizes along three axes sum up to less than 3.
+        "GridSample" | "Resize" | "Upsample" => everywhere(3.0 * size_of(0)),
         // Whether padding is multiplied by a weight that is not finite, ONNX does not say; transforms of tiles spread it.
         "Conv" | "ConvTranspose" | "CausalConvWithState" | "DeformConv" if !all_finite(node, base) => {
             everywhere(f64::INFINITY)

@@ -174,10 +174,12 @@ impl GridSample {
 fn reflect_expr(c: &mut ComputeBuilder, x: ExprId, lo: f64, hi: f64, wide: DType) -> ExprId {
     let range = hi - lo;
     let (low, high) = (c.float(wide, lo), c.float(wide, hi));
-    if range <= 0.0 {
-        return low;
-    }
     let (below, above) = (c.lt(x, low), c.gt(x, high));
+    if range <= 0.0 {
+        // A place that is no number stays none.
+        let outside = c.or(below, above);
+        return c.select(outside, low, x);
+    }
     let (under, over) = (c.sub(low, x), c.sub(x, high));
     let over = c.select(below, under, over);
     let turns = c.bin_const(BinOp::Div, over, range);

@@ -3,7 +3,7 @@
 //! - **C1** `indices` and `depth` hold numbers, `depth` one
 //! - **C2** `values` is `[off, on]`
 //! - **C3** `-r-1 <= axis <= r`
-//! - **C4** `depth >= 0`
+//! - **C4** `0 <= depth < 2^63`
 //!
 //! Negative indices count from the end; one outside `-depth..depth` gives `off` everywhere.
 //! ONNX `OneHot`: opset 9, 11 (negative indices), 28 (types).
@@ -46,7 +46,11 @@ impl Op for OneHot {
                 cx.require_that("C4", Cond::le(&Dim::int(0), &d))?;
                 d
             }
-            None => cx.fresh(),
+            None => {
+                let fits = cx.constant(1).is_none();
+                cx.require("C4", fits, || "`depth` is beyond 64 bits".to_owned())?;
+                cx.fresh()
+            }
         };
         shape.insert(axis, depth);
         cx.output(cx.dtype(2)?, shape)
@@ -144,5 +148,7 @@ mod tests {
         assert_eq!(label(hot(0, Tensor::scalar(2i64), &[0.0])), "OneHot.C2");
         assert_eq!(label(hot(2, Tensor::scalar(2i64), &[0.0, 1.0])), "OneHot.C3");
         assert_eq!(label(hot(0, Tensor::scalar(-1i64), &[0.0, 1.0])), "OneHot.C4");
+        let huge = Tensor::from_ints(DType::U64, &[], [i128::from(u64::MAX)]);
+        assert_eq!(label(hot(0, huge, &[0.0, 1.0])), "OneHot.C4");
     }
 }
