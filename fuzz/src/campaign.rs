@@ -102,7 +102,11 @@ pub fn run(
             break;
         }
         let Some(case) = campaign.next(plan.seed, i, &mut generator, system)? else { break };
-        if let Some(failure) = system.check(&case)? {
+        let unsupported_before = system.unsupported();
+        let found = system.check(&case)?;
+        // Smaller cases that a reduction tries do not count.
+        campaign.report.progress.unsupported += system.unsupported() - unsupported_before;
+        if let Some(failure) = found {
             campaign.failed(plan.seed, i, &case, &failure, system)?;
         }
         for (graph, inputs, text) in generator.bugs.drain(..) {
@@ -112,7 +116,6 @@ pub fn run(
         campaign.report.took = start.elapsed();
         let p = &mut campaign.report.progress;
         (p.next, p.graphs) = (i + 1, before.graphs + campaign.report.graphs);
-        p.unsupported = before.unsupported + system.unsupported();
         p.seconds = before.seconds + start.elapsed().as_secs_f64();
         if kept.elapsed() > KEEP {
             campaign.keep(&generator, system.name())?;

@@ -1,10 +1,12 @@
-//! Egret against its own reference: the graph after each pass, and native code with and without fusion.
+//! Egret against its own reference: the graph as an ONNX file holds it, after each pass, and native code with and without fusion.
 
 use crate::bounds::{Bound, bounds, difference};
 use crate::choices::Seeded;
 use crate::generate::Case;
+use crate::runtime::model;
 use egret_codegen::exec::{ExecOptions, Executable};
 use egret_ir::eval::{Env, Limits, evaluate};
+use egret_ir::onnx;
 use egret_ir::{DType, Error, ErrorKind, Graph, Value};
 use egret_passes::{DefaultPlanner, PASSES};
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -157,6 +159,9 @@ impl System for Egret {
     fn check(&mut self, case: &Case) -> anyhow::Result<Option<Failure>> {
         let runs = case.runs();
         if !self.native_only {
+            if let Some(failure) = exported(case, &runs) {
+                return Ok(Some(failure));
+            }
             let mut graph = case.graph.clone();
             for (name, pass) in PASSES {
                 let stage = format!("egret: after {name}");
@@ -202,6 +207,28 @@ impl System for Egret {
             }
         }
         Ok(None)
+    }
+}
+
+/// What is wrong with the graph as it reads back from an ONNX file. What has no spelling in ONNX is no failure.
+fn exported(case: &Case, runs: &[Case]) -> Option<Failure> {
+    let stage = || "egret: exported and imported".to_owned();
+    let done = guarded(|| {
+        let bytes = match onnx::export(&model(case)) {
+            Ok(bytes) => bytes,
+            Err(e) if e.kind() == ErrorKind::Unsupported => return Ok(None),
+            Err(e) => return Err(e),
+        };
+        let graph = onnx::import_bytes(bytes.into(), None, &onnx::Limits::default())?.graph;
+        let got = runs.iter().map(|run| evaluate(&graph, run.inputs.clone(), &Env::default()));
+        got.collect::<Result<Vec<_>, _>>().map(Some)
+    });
+    match done {
+        Ok(got) => {
+            let text = runs.iter().zip(got?).find_map(|(run, got)| judge(run, &got))?;
+            Some(Failure { stage: stage(), kind: Kind::Wrong, text })
+        }
+        Err(failed) => Some(failed.at(stage())),
     }
 }
 

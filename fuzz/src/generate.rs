@@ -833,7 +833,7 @@ impl Growing {
                     Planned::Content(t) => Source::New(t.clone(), Some(i) != told_late),
                 });
             }
-            let done = self.push(&op, sources, n_outputs, open.deferred.is_some(), bounds);
+            let done = self.push(&op, sources, n_outputs, open.deferred.is_some(), bounds, choices);
             if fresh && !matches!(done, Err(Refused::Bug(..))) {
                 prepared.tried(class, done.is_ok());
             }
@@ -881,6 +881,7 @@ impl Growing {
         n_outputs: usize,
         by_constants: bool,
         bounds: Bounds<'_>,
+        choices: &mut dyn Choices,
     ) -> Result<(), Refused> {
         let new: Vec<Option<Value>> = sources
             .iter()
@@ -934,6 +935,15 @@ impl Growing {
         if !bounds.config.wants(&**op, &operands, &results) {
             return Err(Refused::Quietly);
         }
+        // Outside of the domain alone nothing is shown; other elements are drawn, or other operands read, mostly.
+        let (lo, hi) = op.facts().domain;
+        if (lo.is_finite() || hi.is_finite())
+            && results.iter().any(is_nan_alone)
+            && !operands.iter().flatten().any(|v| is_nan_alone(v))
+            && !choices.chance(1, 8)
+        {
+            return Err(Refused::Quietly);
+        }
         self.add(op, sources, &results);
         if quantises(op.def()) {
             self.note_parameters();
@@ -980,6 +990,17 @@ impl Growing {
         let outputs = self.graph.outputs.iter().map(|v| self.values[v.index()].clone()).collect();
         Case { graph: self.graph, inputs: self.inputs, outputs, others: Vec::new() }
     }
+}
+
+/// Whether it has elements and all of them are NaN.
+fn is_nan_alone(v: &Value) -> bool {
+    let Ok(t) = v.tensor() else { return false };
+    if !t.dtype().is_float() || t.is_empty() {
+        return false;
+    }
+    let nan = |t: &Tensor| t.floats().is_ok_and(|x| x.iter().all(|x| x.is_nan()));
+    // The first element decides most.
+    t.take(&[], vec![t.position(&vec![0; t.rank()])]).is_ok_and(|first| nan(&first)) && nan(t)
 }
 
 /// Attributes with numbers for symbols.

@@ -200,8 +200,12 @@ impl ComputeBuilder {
         self.compute.arena.constant(dtype, value)
     }
 
-    /// 0, or false.
+    /// 0, or false; of `f8e8m0`, which has no zero, the least number: what a tensor of zeros holds.
     pub fn zero(&mut self, dtype: DType) -> ExprId {
+        if dtype == DType::F8E8M0 {
+            let least = cast(DType::I64, dtype, true, Scalar::Int(0));
+            return self.compute.arena.constant(dtype, least);
+        }
         self.int(dtype, 0)
     }
 
