@@ -245,9 +245,11 @@ fn local_errors(graph: &Graph, base: &[Option<Value>], choices: &mut dyn Choices
             let inner = if y.dtype() == DType::F64 { u } else { 2f64.powi(-24) };
             let (least, largest) = (least_positive(y.dtype()), largest_finite(y.dtype()));
             let size = sizes.get(k).filter(|m| m.len() == ys.len());
-            // Arguments are reduced by a rounded multiple of π.
+            // What errs as much as larger numbers do: arguments are reduced by a rounded multiple of π.
             let turns = match node.op.def().name {
                 "Sin" | "Cos" | "Tan" => node.inputs[0].and_then(|v| tensor(base, v.index())?.floats().ok()),
+                // Sums of the step, one behind the other, as in ONNX's function body.
+                "Range" => Some(vec![ys.len() as f64 * ys.iter().fold(0.0, |m: f64, y| m.max(y.abs())); ys.len()]),
                 _ => None,
             };
             let error = |i: usize| {

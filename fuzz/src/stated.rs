@@ -70,6 +70,11 @@ pub fn is_stated(op: &dyn Op, operands: &[Option<&Value>], results: &[Value]) ->
             };
             !whole || within(0, -8.0) && within(1, 0.0)
         }
+        // Sums of products that stay within every type.
+        "Einsum" | "MatMul" | "Gemm" if tensor(0).is_some_and(|t| t.dtype().is_int()) => operands
+            .iter()
+            .flatten()
+            .all(|v| v.tensor().is_ok_and(|t| t.ints().is_ok_and(|x| x.iter().all(|x| x.abs() <= 1000)))),
         // Differences below 0 of numbers without a sign.
         "Shrink" => tensor(0).is_none_or(|t| !t.dtype().is_int()),
         // "Reduction over an empty set of values yields undefined."

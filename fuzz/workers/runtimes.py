@@ -45,6 +45,7 @@ class OnnxRuntime:
 
     MARKS = ("NOT_IMPLEMENTED", "Could not find an implementation", "is not a registered function", "not supported",
              "not currently supported", "does not support", "is only supported",
+             "Creation of OrtValues", "No corresponding Numpy type",
              "Unsupported", "unsupported", "not implemented", "No Op registered", "bad allocation", "bad_alloc",
              "Failed to allocate", "MemoryError", "Type Error: Type 'tensor(")
     # Memory that one call may ask for, in bytes.
@@ -119,22 +120,40 @@ class OnnxRuntime:
         make = self.ort.OrtValue.ortvalue_from_numpy_with_onnx_type
         wanted = {i.name for i in self.session.get_inputs()}
         self.feeds = {}
+        inputs = [i for i in inputs if i[0] in wanted]
+        # Texts have no value of their own in this interface: arrays are given as they are.
+        self.texts = any(code == onnx.TensorProto.STRING for _, _, code in inputs)
         for name, array, code in inputs:
-            if name in wanted:
-                # numpy has no bfloat16: its bits travel as 16-bit integers.
-                bits = array.view("uint16") if code == onnx.TensorProto.BFLOAT16 else array
-                self.feeds[name] = make(bits, code) if bits is not array else self.ort.OrtValue.ortvalue_from_numpy(array)
+            size = next((s for c, s in self.RAW.values() if c == code), None)
+            if size and self.texts:
+                raise RuntimeError("unsupported: texts beside narrow floats")
+            if size:
+                # numpy has none of these: their bits travel as integers.
+                self.feeds[name] = make(array.view(f"uint{8 * size}"), code)
+            else:
+                self.feeds[name] = array if self.texts else self.ort.OrtValue.ortvalue_from_numpy(array)
+
+    # Types that numpy has not, and their bytes.
+    RAW = {
+        f"tensor({name.lower()})": (getattr(onnx.TensorProto, name), size)
+        for name, size in [("BFLOAT16", 2), ("FLOAT8E4M3FN", 1), ("FLOAT8E4M3FNUZ", 1), ("FLOAT8E5M2", 1),
+                           ("FLOAT8E5M2FNUZ", 1), ("FLOAT8E8M0", 1)]
+        if hasattr(onnx.TensorProto, name)
+    }
 
     def run(self):
         names = [o.name for o in self.session.get_outputs()]
+        if self.texts:
+            return [(n, numpy_helper.from_array(v, n)) for n, v in zip(names, self.session.run(names, self.feeds))]
         values = self.session.run_with_ort_values(names, self.feeds)
         return [(n, self.tensor(n, v)) for n, v in zip(names, values)]
 
     def tensor(self, name, value):
-        if value.data_type() == "tensor(bfloat16)":
-            # numpy has no bfloat16: the bytes are read where they lie.
-            raw = ctypes.string_at(value.data_ptr(), 2 * math.prod(value.shape()))
-            return onnx.helper.make_tensor(name, onnx.TensorProto.BFLOAT16, value.shape(), raw, raw=True)
+        if value.data_type() in self.RAW:
+            # The bytes are read where they lie.
+            code, size = self.RAW[value.data_type()]
+            raw = ctypes.string_at(value.data_ptr(), size * math.prod(value.shape()))
+            return onnx.helper.make_tensor(name, code, value.shape(), raw, raw=True)
         return numpy_helper.from_array(value.numpy(), name)
 
 

@@ -24,6 +24,94 @@ const MUTANTS: &str = "500";
 /// Generated graphs: some twenty seconds.
 const GRAPHS: &str = "1000";
 
+/// Generated graphs for ONNX Runtime, half a minute, of operators that networks are made of: what is known of it as a bug or a
+/// limit (`fuzz/known`) is left out, so that anything found is new.
+const SHARED_GRAPHS: &str = "300";
+
+const SHARED: &[&str] = &[
+    "Abs",
+    "Add",
+    "And",
+    "ArgMax",
+    "AveragePool",
+    "Cast",
+    "Clip",
+    "Concat",
+    "Conv",
+    "ConvInteger",
+    "ConvTranspose",
+    "CumSum",
+    "DepthToSpace",
+    "DequantizeLinear",
+    "Div",
+    "DynamicQuantizeLinear",
+    "Einsum",
+    "Elu",
+    "Equal",
+    "Erf",
+    "Exp",
+    "Expand",
+    "Flatten",
+    "GRU",
+    "Gather",
+    "GatherElements",
+    "GatherND",
+    "Gelu",
+    "Gemm",
+    "GlobalAveragePool",
+    "Greater",
+    "GroupNormalization",
+    "HardSwish",
+    "InstanceNormalization",
+    "LSTM",
+    "LayerNormalization",
+    "LeakyRelu",
+    "Less",
+    "Log",
+    "LogSoftmax",
+    "MatMul",
+    "MatMulInteger",
+    "Max",
+    "MaxPool",
+    "Min",
+    "Mul",
+    "Neg",
+    "NonZero",
+    "Not",
+    "Or",
+    "Pad",
+    "Pow",
+    "QLinearConv",
+    "QLinearMatMul",
+    "QuantizeLinear",
+    "Range",
+    "ReduceMax",
+    "ReduceMean",
+    "ReduceMin",
+    "ReduceProd",
+    "ReduceSum",
+    "Relu",
+    "Reshape",
+    "Resize",
+    "ScatterElements",
+    "ScatterND",
+    "Shape",
+    "Sigmoid",
+    "Slice",
+    "Softmax",
+    "SpaceToDepth",
+    "Split",
+    "Sqrt",
+    "Squeeze",
+    "Sub",
+    "Tanh",
+    "Tile",
+    "TopK",
+    "Transpose",
+    "Unsqueeze",
+    "Where",
+];
+
 /// `cargo xtask test`.
 pub(crate) fn run(report: &mut Report) -> Result<()> {
     cases::run(report)?;
@@ -41,6 +129,9 @@ pub(crate) fn run(report: &mut Report) -> Result<()> {
     counted(report, "mutated models", &mutate, Count::from_conform)?;
     let campaign = Cmd::new(egret()?).args(["fuzz", "run", "--count", GRAPHS]);
     counted(report, "generated graphs", &campaign, Count::from_campaign)?;
+    let others = ["fuzz", "run", "--system", "onnxruntime", "--control-flow", "0", "--count", SHARED_GRAPHS, "--ops"];
+    let others = Cmd::new(egret()?).args(others).arg(SHARED.join(",")).arg("--python").arg(paths::venv_python());
+    counted(report, "generated graphs in onnxruntime", &others, Count::from_campaign)?;
     conform(report, "attention of onnxruntime", "reference,native", &[paths::contrib_cases()?])?;
     // The plain loops of the reference would take minutes for networks of full size.
     conform(report, "networks of onnx", "native", &[onnx.join("light")])?;
