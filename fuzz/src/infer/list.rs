@@ -30,6 +30,8 @@ const RANK_TUPLES: usize = 64;
 const FIRSTS: usize = 4;
 /// Valid calls of other ranks that a structure's first call is made like, at most.
 const NEAR: usize = 8;
+/// Choices of required attributes that are all looked at.
+const MANY_BASES: usize = 60;
 /// Optional operands of which all choices are looked at; of more, none, each alone and the first ones.
 const FEW_OPTIONAL: usize = 3;
 /// Structures with other required attributes at one tuple of ranks, at most.
@@ -66,6 +68,8 @@ struct Lister<'a> {
     optional_given: bool,
     /// Whether optional attributes are varied beside the present choice of operands.
     vary_options: bool,
+    /// The attributes of its first valid call.
+    first: BTreeMap<String, AttrSlot>,
 }
 
 /// Lists an operator's structures.
@@ -90,6 +94,7 @@ pub fn list(def: &'static OpDef, system: &mut dyn BlackBox, seed: u64) -> Listin
         varied: Vec::new(),
         optional_given: false,
         vary_options: true,
+        first: BTreeMap::new(),
     };
     let mut wanted = lister.subsets();
     // Some operands are only valid together: beside other choices those that examples show.
@@ -207,6 +212,7 @@ impl Lister<'_> {
                 self.needed.push(doc);
             }
         }
+        self.first = first.attrs.clone();
         self.varied.clear();
         self.vary_options = self.varies_options(given);
         self.optional_given = given.iter().enumerate().any(|(i, g)| *g && self.is_optional(i));
@@ -473,6 +479,28 @@ impl Lister<'_> {
         unique
     }
 
+    /// Values of the attributes that must be given: all choices of them, or where these are many those that differ in one place
+    /// from the ones of the first valid call.
+    fn bases(&self, rank: usize) -> Vec<BTreeMap<String, AttrSlot>> {
+        let needed = self.required.iter().chain(&self.needed);
+        let options: Vec<(&str, Vec<AttrSlot>)> = needed.map(|doc| (doc.name, self.alternatives(doc, rank))).collect();
+        let with = |base: &BTreeMap<String, AttrSlot>, name: &str, slot: &AttrSlot| {
+            let mut base = base.clone();
+            base.insert(name.to_owned(), slot.clone());
+            base
+        };
+        if options.iter().map(|(_, list)| list.len()).fold(1, usize::saturating_mul) <= MANY_BASES {
+            return options.iter().fold(vec![BTreeMap::new()], |bases, (name, list)| {
+                bases.iter().flat_map(|b| list.iter().map(|slot| with(b, name, slot))).collect()
+            });
+        }
+        let mut bases = vec![self.first.clone()];
+        for (name, list) in &options {
+            bases.extend(list.iter().map(|slot| with(&self.first, name, slot)));
+        }
+        bases
+    }
+
     /// Structures of these operands: required attributes, then optional ones.
     fn at_ranks(&mut self, args: Vec<Option<ArgSlot>>, n_outputs: usize) {
         let rank = args.iter().flatten().find_map(|a| match a.kind {
@@ -480,22 +508,7 @@ impl Lister<'_> {
             ArgKind::Content { .. } => None,
         });
         let rank = rank.unwrap_or(1);
-        let mut bases: Vec<BTreeMap<String, AttrSlot>> = vec![BTreeMap::new()];
-        let needed: Vec<&'static AttrDoc> = self.required.iter().chain(&self.needed).copied().collect();
-        for doc in needed {
-            let options = self.alternatives(doc, rank);
-            bases = bases
-                .iter()
-                .flat_map(|b| {
-                    options.iter().map(move |o| {
-                        let mut b = b.clone();
-                        b.insert(doc.name.to_owned(), o.clone());
-                        b
-                    })
-                })
-                .take(400)
-                .collect();
-        }
+        let bases = self.bases(rank);
         let mut primary: Option<Structure> = None;
         let mut kept = 0;
         for attrs in bases {
@@ -653,7 +666,8 @@ impl Lister<'_> {
             _ => Vec::new(),
         };
         for a in self.examples.iter().filter_map(|c| c.attrs.get(doc.name)) {
-            let settled = !matches!(a, Attr::Int(_) | Attr::Ints(_) | Attr::Float(_));
+            // Numbers of a required attribute are often bound to others, and not to be guessed.
+            let settled = doc.required && !doc.open || !matches!(a, Attr::Int(_) | Attr::Ints(_) | Attr::Float(_));
             if settled && !out.contains(&fixed(a.clone())) {
                 out.push(fixed(a.clone()));
             }
@@ -753,4 +767,24 @@ const EQUATIONS: &[&str] = &[
 /// The words that a documentation puts between backquotes: the values that a text attribute may have.
 fn words(doc: &AttrDoc) -> Vec<&'static str> {
     doc.doc.split('`').skip(1).step_by(2).filter(|w| !w.is_empty()).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::blackbox::Egret;
+    use egret_ir::ops;
+
+    #[test]
+    fn structures_come_with_a_valid_call() {
+        for name in ["MatMulNBits", "MaxRoiPool"] {
+            let def = ops::OPS.iter().find(|d| d.name == name).unwrap();
+            let listing = list(def, &mut Egret::default(), 0);
+            assert!(!listing.structures.is_empty(), "{name}: {:?}", listing.none);
+            for (s, at) in &listing.structures {
+                let outcome = Egret::default().call(&s.call(&s.vars(), at));
+                assert!(matches!(outcome, Outcome::Valid(_)), "{} {at:?}: {outcome:?}", s.text());
+            }
+        }
+    }
 }

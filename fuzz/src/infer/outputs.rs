@@ -57,6 +57,7 @@ pub fn extent(bench: &Bench<'_>, j: usize, hints: &[Term]) -> Option<Found> {
                 Term::two(Op2::Floor, Term::Var(v), Term::Int(c + 1)),
                 Term::two(Op2::Ceil, Term::Var(v), Term::Int(c + 1)),
                 Term::two(Op2::Floor, Term::Var(v), Term::Int(c + 1)).plus(1),
+                Term::two(Op2::Floor, Term::Int(c + 1), Term::Var(v)),
             ] {
                 if fits(&t) {
                     return plain(t);
@@ -389,17 +390,22 @@ fn rest(n: usize, fits: &dyn Fn(&Term) -> bool) -> Option<Term> {
     None
 }
 
-/// `a b c` and `floor(a / (b c))`, as blocks of two axes give.
+/// `a b c` and `floor(a / (b c))`, as blocks of two axes give, and `floor(a b / c)`, as heads that share do.
 fn squared(n: usize, fits: &dyn Fn(&Term) -> bool) -> Option<Term> {
     for a in 0..n {
         for b in 0..n {
-            for c in b..n {
-                let area = Term::two(Op2::Mul, Term::Var(b), Term::Var(c));
-                for op in [Op2::Mul, Op2::Floor] {
-                    let t = Term::two(op, Term::Var(a), area.clone());
-                    if fits(&t) {
-                        return Some(t);
-                    }
+            for c in 0..n {
+                let product = |x: usize, y: usize| Term::two(Op2::Mul, Term::Var(x), Term::Var(y));
+                let mut tried = Vec::new();
+                if b <= c {
+                    tried.push(Term::two(Op2::Mul, Term::Var(a), product(b, c)));
+                    tried.push(Term::two(Op2::Floor, Term::Var(a), product(b, c)));
+                }
+                if a <= b && c != a && c != b {
+                    tried.push(Term::two(Op2::Floor, product(a, b), Term::Var(c)));
+                }
+                if let Some(t) = tried.into_iter().find(|t| fits(t)) {
+                    return Some(t);
                 }
             }
         }

@@ -12,6 +12,10 @@ use super::term::{Op2, Pred, Term};
 
 /// Tiers of candidates.
 const TIERS: usize = 8;
+/// Valid experiments that candidates fail on first, at most.
+const KILLERS: usize = 12;
+/// Valid experiments that a variable and a term are compared on before a candidate is made of them.
+const FIRST: usize = 8;
 /// Atoms that are joined in pairs, at most.
 const ATOMS: usize = 600;
 /// Alternatives of one requirement, at most.
@@ -23,18 +27,22 @@ const CLAUSES: usize = 6;
 pub fn requirements(bench: &Bench<'_>, hints: &Hints, outs: &[Term], numerators: &[Term]) -> (Vec<Pred>, usize) {
     let mut chosen: Vec<Pred> = Vec::new();
     let mut left: Vec<usize> = (0..bench.invalid.len()).collect();
+    let mut killers = Vec::new();
     for tier in 0..TIERS {
         if left.is_empty() {
             break;
         }
         let mut found: Vec<(Pred, Vec<usize>)> = Vec::new();
         let mut offer = |p: Pred| {
-            if let Some(refused) = refused(bench, &p, &left) {
+            if let Some(refused) = refused(bench, &p, &left, &mut killers) {
                 found.push((p, refused));
             }
         };
         match tier {
-            0 => hints.preds.iter().for_each(|p| offer(p.clone())),
+            0 => {
+                hints.preds.iter().for_each(|p| offer(p.clone()));
+                bound(bench, hints, &mut offer);
+            }
             1 => single(bench, &mut offer),
             2 => pairs(bench, outs, numerators, &mut offer),
             3 => hints.whole.iter().for_each(|p| offer(p.clone())),
@@ -48,13 +56,48 @@ pub fn requirements(bench: &Bench<'_>, hints: &Hints, outs: &[Term], numerators:
     (chosen, left.len())
 }
 
-/// The experiments of `left` that the candidate refuses, if it holds on all valid ones and refuses any.
-fn refused(bench: &Bench<'_>, p: &Pred, left: &[usize]) -> Option<Vec<usize>> {
-    if !bench.valid.iter().all(|r| p.holds(&r.at)) {
+/// The experiments of `left` that the candidate refuses, if it holds on all valid ones and refuses any. Most candidates fail on
+/// a valid experiment that another one failed on just before: `killers` are these, the latest first.
+fn refused(bench: &Bench<'_>, p: &Pred, left: &[usize], killers: &mut Vec<usize>) -> Option<Vec<usize>> {
+    if let Some(k) = killers.iter().position(|&i| !p.holds(&bench.valid[i].at)) {
+        killers[..=k].rotate_right(1);
         return None;
     }
-    let refused: Vec<usize> = left.iter().copied().filter(|&i| !p.holds(&bench.invalid[i].at)).collect();
+    let refuses = || left.iter().copied().filter(|&i| !p.holds(&bench.invalid[i].at)).collect::<Vec<_>>();
+    // The fewer are looked at first.
+    let before = (left.len() < bench.valid.len()).then(refuses);
+    if before.as_ref().is_some_and(Vec::is_empty) {
+        return None;
+    }
+    if let Some(i) = bench.valid.iter().position(|r| !p.holds(&r.at)) {
+        killers.insert(0, i);
+        killers.truncate(KILLERS);
+        return None;
+    }
+    let refused = before.unwrap_or_else(refuses);
     (!refused.is_empty()).then_some(refused)
+}
+
+/// A variable that must be what a relative's rule says of a result's extent: an operand has the shape of a result.
+fn bound(bench: &Bench<'_>, hints: &Hints, offer: &mut dyn FnMut(Pred)) {
+    hints.terms.iter().for_each(|t| equals(bench, t, offer));
+}
+
+/// Requirements that a variable is the term, or 1 or the term, of variables for which experiments do not tell at once that it
+/// is not.
+pub fn equals(bench: &Bench<'_>, t: &Term, offer: &mut dyn FnMut(Pred)) {
+    if matches!(t, Term::Var(_) | Term::Int(_)) {
+        return;
+    }
+    let own = t.vars();
+    let first: Vec<(&Row, Option<i64>)> = bench.valid.iter().take(FIRST).map(|r| (r, t.eval(&r.at))).collect();
+    for a in (0..bench.vars.len()).filter(|a| !own.contains(a)) {
+        if first.iter().all(|(r, want)| Some(r.at[a]) == *want) {
+            offer(Pred::eq(var(a), t.clone()));
+        } else if first.iter().all(|(r, want)| r.at[a] == 1 || Some(r.at[a]) == *want) {
+            offer(Pred::Any(vec![Pred::eq(var(a), Term::Int(1)), Pred::eq(var(a), t.clone())]));
+        }
+    }
 }
 
 fn take(mut found: Vec<(Pred, Vec<usize>)>, chosen: &mut Vec<Pred>, left: &mut Vec<usize>) {
@@ -130,6 +173,7 @@ fn pairs(bench: &Bench<'_>, outs: &[Term], numerators: &[Term], offer: &mut dyn 
         }
         for c in 2..=16 {
             offer(Pred::eq(Term::two(Op2::Mod, var(a), Term::Int(c)), Term::Int(0)));
+            offer(Pred::eq(Term::two(Op2::Mod, Term::Int(c), var(a)), Term::Int(0)));
         }
         for b in 0..n {
             if a == b {

@@ -337,7 +337,10 @@ fn explained(bench: &Bench<'_>, whole: &Whole) -> Option<Rule> {
     let holds = |p: &&Pred| bench.valid.iter().all(|r| p.holds(&r.at));
     let mut preds: Vec<Pred> = whole.preds.iter().filter(holds).cloned().collect();
     let mut left: Vec<&Row> = bench.invalid.iter().filter(|r| preds.iter().all(|p| p.holds(&r.at))).collect();
-    for p in whole.long.iter().filter(holds) {
+    // An operand that the relative lacks may have the shape of a result.
+    let mut more: Vec<Pred> = whole.long.clone();
+    whole.terms.iter().for_each(|t| requires::equals(bench, t, &mut |p| more.push(p)));
+    for p in more.iter().filter(holds) {
         let n = left.len();
         left.retain(|r| p.holds(&r.at));
         if left.len() < n {
@@ -662,6 +665,21 @@ mod tests {
     fn an_axis_decides_what_must_agree() {
         let rule = learnt(&structure("Concat", &[2, 2, 2], &[("axis", AttrSlot::Fixed(Attr::from(-2)))]));
         assert_eq!(rule.requires.len(), 2, "{}", render(&rule));
+    }
+
+    #[test]
+    fn an_operand_shaped_as_the_result_is_learnt_beside_a_relative() {
+        let mut without = structure("Conv", &[3, 3], &[]);
+        (without.domain, without.op) = ("com.microsoft".into(), "FusedConv".into());
+        let mut with = without.clone();
+        with.names = ["X", "W", "B", "Z"].map(String::from).into();
+        with.args.extend([None, Some(ArgSlot { dtype: DType::F32, kind: ArgKind::Tensor(3) })]);
+        let mut known = Known::default();
+        for s in [&without, &with] {
+            let rule = infer_beside(s, None, &mut Egret::default(), 0, Effort::default(), &mut known).unwrap();
+            assert_eq!(rule.status, Status::Stands, "{}", render(&rule));
+            assert_eq!(score(&rule, 1).verdict, Verdict::Proved, "{}", render(&rule));
+        }
     }
 
     #[test]

@@ -7,7 +7,7 @@
 //! ONNX Runtime `com.microsoft::FusedConv`, version 1.
 
 use super::activation::activate;
-use crate::error::{Error, Result};
+use crate::error::Result;
 use crate::ops::common::*;
 use crate::ops::pointwise::rule_of_expansion;
 use crate::rule::{RuleCx, RuleResult};
@@ -34,26 +34,41 @@ attributes! {
     }
 }
 
+impl FusedConv {
+    /// The convolution alone.
+    fn convolve(&self, b: &mut GraphBuilder, x: &[Option<ValueId>]) -> Result<ValueId> {
+        let mut attrs = self.attrs();
+        attrs.remove("activation");
+        attrs.remove("activation_params");
+        Ok(b.node("ai.onnx", "Conv", attrs, &x[..x.len().min(3)], 1)?[0])
+    }
+}
+
 impl Op for FusedConv {
     op_basics!();
 
     fn rule(&self, cx: &mut RuleCx<'_>) -> RuleResult {
+        if cx.has(3) {
+            let mut b = GraphBuilder::new(self.def().name);
+            let mut of_conv = Vec::new();
+            for i in 0..3 {
+                of_conv.push(if cx.has(i) { Some(b.input_with_content("", cx.fact(i)?.clone())) } else { None });
+            }
+            let y = self.convolve(&mut b, &of_conv)?;
+            if let Some(y) = b.ty(y).as_tensor().and_then(|t| t.shape.dims()) {
+                let z = cx.shape(3)?;
+                cx.require("C2", z.len() == y.len(), || format!("Z has extents {z:?}, the convolution {y:?}"))?;
+                for (z, y) in z.iter().zip(y) {
+                    cx.require_eq("C2", z, y)?;
+                }
+            }
+        }
         rule_of_expansion(self, cx)
     }
 
     fn expand(&self, b: &mut GraphBuilder, x: &[Option<ValueId>]) -> Result<Option<Vec<ValueId>>> {
-        let mut attrs = self.attrs();
-        attrs.remove("activation");
-        attrs.remove("activation_params");
-        let of_conv = &x[..x.len().min(3)];
-        let mut y = b.node("ai.onnx", "Conv", attrs, of_conv, 1)?[0];
+        let mut y = self.convolve(b, x)?;
         if let Some(z) = x.get(3).copied().flatten() {
-            let dims = |v: ValueId| b.ty(v).as_tensor().and_then(|t| t.shape.dims());
-            if let (Some(z), Some(y)) = (dims(z), dims(y))
-                && (z.len() != y.len() || z.iter().zip(y).any(|(z, y)| Cond::eq(z, y).as_bool() == Some(false)))
-            {
-                return Err(Error::violation("C2", format!("Z has extents {z:?}, the convolution {y:?}")));
-            }
             y = b.op("Add", attrs! {}, &[y, z])?;
         }
         if let Some(name) = self.activation.as_deref().filter(|n| !n.is_empty()) {
