@@ -4,7 +4,6 @@
 use super::{Bounds, Config, Generator, Growing, Refused, limits};
 use crate::choices::{Choices, pick};
 use crate::form::is_plain;
-use crate::stated::is_stated;
 use crate::values::{self, Values};
 use egret_ir::eval::{Env, Reference, eval_call};
 use egret_ir::infer::{infer_call, walk};
@@ -224,7 +223,7 @@ impl Growing {
             Value::Tensor(t) => t.len() <= bounds.config.max_elems,
             _ => true,
         };
-        if !results.iter().all(small) || bounds.config.stated && !is_stated(&**op, &operands, &results) {
+        if !results.iter().all(small) || !bounds.config.wants(&**op, &operands, &results) {
             return Err(Refused::Quietly);
         }
         Ok(self.append(op, inputs, captures, results))
