@@ -30,6 +30,8 @@ const RANK_TUPLES: usize = 64;
 const FIRSTS: usize = 4;
 /// Valid calls of other ranks that a structure's first call is made like, at most.
 const NEAR: usize = 8;
+/// Operands of which all choices of ranks are looked at; of more, ranks are alike, then one is varied at a time.
+const MANY_OPERANDS: usize = 5;
 /// Choices of required attributes that are all looked at.
 const MANY_BASES: usize = 60;
 /// Optional operands of which all choices are looked at; of more, none, each alone and the first ones.
@@ -449,7 +451,7 @@ impl Lister<'_> {
                 })
                 .collect();
             let size: usize = shifted.iter().map(Vec::len).fold(1, usize::saturating_mul);
-            if size <= 2 * RANK_TUPLES {
+            if size <= 2 * RANK_TUPLES && first.args.iter().flatten().count() <= MANY_OPERANDS {
                 let mut list = vec![Vec::new()];
                 for o in &shifted {
                     list = list.iter().flat_map(|l| o.iter().map(|a| [l.clone(), vec![a.clone()]].concat())).collect();
