@@ -125,7 +125,7 @@ class OnnxRuntime:
         self.texts = any(code == onnx.TensorProto.STRING for _, _, code in inputs)
         for name, array, code in inputs:
             size = next((s for c, s in self.RAW.values() if c == code), None)
-            if size and self.texts:
+            if self.texts and (size or any(o.type in self.RAW for o in self.session.get_outputs())):
                 raise RuntimeError("unsupported: texts beside narrow floats")
             if size:
                 # numpy has none of these: their bits travel as integers.
