@@ -7,8 +7,7 @@ use crate::runtime::model;
 use egret_codegen::exec::{ExecOptions, Executable};
 use egret_ir::eval::{Env, Limits, evaluate};
 use egret_ir::onnx;
-use egret_ir::op::Accuracy;
-use egret_ir::{DType, Error, ErrorKind, Graph, Value, ValueId};
+use egret_ir::{DType, Error, ErrorKind, Graph, Value};
 use egret_passes::{DefaultPlanner, PASSES};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
@@ -135,34 +134,11 @@ pub(crate) fn judge(case: &Case, got: &[Value]) -> Option<String> {
             (Ok(a), Ok(b)) => a.dtype() == b.dtype() && a.shape() == b.shape() && a.bytes() == b.bytes(),
             _ => false,
         });
-    if same || differs_by_a_rounding(case, got) {
+    if same {
         return None;
     }
     difference(case, got, &with(TRIALS.0))?;
     difference(case, got, &with(TRIALS.1))
-}
-
-/// Whether each result differs by no more than what any operator that rounds may be off by; found without an analysis of the
-/// graph.
-fn differs_by_a_rounding(case: &Case, got: &[Value]) -> bool {
-    let producer = |v: ValueId| case.graph.nodes.iter().find(|n| n.outputs.contains(&Some(v)));
-    let near = |((v, want), got): ((&ValueId, &Value), &Value)| -> Option<bool> {
-        let (want, got) = (want.tensor().ok()?, got.tensor().ok()?);
-        if want.dtype() != got.dtype() || want.shape() != got.shape() {
-            return Some(false);
-        }
-        if want.bytes() == got.bytes() {
-            return Some(true);
-        }
-        if producer(*v).is_none_or(|n| n.op.facts().accuracy == Accuracy::Exact) {
-            return Some(false);
-        }
-        let unit = 2.0 * want.dtype().unit_roundoff()?;
-        let (x, y) = (want.floats().ok()?, got.floats().ok()?);
-        Some(x.iter().zip(&y).all(|(x, y)| x == y || x.is_nan() && y.is_nan() || (x - y).abs() <= unit * x.abs()))
-    };
-    case.outputs.len() == got.len()
-        && case.graph.outputs.iter().zip(&case.outputs).zip(got).all(|pair| near(pair).unwrap_or(false))
 }
 
 /// Egret, in this process.
