@@ -12,7 +12,7 @@ use crate::generate::Case;
 use crate::unroll::{has_control_flow, unrolled};
 use egret_ir::eval::{Env, Limits, Reference, eval_call};
 use egret_ir::op::Accuracy;
-use egret_ir::{DType, Graph, GraphBuilder, Node, Result, Tensor, Value, ValueId};
+use egret_ir::{Attr, DType, Graph, GraphBuilder, Node, Result, Tensor, Value, ValueId};
 
 /// A deviation that was seen in few trials is taken this many times.
 const SAFETY: f64 = 4.0;
@@ -245,16 +245,19 @@ fn local_errors(graph: &Graph, base: &[Option<Value>], choices: &mut dyn Choices
             let inner = if y.dtype() == DType::F64 { u } else { 2f64.powi(-24) };
             let (least, largest) = (least_positive(y.dtype()), largest_finite(y.dtype()));
             let size = sizes.get(k).filter(|m| m.len() == ys.len());
-            // What errs as much as larger numbers do: arguments are reduced by a rounded multiple of π.
-            let turns = match node.op.def().name {
-                "Sin" | "Cos" | "Tan" => node.inputs[0].and_then(|v| tensor(base, v.index())?.floats().ok()),
+            // Numbers of which some err as if they were larger.
+            let larger = match node.op.def().name {
+                // Arguments are reduced by a rounded multiple of π: next to a zero the error is that of 1.
+                "Sin" | "Cos" | "Tan" => node.inputs[0]
+                    .and_then(|v| tensor(base, v.index())?.floats().ok())
+                    .map(|x| x.iter().map(|x| x.abs().min(1.0)).collect()),
                 // Sums of the step, one behind the other, as in ONNX's function body.
                 "Range" => Some(vec![ys.len() as f64 * ys.iter().fold(0.0, |m: f64, y| m.max(y.abs())); ys.len()]),
                 _ => None,
             };
             let error = |i: usize| {
-                let turn = turns.as_ref().and_then(|x| x.get(i)).map_or(0.0, |x| x.abs());
-                let y = if ys[i].is_finite() { ys[i].abs().max(turn) } else { 0.0 };
+                let like = larger.as_ref().and_then(|x| x.get(i)).map_or(0.0, |x| x.abs());
+                let y = if ys[i].is_finite() { ys[i].abs().max(like) } else { 0.0 };
                 match accuracy {
                     Accuracy::Exact => 0.0,
                     Accuracy::Ulp(n) => f64::from(n.max(1)) * (2.0 * u * y + least),
@@ -313,7 +316,9 @@ fn sizes(node: &Node, base: &[Option<Value>], choices: &mut dyn Choices) -> Vec<
             if open { everywhere(f64::INFINITY) } else { on_magnitudes(node, base).unwrap_or_default() }
         }
         // Cubic weights are negative too: their sizes along three axes sum up to less than 3.
-        "GridSample" | "Resize" | "Upsample" => everywhere(3.0 * size_of(0)),
+        "GridSample" | "Resize" if node.op.attrs().get("mode") == Some(&Attr::String("cubic".into())) => {
+            everywhere(3.0 * size_of(0))
+        }
         // Whether padding is multiplied by a weight that is not finite, ONNX does not say; transforms of tiles spread it.
         "Conv" | "ConvTranspose" | "CausalConvWithState" | "DeformConv" if !all_finite(node, base) => {
             everywhere(f64::INFINITY)

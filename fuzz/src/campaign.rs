@@ -7,7 +7,6 @@ use crate::choices::Seeded;
 use crate::finding;
 use crate::generate::{Case, Config, Generator, full_name};
 use crate::page::{page, picture};
-use crate::probe::all_calls;
 use crate::probe::{Admission, Probe};
 use crate::reduce::reduce;
 use crate::store::{Progress, Record, Store};
@@ -246,11 +245,7 @@ impl Campaign<'_> {
 fn smallest(case: &Case, failure: &Failure, system: &mut dyn System, config: &Config) -> Result<(Case, Failure)> {
     let (mut last, mut broken) = (failure.clone(), None);
     let small = reduce(case, Instant::now() + REDUCE, &mut |c| match system.check(c) {
-        Ok(Some(f))
-            if f.kind == failure.kind
-                && f.stage == failure.stage
-                && all_calls(c, |op, x, y| config.wants(op, x, y)) =>
-        {
+        Ok(Some(f)) if f.kind == failure.kind && f.stage == failure.stage && config.wants_all(c) => {
             last = f;
             true
         }

@@ -12,7 +12,7 @@ use crate::choices::Seeded;
 use crate::choices::{Choices, pick};
 use crate::form::{EXTENT, Form, NARROW, Operand, Types, extents, forms_of, is_plain, seed_of};
 use crate::known::{Known, Seen};
-use crate::probe::kind_of;
+use crate::probe::{all_calls, kind_of};
 use crate::solve::{Problem, State, Wish, solve};
 use crate::stated::is_stated;
 use crate::values::{self, Values};
@@ -98,6 +98,16 @@ impl Config {
     /// Graphs of a campaign: some of everything.
     pub fn varied() -> Config {
         Config { types: Types::All, control_percent: 5, dynamic_percent: 10, quantised_percent: 5, ..Config::default() }
+    }
+
+    /// Whether there are calls that may not be made.
+    fn is_choosy(&self) -> bool {
+        self.stated || !self.known.causes().is_empty()
+    }
+
+    /// Whether all calls of a case may be made; they are evaluated only where some may not.
+    pub(crate) fn wants_all(&self, case: &Case) -> bool {
+        !self.is_choosy() || all_calls(case, |op, operands, results| self.wants(op, operands, results))
     }
 
     /// Whether a call with these values may be made.

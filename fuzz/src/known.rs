@@ -89,8 +89,8 @@ struct When {
 /// A record.
 #[derive(Clone, Debug)]
 pub struct Cause {
-    /// The operator, with its domain where that is not ONNX's own.
-    pub operator: String,
+    /// The operator.
+    pub def: &'static OpDef,
     /// What a system does.
     pub kinds: Vec<Kind>,
     /// Why.
@@ -147,11 +147,7 @@ impl Known {
 
     /// The first record that a call meets.
     pub fn met(&self, call: Seen<'_>) -> Option<&Cause> {
-        if self.causes.is_empty() {
-            return None;
-        }
-        let name = full_name(call.op.def());
-        self.causes.iter().find(|c| c.operator == name && c.holds(call))
+        self.causes.iter().find(|c| c.is_of(call.op.def()) && c.holds(call))
     }
 }
 
@@ -182,7 +178,7 @@ fn read(line: &str) -> Result<Vec<Cause>> {
     let mut out = Vec::new();
     for operator in many(&json["operators"]) {
         let operator = text(&operator)?;
-        let def = ops::OPS.iter().find(|d| full_name(d) == operator);
+        let def = ops::OPS.iter().copied().find(|d| full_name(d) == operator);
         let def = def.with_context(|| format!("no operator is called {operator}"))?;
         let when = many(&json["when"]).iter().map(|w| condition(&text(w)?, def)).collect::<Result<_>>()?;
         let mut attrs = Vec::new();
@@ -196,7 +192,7 @@ fn read(line: &str) -> Result<Vec<Cause>> {
             dtypes.push((name.clone(), many(list).iter().map(dtype).collect::<Result<_>>()?));
         }
         let (kinds, why) = (kinds.clone(), why.clone());
-        out.push(Cause { operator, kinds, verdict, why, when, attrs, dtypes });
+        out.push(Cause { def, kinds, verdict, why, when, attrs, dtypes });
     }
     ensure!(!out.is_empty(), "no `operators`");
     Ok(out)
@@ -244,6 +240,10 @@ fn has_value(def: &OpDef, name: &str) -> bool {
 }
 
 impl Cause {
+    fn is_of(&self, def: &OpDef) -> bool {
+        def.name == self.def.name && def.domain == self.def.domain
+    }
+
     /// Whether a call is one of those that it speaks of.
     fn holds(&self, call: Seen<'_>) -> bool {
         let attrs = call.op.attrs();
@@ -265,7 +265,7 @@ impl Cause {
     /// What it says, on one line.
     pub fn text(&self) -> String {
         let kinds: Vec<&str> = self.kinds.iter().map(|k| k.name()).collect();
-        format!("{} ({}, {}): {}", self.operator, kinds.join(" or "), self.verdict.name(), self.why)
+        format!("{} ({}, {}): {}", full_name(self.def), kinds.join(" or "), self.verdict.name(), self.why)
     }
 }
 
@@ -376,8 +376,8 @@ pub struct Confirmed {
 /// # Errors
 /// When the system cannot be started.
 pub fn confirm(cause: &Cause, system: &mut dyn System, wanted: usize, tries: u64) -> Result<Confirmed> {
-    let name = cause.operator.rsplit('.').next().unwrap_or(&cause.operator).to_owned();
-    let mut generator = Generator::new(Config { nodes: 1, only: vec![name], ..Config::default() });
+    let only = vec![cause.def.name.to_owned()];
+    let mut generator = Generator::new(Config { nodes: 1, only, ..Config::default() });
     let mut out = Confirmed::default();
     for i in 0..tries {
         if out.met == wanted {
@@ -385,7 +385,7 @@ pub fn confirm(cause: &Cause, system: &mut dyn System, wanted: usize, tries: u64
         }
         let Some(case) = generator.generate(&mut Seeded::new(0x6b6e, i)) else { break };
         let meets = |op: &dyn Op, operands: &[Option<&Value>], results: &[Value]| {
-            full_name(op.def()) == cause.operator && cause.holds(Seen { op, operands, results })
+            cause.is_of(op.def()) && cause.holds(Seen { op, operands, results })
         };
         if !all_calls(&case, meets) {
             continue;

@@ -34,7 +34,9 @@ pub fn is_stated(op: &dyn Op, operands: &[Option<&Value>], results: &[Value]) ->
     }
     // The variance of numbers whose squares overflow, quotients of pivots and sums before products that do.
     let large = |v: &Value| v.tensor().is_ok_and(|t| t.floats().is_ok_and(|x| x.iter().any(|x| x.abs() > 1e18)));
-    if (name.contains("Normaliz") || matches!(name, "Inverse" | "Einsum")) && operands.iter().flatten().any(|v| large(v)) {
+    if (name.contains("Normaliz") || matches!(name, "Inverse" | "Einsum"))
+        && operands.iter().flatten().any(|v| large(v))
+    {
         return false;
     }
     // Runtimes compute 16-bit floats in 32 bits and do not always round between two steps.

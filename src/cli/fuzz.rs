@@ -207,7 +207,7 @@ mod with_fuzzer {
     use egret_fuzz::choices::Seeded;
     use egret_fuzz::finding;
     use egret_fuzz::form::Types;
-    use egret_fuzz::generate::{Config, Generator};
+    use egret_fuzz::generate::{Config, Generator, full_name};
     use egret_fuzz::known::{Known, confirm};
     use egret_fuzz::runtime::Runtime;
     use egret_fuzz::store::{Database, Memory, Store};
@@ -310,7 +310,7 @@ mod with_fuzzer {
     fn try_known(args: &KnownArgs) -> Result<()> {
         let known = known_causes(&args.system, &args.known)?;
         let wanted = |name: &str| args.operators.is_empty() || args.operators.iter().any(|o| o == name);
-        let causes = known.causes().iter().filter(|c| wanted(&c.operator));
+        let causes = known.causes().iter().filter(|c| wanted(&full_name(c.def)));
         if args.list {
             return causes.into_iter().try_for_each(|c| say(&format!("{}\n", c.text())));
         }

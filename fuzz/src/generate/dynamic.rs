@@ -8,7 +8,6 @@ use super::control::{open_bodies, stated_type};
 use super::{Case, Config, Run, limits};
 use crate::choices::{Choices, pick};
 use crate::form::{EXTENT, NARROW};
-use crate::probe::all_calls;
 use crate::solve::{Assignment, Problem, Wish};
 use crate::values::{self, Values};
 use egret_ir::eval::{Env, Reference, evaluate, evaluate_observed};
@@ -47,7 +46,7 @@ pub(super) fn opened(case: &Case, config: &Config, choices: &mut dyn Choices) ->
             match evaluate(&graph, inputs.clone(), &Env::new(limits(config), 0)) {
                 Ok(outputs) if outputs.iter().all(|v| v.tensor().is_ok_and(|t| t.len() <= 4 * config.max_elems)) => {
                     let run = Run { inputs, outputs };
-                    if !all_calls(&instance(&graph, run.clone()), |op, x, y| config.wants(op, x, y)) {
+                    if config.is_choosy() && !config.wants_all(&instance(&graph, run.clone())) {
                         continue;
                     }
                     let others = vec![run];
