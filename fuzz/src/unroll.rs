@@ -23,6 +23,20 @@ pub(crate) fn is_control_flow(op: &dyn Op) -> bool {
     def.domain == "ai.onnx" && matches!(def.name, "If" | "Loop" | "Scan" | "SequenceMap")
 }
 
+/// The first entry of an axis, if it has any.
+pub(crate) fn first_entry(t: &Tensor, axis: usize) -> Option<Tensor> {
+    let mut shape = t.shape().to_vec();
+    if shape.remove(axis) == 0 {
+        return None;
+    }
+    let at = |mut index: Vec<usize>| {
+        index.insert(axis, 0);
+        t.position(&index)
+    };
+    let from: Vec<usize> = egret_ir::tensor::indices(&shape).map(at).collect();
+    t.take(&shape, from).ok()
+}
+
 /// The case with every body in line. Behind the results stand the values that decided the way (conditions, numbers of
 /// iterations), which are as many as the second part says. `None` where a call refuses or there are too many.
 pub(crate) fn unrolled(case: &Case) -> Option<(Case, usize)> {

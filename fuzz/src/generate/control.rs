@@ -1,14 +1,15 @@
 //! Calls with bodies: `If`, `Loop`, `Scan`, `SequenceMap`. A body is grown as the graph is, from values that it captures and
 //! those that its arguments have when it first runs; new arguments of its calls become outer ones that it captures too.
 
-use super::{Bounds, Config, Generator, Growing, Refused, limits};
+use super::growing::Growing;
+use super::{Config, Generator, Refused};
 use crate::choices::{Choices, pick};
 use crate::form::is_plain;
+use crate::unroll::first_entry;
 use crate::values::{self, Values};
-use egret_ir::eval::{Env, Reference, eval_call};
 use egret_ir::infer::{infer_call, walk};
 use egret_ir::types::{Shape, TensorType};
-use egret_ir::{Attr, Attrs, DType, ErrorKind, Fact, Graph, Node, Op, Tensor, Type, Value, ValueId, attrs, ops};
+use egret_ir::{Attr, Attrs, DType, Fact, Graph, Node, Tensor, Type, Value, ValueId, attrs, ops};
 use std::sync::Arc;
 
 /// Bodies within bodies end here.
@@ -19,6 +20,15 @@ const ATTEMPTS: usize = 4;
 const BODY: usize = 3;
 /// Numbers of iterations that are drawn, by weight in the list.
 const TRIPS: &[i64] = &[0, 1, 2, 2, 3, 3, 5];
+
+/// Where a call with bodies stands.
+#[derive(Clone, Copy)]
+pub(super) struct Place {
+    /// Bodies around it.
+    pub(super) level: usize,
+    /// About how many calls its bodies have in all.
+    pub(super) room: usize,
+}
 
 /// A body in the making.
 struct Body {
@@ -114,165 +124,32 @@ fn also_capture(graph: &mut Graph, outer: &Growing, more: &[ValueId]) {
     }
 }
 
-impl Growing {
-    /// All values.
-    pub(super) fn ids(&self) -> impl Iterator<Item = ValueId> + use<> {
-        (0..self.values.len() as u32).map(ValueId)
-    }
-
-    /// A value without a maker.
-    fn value(&mut self, value: Value) -> ValueId {
-        let v = self.graph.add_value(self.name("p"), value.ty());
-        self.values.push(value);
-        v
-    }
-
-    /// A new argument.
-    pub(super) fn argument(&mut self, value: Value) -> ValueId {
-        let v = self.graph.add_input(self.name("x"), value.ty());
-        self.values.push(value.clone());
-        self.inputs.push(value);
-        v
-    }
-
-    pub(super) fn constant(&mut self, t: Tensor) -> ValueId {
-        let v = self.graph.add_constant(self.name("c"), t.clone());
-        self.values.push(t.into());
-        v
-    }
-
-    /// A new argument, or a constant now and then.
-    fn source(&mut self, t: Tensor, config: &Config, choices: &mut dyn Choices) -> ValueId {
-        if choices.below(100) < config.constant_percent { self.constant(t) } else { self.argument(t.into()) }
-    }
-
-    fn identity(&mut self, v: ValueId) -> Option<ValueId> {
-        let op = (ops::find("ai.onnx", "Identity")?.parse)(&attrs! {}).ok()?;
-        let value = self.values[v.index()].clone();
-        Some(self.append(&op, vec![Some(v)], Vec::new(), vec![value])[0])
-    }
-
-    /// Adds a call that was evaluated.
-    fn append(
-        &mut self,
-        op: &Arc<dyn Op>,
-        inputs: Vec<Option<ValueId>>,
-        captures: Vec<ValueId>,
-        results: Vec<Value>,
-    ) -> Vec<ValueId> {
-        let mut outputs = Vec::new();
-        for value in results {
-            outputs.push(self.graph.add_value(self.name("v"), stated_type(&value)));
-            self.values.push(value);
-        }
-        let name = format!("{}n{}", self.prefix, self.graph.nodes.len());
-        let op = Arc::clone(op);
-        self.graph.nodes.push(Node {
-            op,
-            name,
-            inputs,
-            captures,
-            outputs: outputs.iter().copied().map(Some).collect(),
-        });
-        outputs
-    }
-
-    /// Evaluates a call and adds it.
-    pub(super) fn call(
-        &mut self,
-        name: &str,
-        attrs: &Attrs,
-        inputs: Vec<Option<ValueId>>,
-        captures: Vec<ValueId>,
-        n_outputs: usize,
-        bounds: Bounds<'_>,
-    ) -> Result<Vec<ValueId>, Refused> {
-        let def = ops::find("ai.onnx", name).ok_or(Refused::Quietly)?;
-        let op = (def.parse)(attrs).map_err(|_| Refused::Quietly)?;
-        self.call_op(&op, inputs, captures, n_outputs, bounds)
-    }
-
-    /// As [`Growing::call`], of an operator with its attributes.
-    pub(super) fn call_op(
-        &mut self,
-        op: &Arc<dyn Op>,
-        inputs: Vec<Option<ValueId>>,
-        captures: Vec<ValueId>,
-        n_outputs: usize,
-        bounds: Bounds<'_>,
-    ) -> Result<Vec<ValueId>, Refused> {
-        let facts: Vec<Option<Fact>> = inputs.iter().map(|v| v.map(|v| self.fact(v))).collect();
-        let captured: Vec<Fact> = captures.iter().map(|v| self.fact(*v)).collect();
-        let open = infer_call(&**op, &facts, &captured, n_outputs, &mut 0).map_err(|_| Refused::Quietly)?;
-        if open.deferred.is_some() {
-            return Err(Refused::Quietly);
-        }
-        let operands: Vec<Option<&Value>> = inputs.iter().map(|v| v.map(|v| &self.values[v.index()])).collect();
-        let values: Vec<Value> = captures.iter().map(|v| self.values[v.index()].clone()).collect();
-        let env = Env::new(limits(bounds.config), 0);
-        let results = match eval_call(&**op, &operands, &values, n_outputs, &env, &Reference) {
-            Ok(results) => results,
-            Err(e) if e.kind() == ErrorKind::Bug => {
-                let mut shown = self.clone();
-                shown.append(op, inputs, captures, Vec::new());
-                return Err(Refused::Bug(Box::new(shown.graph), shown.inputs, format!("{}: {e}", op.def().name)));
-            }
-            Err(_) => return Err(Refused::Quietly),
-        };
-        let small = |v: &Value| match v {
-            Value::Tensor(t) => t.len() <= bounds.config.max_elems,
-            _ => true,
-        };
-        if !results.iter().all(small) || !bounds.config.wants(&**op, &operands, &results) {
-            return Err(Refused::Quietly);
-        }
-        Ok(self.append(op, inputs, captures, results))
-    }
-}
-
 impl Generator {
-    /// Inserts a call with bodies of about `room` calls in all; `level` bodies are around.
-    pub(super) fn insert_control(
-        &mut self,
-        growing: &mut Growing,
-        level: usize,
-        room: usize,
-        choices: &mut dyn Choices,
-    ) -> bool {
-        for _ in 0..ATTEMPTS {
-            let mut after = growing.clone();
-            let done = match choices.below(4) {
-                0 => self.branches(&mut after, level, room, choices),
-                1 => self.looped(&mut after, level, room, choices),
-                2 => self.scanned(&mut after, level, room, choices),
-                _ => self.mapped(&mut after, level, room, choices),
-            };
-            match done {
-                Ok(()) => {
-                    *growing = after;
-                    return true;
-                }
-                Err(Refused::Bug(graph, inputs, text)) => self.bugs.push((*graph, inputs, text)),
-                Err(Refused::Quietly) => {}
-            }
-        }
-        false
+    /// Inserts a call with bodies.
+    pub(super) fn insert_control(&mut self, growing: &mut Growing, place: Place, choices: &mut dyn Choices) -> bool {
+        self.attempted(growing, ATTEMPTS, |this, after| match choices.below(4) {
+            0 => this.branches(after, place, choices),
+            1 => this.looped(after, place, choices),
+            2 => this.scanned(after, place, choices),
+            _ => this.mapped(after, place, choices),
+        })
     }
 
     /// Calls in a body, which hang together more than those of a graph: little of a body can be a result.
-    fn grow_body(&mut self, body: &mut Body, level: usize, room: usize, choices: &mut dyn Choices) {
+    fn grow_body(&mut self, body: &mut Body, place: Place, choices: &mut dyn Choices) {
         let around = (self.config.reuse_percent, self.config.shared_percent, self.config.backward_percent);
         (self.config.reuse_percent, self.config.shared_percent, self.config.backward_percent) = (95, 10, 5);
-        self.grow_calls(body, level, room, choices);
+        self.grow_calls(body, place, choices);
         (self.config.reuse_percent, self.config.shared_percent, self.config.backward_percent) = around;
     }
 
-    fn grow_calls(&mut self, body: &mut Body, level: usize, room: usize, choices: &mut dyn Choices) {
-        let wanted = 1 + choices.below(BODY.min(room.max(1)));
+    fn grow_calls(&mut self, body: &mut Body, place: Place, choices: &mut dyn Choices) {
+        let wanted = 1 + choices.below(BODY.min(place.room.max(1)));
         let mut misses = 0;
         while body.growing.graph.nodes.len() < wanted && misses < 10 {
-            if level + 1 < DEPTH && choices.below(100) < self.config.control_percent / 2 {
-                misses += usize::from(!self.insert_control(&mut body.growing, level + 1, 1, choices));
+            if place.level + 1 < DEPTH && choices.below(100) < self.config.control_percent / 2 {
+                let within = Place { level: place.level + 1, room: 1 };
+                misses += usize::from(!self.insert_control(&mut body.growing, within, choices));
                 continue;
             }
             let Some(at) = self.least_used(choices) else { return };
@@ -285,22 +162,17 @@ impl Generator {
         }
     }
 
-    fn branches(
-        &mut self,
-        outer: &mut Growing,
-        level: usize,
-        room: usize,
-        choices: &mut dyn Choices,
-    ) -> Result<(), Refused> {
+    fn branches(&mut self, outer: &mut Growing, place: Place, choices: &mut dyn Choices) -> Result<(), Refused> {
         let cond = flag(outer, &self.config, choices);
-        let mut one = Body::new(outer, level + 1, Vec::new(), choices);
-        self.grow_body(&mut one, level, room / 2, choices);
+        let half = Place { room: place.room / 2, ..place };
+        let mut one = Body::new(outer, place.level + 1, Vec::new(), choices);
+        self.grow_body(&mut one, half, choices);
         let made = one.made();
         let results = some_of(made, 1, choices).ok_or(Refused::Quietly)?;
         let types: Vec<Type> = results.iter().map(|v| one.growing.values[v.index()].ty()).collect();
         let (first, mut captures) = one.close(outer, results, choices);
         // The other branch starts from values of the types that it must give.
-        let mut other = Body::new(outer, level + 1, Vec::new(), choices);
+        let mut other = Body::new(outer, place.level + 1, Vec::new(), choices);
         let mut starts = Vec::new();
         for ty in &types {
             let known: Vec<ValueId> = outer.ids().filter(|v| outer.values[v.index()].has_type(ty)).collect();
@@ -312,7 +184,7 @@ impl Generator {
                 other.capture(outer, *pick(choices, &known))
             });
         }
-        self.grow_body(&mut other, level, room / 2, choices);
+        self.grow_body(&mut other, half, choices);
         let mut results = Vec::new();
         for (ty, start) in types.iter().zip(starts) {
             // Branches may give different extents.
@@ -341,13 +213,7 @@ impl Generator {
         Ok(())
     }
 
-    fn looped(
-        &mut self,
-        outer: &mut Growing,
-        level: usize,
-        room: usize,
-        choices: &mut dyn Choices,
-    ) -> Result<(), Refused> {
+    fn looped(&mut self, outer: &mut Growing, place: Place, choices: &mut dyn Choices) -> Result<(), Refused> {
         let trips = *pick(choices, TRIPS);
         // Without a number of iterations the condition ends it.
         let counted = choices.chance(3, 4);
@@ -365,8 +231,8 @@ impl Generator {
         }
         let mut params = vec![Tensor::scalar(0i64).into(), Tensor::from_bools(&[], [true]).into()];
         params.extend(carried.iter().map(|v| outer.values[v.index()].clone()));
-        let mut body = Body::new(outer, level + 1, params, choices);
-        self.grow_body(&mut body, level, room, choices);
+        let mut body = Body::new(outer, place.level + 1, params, choices);
+        self.grow_body(&mut body, place, choices);
         let mut results = vec![self.goes_on(&mut body, counted, trips, choices)?];
         for k in 0..carried.len() {
             results.push(next_of(&mut body, 2 + k, choices)?);
@@ -413,13 +279,7 @@ impl Generator {
         }
     }
 
-    fn scanned(
-        &mut self,
-        outer: &mut Growing,
-        level: usize,
-        room: usize,
-        choices: &mut dyn Choices,
-    ) -> Result<(), Refused> {
+    fn scanned(&mut self, outer: &mut Growing, place: Place, choices: &mut dyn Choices) -> Result<(), Refused> {
         let mut states = Vec::new();
         for _ in 0..choices.below(2) {
             states.push(some_value(outer, 0, &self.config, choices)?);
@@ -452,8 +312,8 @@ impl Generator {
         for (v, axis) in scanned.iter().zip(&axes) {
             params.push(entry(outer.values[v.index()].tensor().map_err(|_| Refused::Quietly)?, *axis, choices)?.into());
         }
-        let mut body = Body::new(outer, level + 1, params, choices);
-        self.grow_body(&mut body, level, room, choices);
+        let mut body = Body::new(outer, place.level + 1, params, choices);
+        self.grow_body(&mut body, place, choices);
         let mut results = Vec::new();
         for k in 0..states.len() {
             results.push(next_of(&mut body, k, choices)?);
@@ -501,13 +361,7 @@ impl Generator {
         self.repeated("Scan", attrs, outer, graph, inputs, captures, n_outputs, &args)
     }
 
-    fn mapped(
-        &mut self,
-        outer: &mut Growing,
-        level: usize,
-        room: usize,
-        choices: &mut dyn Choices,
-    ) -> Result<(), Refused> {
+    fn mapped(&mut self, outer: &mut Growing, place: Place, choices: &mut dyn Choices) -> Result<(), Refused> {
         let first = some_value(outer, 0, &self.config, choices)?;
         let Value::Tensor(t) = outer.values[first.index()].clone() else { return Err(Refused::Quietly) };
         let mut items = vec![first];
@@ -530,8 +384,8 @@ impl Generator {
             inputs.push(beside);
             params.push(outer.values[beside.index()].clone());
         }
-        let mut body = Body::new(outer, level + 1, params, choices);
-        self.grow_body(&mut body, level, room, choices);
+        let mut body = Body::new(outer, place.level + 1, params, choices);
+        self.grow_body(&mut body, place, choices);
         let results = some_of(body.made(), 1, choices).ok_or(Refused::Quietly)?;
         let n_outputs = results.len();
         let (graph, captures) = body.close(outer, results, choices);
@@ -588,6 +442,10 @@ impl Generator {
         let open = infer_call(&*op, &facts, &captured, n_outputs, &mut 0).map_err(|_| Refused::Quietly)?;
         let types: Vec<Type> = open.outputs.iter().map(|f| f.ty.clone()).collect();
         let facts: Vec<Fact> = args(outer, &types).into_iter().map(Fact::of).collect();
+        // Types of arguments hold whatever follows from them.
+        for (v, fact) in body.inputs.clone().into_iter().zip(&facts).filter(|(_, f)| f.ty.concrete().is_some()) {
+            body.values[v.index()].ty = fact.ty.clone();
+        }
         if facts.len() == body.inputs.len()
             && let Ok(found) = walk(&body, &facts, &captured, &mut 0)
         {
@@ -653,15 +511,8 @@ fn plain_tensor(dtype: DType, shape: &[usize], choices: &mut dyn Choices) -> Res
 /// One entry of an axis; made up where the axis has none.
 fn entry(t: &Tensor, axis: usize, choices: &mut dyn Choices) -> Result<Tensor, Refused> {
     let mut shape = t.shape().to_vec();
-    if shape.remove(axis) == 0 {
-        return plain_tensor(t.dtype(), &shape, choices);
-    }
-    let from = egret_ir::tensor::indices(&shape).map(|mut i| {
-        i.insert(axis, 0);
-        t.position(&i)
-    });
-    let from: Vec<usize> = from.collect();
-    t.take(&shape, from).map_err(|_| Refused::Quietly)
+    shape.remove(axis);
+    first_entry(t, axis).map_or_else(|| plain_tensor(t.dtype(), &shape, choices), Ok)
 }
 
 /// One truth value: one that is there, or a new one.
@@ -734,7 +585,7 @@ mod tests {
     use crate::choices::Seeded;
     use crate::generate::Case;
     use crate::unroll::{has_control_flow, unrolled};
-    use egret_ir::eval::evaluate;
+    use egret_ir::eval::{Env, evaluate};
     use egret_ir::onnx::{self, Model};
     use egret_ir::verify::verify;
     use std::collections::BTreeSet;

@@ -1,7 +1,8 @@
 //! Quantised chains as exporters make them: operators between dequantised operands and a quantised result, dynamic
 //! quantisation in front of an integer product, chains of integer operators that share scales.
 
-use super::{Bounds, Generator, Growing, Refused, operand_names};
+use super::growing::{Growing, operand_names};
+use super::{Bounds, Generator, Refused};
 use crate::choices::{Choices, pick};
 use egret_ir::{Attrs, DType, Tensor, ValueId, attrs};
 
@@ -270,23 +271,11 @@ impl Generator {
     /// Inserts a quantised chain.
     pub(super) fn insert_quantised(&mut self, growing: &mut Growing, choices: &mut dyn Choices) -> bool {
         let kind = choices.below(4);
-        for _ in 0..ATTEMPTS {
-            let mut after = growing.clone();
-            let done = match kind {
-                0 => after.dynamically(self.bounds(), choices),
-                1 => after.chain(self.bounds(), choices),
-                _ => self.insert_wrapped(&mut after, choices),
-            };
-            match done {
-                Ok(()) => {
-                    *growing = after;
-                    return true;
-                }
-                Err(Refused::Bug(graph, inputs, text)) => self.bugs.push((*graph, inputs, text)),
-                Err(Refused::Quietly) => {}
-            }
-        }
-        false
+        self.attempted(growing, ATTEMPTS, |this, after| match kind {
+            0 => after.dynamically(this.bounds(), choices),
+            1 => after.chain(this.bounds(), choices),
+            _ => this.insert_wrapped(after, choices),
+        })
     }
 
     /// An operator of the menu between dequantised operands and a quantised result.

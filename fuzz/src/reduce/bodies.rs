@@ -2,7 +2,7 @@
 
 use super::{Sketch, values};
 use crate::generate::Case;
-use crate::unroll::{is_control_flow, unrolled};
+use crate::unroll::{first_entry, is_control_flow, unrolled};
 use egret_ir::{Attr, Graph, Node, Tensor, Type, Value, ValueId};
 use std::sync::Arc;
 
@@ -33,14 +33,7 @@ pub(super) fn inline(case: &Case) -> Vec<Case> {
             let mut alone = s.clone();
             alone.graph.outputs = results[skip..].to_vec();
             for (y, to) in node.outputs.iter().zip(&results[skip..]) {
-                let Some(y) = *y else { continue };
-                let g = &mut s.graph;
-                for v in g.nodes.iter_mut().flat_map(|n| n.inputs.iter_mut().flatten().chain(&mut n.captures)) {
-                    if *v == y {
-                        *v = *to;
-                    }
-                }
-                g.outputs.iter_mut().filter(|v| **v == y).for_each(|v| *v = *to);
+                reroute(&mut s.graph, *y, *to);
             }
             out.extend(s.rebuild());
             out.extend(alone.rebuild());
@@ -84,16 +77,8 @@ fn first_args(s: &mut Sketch, node: &Node, body: &Graph, all: &[Option<Vec<Value
                         if axis >= shape.len() {
                             return None;
                         }
-                        if shape.remove(axis) == 0 {
-                            Tensor::zeros(t.dtype(), &shape).ok()?.into()
-                        } else {
-                            let from = egret_ir::tensor::indices(&shape).map(|mut i| {
-                                i.insert(axis, 0);
-                                t.position(&i)
-                            });
-                            let from: Vec<usize> = from.collect();
-                            t.take(&shape, from).ok()?.into()
-                        }
+                        shape.remove(axis);
+                        first_entry(&t, axis).or_else(|| Tensor::zeros(t.dtype(), &shape).ok())?.into()
                     }
                     _ => {
                         args.push((*v)?);
