@@ -28,89 +28,14 @@ const GRAPHS: &str = "1000";
 /// limit (`fuzz/known`) is left out, so that anything found is new.
 const SHARED_GRAPHS: &str = "300";
 
-const SHARED: &[&str] = &[
-    "Abs",
-    "Add",
-    "And",
-    "ArgMax",
-    "AveragePool",
-    "Cast",
-    "Clip",
-    "Concat",
-    "Conv",
-    "ConvInteger",
-    "ConvTranspose",
-    "CumSum",
-    "DepthToSpace",
-    "DequantizeLinear",
-    "Div",
-    "DynamicQuantizeLinear",
-    "Einsum",
-    "Elu",
-    "Equal",
-    "Erf",
-    "Exp",
-    "Expand",
-    "Flatten",
-    "GRU",
-    "Gather",
-    "GatherElements",
-    "GatherND",
-    "Gelu",
-    "Gemm",
-    "GlobalAveragePool",
-    "Greater",
-    "GroupNormalization",
-    "HardSwish",
-    "InstanceNormalization",
-    "LSTM",
-    "LayerNormalization",
-    "LeakyRelu",
-    "Less",
-    "Log",
-    "LogSoftmax",
-    "MatMul",
-    "MatMulInteger",
-    "Max",
-    "MaxPool",
-    "Min",
-    "Mul",
-    "Neg",
-    "NonZero",
-    "Not",
-    "Or",
-    "Pad",
-    "Pow",
-    "QLinearConv",
-    "QLinearMatMul",
-    "QuantizeLinear",
-    "Range",
-    "ReduceMax",
-    "ReduceMean",
-    "ReduceMin",
-    "ReduceProd",
-    "ReduceSum",
-    "Relu",
-    "Reshape",
-    "Resize",
-    "ScatterElements",
-    "ScatterND",
-    "Shape",
-    "Sigmoid",
-    "Slice",
-    "Softmax",
-    "SpaceToDepth",
-    "Split",
-    "Sqrt",
-    "Squeeze",
-    "Sub",
-    "Tanh",
-    "Tile",
-    "TopK",
-    "Transpose",
-    "Unsqueeze",
-    "Where",
-];
+const SHARED: &str = "\
+    Abs,Add,And,ArgMax,AveragePool,Cast,Clip,Concat,Conv,ConvInteger,ConvTranspose,CumSum,DepthToSpace,\
+    DequantizeLinear,Div,DynamicQuantizeLinear,Einsum,Elu,Equal,Erf,Exp,Expand,Flatten,GRU,Gather,GatherElements,\
+    GatherND,Gelu,Gemm,GlobalAveragePool,Greater,GroupNormalization,HardSwish,InstanceNormalization,LSTM,\
+    LayerNormalization,LeakyRelu,Less,Log,LogSoftmax,MatMul,MatMulInteger,Max,MaxPool,Min,Mul,Neg,NonZero,Not,Or,\
+    Pad,Pow,QLinearConv,QLinearMatMul,QuantizeLinear,Range,ReduceMax,ReduceMean,ReduceMin,ReduceProd,ReduceSum,Relu,\
+    Reshape,Resize,ScatterElements,ScatterND,Shape,Sigmoid,Slice,Softmax,SpaceToDepth,Split,Sqrt,Squeeze,Sub,Tanh,\
+    Tile,TopK,Transpose,Unsqueeze,Where";
 
 /// `cargo xtask test`.
 pub(crate) fn run(report: &mut Report) -> Result<()> {
@@ -132,8 +57,7 @@ pub(crate) fn run(report: &mut Report) -> Result<()> {
     // Infinities and numbers near overflow are where kernels of other processors differ.
     let others =
         ["fuzz", "run", "--system", "onnxruntime", "--ordinary", "--control-flow", "0", "--count", SHARED_GRAPHS];
-    let others =
-        Cmd::new(egret()?).args(others).arg("--ops").arg(SHARED.join(",")).arg("--python").arg(paths::venv_python());
+    let others = Cmd::new(egret()?).args(others).arg("--ops").arg(SHARED).arg("--python").arg(paths::venv_python());
     counted(report, "generated graphs in onnxruntime", &others, Count::from_campaign)?;
     conform(report, "attention of onnxruntime", "reference,native", &[paths::contrib_cases()?])?;
     // The plain loops of the reference would take minutes for networks of full size.

@@ -493,6 +493,12 @@ pub(super) fn open_bodies(graph: &mut Graph) {
             if let Attr::Graph(inner) = attr {
                 let mut inner = (**inner).clone();
                 open_types(&mut inner);
+                if node.op.def().name == "Loop" {
+                    // These are scalars in every iteration.
+                    for (v, dtype) in inner.inputs.clone().into_iter().zip([DType::I64, DType::Bool]) {
+                        inner.values[v.index()].ty = Type::tensor(dtype, &[]);
+                    }
+                }
                 *attr = Attr::Graph(Arc::new(inner));
             }
         }
@@ -622,6 +628,25 @@ mod tests {
         }
         assert!(["If", "Loop", "Scan", "SequenceMap"].iter().all(|n| seen.contains(n)), "{seen:?}");
         assert!((2..=DEPTH).contains(&depth), "{depth}");
+    }
+
+    #[test]
+    fn loops_say_that_their_iteration_is_a_scalar() {
+        fn check(g: &Graph, seen: &mut usize) {
+            for node in &g.nodes {
+                for body in node.op.bodies() {
+                    if node.op.def().name == "Loop" {
+                        *seen += 1;
+                        assert_eq!(*body.ty(body.inputs[0]), Type::tensor(DType::I64, &[]));
+                        assert_eq!(*body.ty(body.inputs[1]), Type::tensor(DType::Bool, &[]));
+                    }
+                    check(body, seen);
+                }
+            }
+        }
+        let mut seen = 0;
+        cases(4, 40).iter().for_each(|case| check(&case.graph, &mut seen));
+        assert!(seen > 10, "{seen}");
     }
 
     #[test]
