@@ -176,9 +176,18 @@ class OpenVino:
         config = {"INFERENCE_NUM_THREADS": threads, "NUM_STREAMS": 1, "INFERENCE_PRECISION_HINT": "f32"}
         self.compiled = self.core.compile_model(model, "CPU", config)
 
+    # The plugin computes binary64 in binary32; the others have no numpy type, or none of the same values.
+    OTHERS = {"f64", "bf16", "f8e4m3", "f8e5m2", "f8e8m0", "f4e2m1", "string", "i4", "u4", "u2"}
+
     def take(self, inputs):
-        by_name = {name: array for name, array, _ in inputs}
-        self.feeds = [by_name[p.get_any_name()] for p in self.compiled.inputs]
+        for port in [*self.compiled.inputs, *self.compiled.outputs]:
+            if (kind := port.get_element_type().get_type_name()) in self.OTHERS:
+                raise RuntimeError(f"unsupported: elements of type {kind}")
+        # A port has the names of all values that are the same tensor. Arrays must be writable.
+        self.feeds = [
+            next(numpy.array(array) for name, array, _ in inputs if name in port.get_names())
+            for port in self.compiled.inputs
+        ]
 
     def run(self):
         out = self.compiled(self.feeds)
