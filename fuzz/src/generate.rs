@@ -182,7 +182,7 @@ impl Generator {
         }
     }
 
-    /// Calls of these kinds are made no more.
+    /// Calls of these [kinds](crate::probe::kind_of) are made no more.
     pub fn forbid(&mut self, kinds: impl IntoIterator<Item = String>) {
         self.forbidden.extend(kinds);
     }
