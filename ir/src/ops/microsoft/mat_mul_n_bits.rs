@@ -1,20 +1,21 @@
 //! `Y = A @ Wᵀ + bias`, `W[n, k] = (B[n, k] - zero) * scale` with 2-, 4- or 8-bit weights that share scale and zero point
 //! by blocks of `block_size` along `k`.
 //!
-//! `A: T[…, K]`, `B: u8[N, blocks, block_size * bits / 8]` (or any shape of as many elements), packed low bits first,
-//! `scales: T[N, blocks]`, `zero_points: u8[N, ceil(blocks * bits / 8)]` packed alike, or `T[N, blocks]`, default
-//! `2^(bits - 1)`; `Y: T[…, N]`.
+//! `A: T[…, K]`, `B: u8[N, blocks, block_size * bits / 8]`, packed low bits first, `scales: T[N, blocks]`,
+//! `zero_points: u8[N, ceil(blocks * bits / 8)]` packed alike, or `T[N, blocks]`, default `2^(bits - 1)`, `bias: T[N]`;
+//! `Y: T[…, N]`. Scales and zero points may be vectors of as many elements, as older files have them.
 //!
 //! - **C1** `A`, `scales` and `bias` have one float type, `B` is `u8`; `zero_points` are `u8` or of that float type
 //! - **C2** `bits` is 2, 4 or 8, `block_size` a power of two from 16 on, `N` and `K` are positive
-//! - **C3** operands have as many elements as said above, the last extent of `A` is `K`
+//! - **C3** operands have the shapes that are said above
 //! - **C4** the deprecated `g_idx` is not given, and the weights are not laid out for a device
 //!
 //! Computed with whole weights whatever `accuracy_level` allows. ONNX Runtime `com.microsoft::MatMulNBits`, version 1.
 
 use super::packed::unpack;
 use crate::DType;
-use crate::error::{Error, Result};
+use crate::error::Result;
+use crate::ops::attention_common::require_shape;
 use crate::ops::common::*;
 use crate::ops::pointwise::rule_of_expansion;
 use crate::rule::{RuleCx, RuleResult};
@@ -49,11 +50,11 @@ impl MatMulNBits {
     }
 }
 
-/// Requires that operand `i` has `want` elements.
-fn require_len(cx: &mut RuleCx<'_>, label: &'static str, i: usize, want: &[i64]) -> RuleResult {
-    let have = cx.shape(i)?.iter().fold(Dim::ONE, |a, d| a * d);
-    let want = want.iter().fold(Dim::ONE, |a, &d| a * Dim::int(d));
-    cx.require_eq(label, &have, &want)
+/// Requires that operand `i` is a matrix of these extents, or a vector of as many elements.
+fn require_rows(cx: &mut RuleCx<'_>, label: &'static str, i: usize, rows: i64, columns: i64) -> RuleResult {
+    let (rows, columns) = (Dim::int(rows), Dim::int(columns));
+    let want = if cx.rank(i)? == 1 { vec![rows * columns] } else { vec![rows, columns] };
+    require_shape(cx, label, i, &want)
 }
 
 impl Op for MatMulNBits {
@@ -73,15 +74,15 @@ impl Op for MatMulNBits {
         let a = cx.shape(0)?;
         cx.require("C3", !a.is_empty(), || "A has rank 0".into())?;
         cx.require_eq("C3", &a[a.len() - 1], &Dim::int(self.K))?;
-        require_len(cx, "C3", 1, &[self.N, self.blocks(), block * self.bits / 8])?;
-        require_len(cx, "C3", 2, &[self.N, self.blocks()])?;
+        require_shape(cx, "C3", 1, &[self.N, self.blocks(), block * self.bits / 8].map(Dim::int))?;
+        require_rows(cx, "C3", 2, self.N, self.blocks())?;
         if cx.has(3) {
             let zero = cx.require_dtype("C1", 3, &[DType::U8, dtype])?;
             let row = if zero == DType::U8 { self.zero_bytes() } else { self.blocks() };
-            require_len(cx, "C3", 3, &[self.N, row])?;
+            require_rows(cx, "C3", 3, self.N, row)?;
         }
         if cx.has(5) {
-            require_len(cx, "C3", 5, &[self.N])?;
+            require_shape(cx, "C3", 5, &[Dim::int(self.N)])?;
         }
         cx.require("C4", !cx.has(4) && self.weight_prepacked == 0, || {
             format!("g_idx is given, or weight_prepacked is {}", self.weight_prepacked)
@@ -93,15 +94,11 @@ impl Op for MatMulNBits {
         let at = |i: usize| x.get(i).copied().flatten();
         let (Some(a), Some(w), Some(scales)) = (at(0), at(1), at(2)) else { return Ok(None) };
         let Some(dtype) = b.ty(a).as_tensor().map(|t| t.dtype) else { return Ok(None) };
-        let (n, blocks, block) = (self.N, self.blocks(), self.block_size);
-        let bytes = |per_row: i64| {
-            per_row.checked_mul(self.bits).map(|v| v / 8).ok_or_else(|| Error::limit("too many weights"))
-        };
+        let (n, blocks) = (self.N, self.blocks());
         let reshape = |b: &mut GraphBuilder, v: ValueId, shape: &[i64]| {
             let shape = b.ints(shape);
             b.op("Reshape", attrs! {}, &[v, shape])
         };
-        let w = reshape(b, w, &[n, blocks, bytes(block)?])?;
         let Some(w) = unpack(b, w, self.bits)? else { return Ok(None) };
         let w = b.op("Cast", attrs! { to: dtype }, &[w])?;
         let zero = match at(3) {
@@ -187,7 +184,7 @@ mod tests {
     fn mat_mul_n_bits_constraints_are_named() {
         let bad = |a, i: usize, t: Tensor| {
             let mut x: Vec<_> = operands().into_iter().map(Some).collect();
-            x.resize(5, None);
+            x.resize(6, None);
             x[i] = Some(t);
             label("MatMulNBits", a, &x)
         };
@@ -195,7 +192,19 @@ mod tests {
         assert_eq!(bad(attributes(), 0, Tensor::from_slice(&[17], &[1i8; 17])).as_deref(), Some("MatMulNBits.C1"));
         let odd = attrs! { K: 17i64, N: 1i64, block_size: 24i64 };
         assert_eq!(bad(odd, 0, a()).as_deref(), Some("MatMulNBits.C2"));
-        assert_eq!(bad(attributes(), 0, Tensor::from_slice(&[16], &[1.0f32; 16])).as_deref(), Some("MatMulNBits.C3"));
+        // As many elements in another shape are not what ONNX Runtime takes either.
+        for (i, t) in [
+            (0, Tensor::from_slice(&[16], &[1.0f32; 16])),
+            (1, Tensor::from_slice(&[1, 16], &[0x11u8; 16])),
+            (1, Tensor::from_slice(&[2, 1, 8], &[0x11u8; 16])),
+            (2, Tensor::from_slice(&[2, 1], &[1.0f32; 2])),
+            (2, Tensor::from_slice(&[1, 2, 1], &[1.0f32; 2])),
+            (3, Tensor::from_slice(&[1, 1, 1], &[0x88u8; 1])),
+            (3, Tensor::from_slice(&[2], &[0x88u8; 2])),
+            (5, Tensor::from_slice(&[1, 1], &[1.0f32; 1])),
+        ] {
+            assert_eq!(bad(attributes(), i, t.clone()).as_deref(), Some("MatMulNBits.C3"), "operand {i}: {t:?}");
+        }
         assert_eq!(bad(attributes(), 4, Tensor::from_slice(&[17], &[0i32; 17])).as_deref(), Some("MatMulNBits.C4"));
     }
 }
