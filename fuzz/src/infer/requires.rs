@@ -84,7 +84,7 @@ fn bound(bench: &Bench<'_>, hints: &Hints, offer: &mut dyn FnMut(Pred)) {
 }
 
 /// Requirements that a variable is the term, or 1 or the term, of variables for which experiments do not tell at once that it
-/// is not.
+/// is not. A variable that was never seen to be anything but 1 says nothing for a term.
 pub fn equals(bench: &Bench<'_>, t: &Term, offer: &mut dyn FnMut(Pred)) {
     if matches!(t, Term::Var(_) | Term::Int(_)) {
         return;
@@ -94,7 +94,9 @@ pub fn equals(bench: &Bench<'_>, t: &Term, offer: &mut dyn FnMut(Pred)) {
     for a in (0..bench.vars.len()).filter(|a| !own.contains(a)) {
         if first.iter().all(|(r, want)| Some(r.at[a]) == *want) {
             offer(Pred::eq(var(a), t.clone()));
-        } else if first.iter().all(|(r, want)| r.at[a] == 1 || Some(r.at[a]) == *want) {
+        } else if first.iter().all(|(r, want)| r.at[a] == 1 || Some(r.at[a]) == *want)
+            && bench.valid.iter().any(|r| r.at[a] != 1)
+        {
             offer(Pred::Any(vec![Pred::eq(var(a), Term::Int(1)), Pred::eq(var(a), t.clone())]));
         }
     }

@@ -1,7 +1,8 @@
 //! `c = quantise(dequantise(a) + dequantise(b))`, with broadcasting.
 //!
 //! - **C1** quantised operands are `i8` or `u8`
-//! - parameters as for [`dequantize_linear`](crate::ops::dequantize_linear)
+//! - **C2** scales and zero points are one number each: their extents are 1
+//! - their types are as for [`dequantize_linear`](crate::ops::dequantize_linear)
 //!
 //! Evaluated through `f32`: dequantise, compute, quantise. ONNX Runtime `com.microsoft::QLinearAdd`, version 1.
 
@@ -21,6 +22,7 @@ impl Op for QLinearAdd {
 
     fn rule(&self, cx: &mut RuleCx<'_>) -> RuleResult {
         q_linear::require_bytes(cx, &[0, 3])?;
+        q_linear::require_numbers(cx, &[1, 2, 4, 5, 6, 7])?;
         rule_of_expansion(self, cx)
     }
 
@@ -46,12 +48,11 @@ graph @microsoft_q_linear_add(%a: u8[2], %b: f32[], %c: u8[], %d: u8[2], %e: f32
 
 #[cfg(test)]
 mod tests {
-    use super::super::q_linear::testing::check;
+    use super::super::q_linear::testing::{check, check_numbers};
     use crate::{Tensor, attrs};
 
-    #[test]
-    fn q_linear_add_of_two() {
-        let operands = [
+    fn operands() -> Vec<Tensor> {
+        vec![
             Tensor::from_slice(&[2], &[4u8, 6]),
             Tensor::scalar(0.5f32),
             Tensor::scalar(0u8),
@@ -60,7 +61,17 @@ mod tests {
             Tensor::scalar(1u8),
             Tensor::scalar(2.0f32),
             Tensor::scalar(10u8),
-        ];
+        ]
+    }
+
+    #[test]
+    fn q_linear_add_of_two() {
+        let operands = operands();
         check("QLinearAdd", attrs! {}, &operands, &[13.0, 14.0]);
+    }
+
+    #[test]
+    fn q_linear_add_c2_wants_parameters_of_one_number() {
+        check_numbers("QLinearAdd", &attrs! {}, &operands(), &[1, 2, 4, 5, 6, 7]);
     }
 }

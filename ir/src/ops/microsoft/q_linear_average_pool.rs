@@ -1,7 +1,8 @@
 //! `y = quantise(AveragePool(dequantise(x)))`.
 //!
 //! - **C1** quantised operands are `i8` or `u8`
-//! - parameters as for [`dequantize_linear`](crate::ops::dequantize_linear)
+//! - **C2** scales and zero points are one number each: their extents are 1
+//! - their types are as for [`dequantize_linear`](crate::ops::dequantize_linear)
 //!
 //! Evaluated through `f32`: dequantise, compute, quantise. ONNX Runtime `com.microsoft::QLinearAveragePool`, version 1.
 
@@ -37,6 +38,7 @@ impl Op for QLinearAveragePool {
 
     fn rule(&self, cx: &mut RuleCx<'_>) -> RuleResult {
         q_linear::require_bytes(cx, &[0])?;
+        q_linear::require_numbers(cx, &[1, 2, 3, 4])?;
         rule_of_expansion(self, cx)
     }
 
@@ -69,24 +71,33 @@ graph @microsoft_q_linear_average_pool(%a: u8[1, 1, 1, 3], %b: f32[], %c: u8[], 
 
 #[cfg(test)]
 mod tests {
+    use super::super::q_linear::testing::check_numbers;
     use super::*;
     use crate::Tensor;
     use crate::ops::common::testing::*;
 
-    #[test]
-    fn q_linear_average_pool_of_one_window() {
-        let operands = [
+    fn operands() -> Vec<Tensor> {
+        vec![
             Tensor::from_slice(&[1, 1, 2], &[3u8, 7]),
             Tensor::scalar(1.0f32),
             Tensor::scalar(1u8),
             Tensor::scalar(2.0f32),
             Tensor::scalar(0u8),
         ]
-        .map(|t: Tensor| Some(Value::from(t)));
+    }
+
+    #[test]
+    fn q_linear_average_pool_of_one_window() {
+        let operands: Vec<_> = operands().into_iter().map(|t| Some(Value::from(t))).collect();
         let y = run("com.microsoft", "QLinearAveragePool", attrs! { kernel_shape: vec![2i64] }, &operands, 1).unwrap();
         let want = [2.0];
         let have = y[0].tensor().unwrap().floats().unwrap();
         assert!(have.iter().zip(want).all(|(a, b)| (a - b).abs() < 1e-6), "{have:?}");
         assert_eq!(have.len(), want.len());
+    }
+
+    #[test]
+    fn q_linear_average_pool_c2_wants_parameters_of_one_number() {
+        check_numbers("QLinearAveragePool", &attrs! { kernel_shape: vec![2i64] }, &operands(), &[1, 2, 3, 4]);
     }
 }

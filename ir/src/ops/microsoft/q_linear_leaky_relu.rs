@@ -1,7 +1,8 @@
 //! `y = quantise(LeakyRelu(dequantise(x)))`.
 //!
 //! - **C1** quantised operands are `i8` or `u8`
-//! - parameters as for [`dequantize_linear`](crate::ops::dequantize_linear)
+//! - **C2** scales and zero points are one number each: their extents are 1
+//! - their types are as for [`dequantize_linear`](crate::ops::dequantize_linear)
 //!
 //! Evaluated through `f32`: dequantise, compute, quantise. ONNX Runtime `com.microsoft::QLinearLeakyRelu`, version 1.
 
@@ -24,6 +25,7 @@ impl Op for QLinearLeakyRelu {
 
     fn rule(&self, cx: &mut RuleCx<'_>) -> RuleResult {
         q_linear::require_bytes(cx, &[0])?;
+        q_linear::require_numbers(cx, &[1, 2, 3, 4])?;
         rule_of_expansion(self, cx)
     }
 
@@ -49,18 +51,27 @@ graph @microsoft_q_linear_leaky_relu(%a: u8[3], %b: f32[], %c: u8[], %d: f32[], 
 
 #[cfg(test)]
 mod tests {
-    use super::super::q_linear::testing::check;
+    use super::super::q_linear::testing::{check, check_numbers};
     use crate::{Tensor, attrs};
 
-    #[test]
-    fn q_linear_leaky_relu_of_both_sides() {
-        let operands = [
+    fn operands() -> Vec<Tensor> {
+        vec![
             Tensor::from_slice(&[2], &[1u8, 9]),
             Tensor::scalar(1.0f32),
             Tensor::scalar(5u8),
             Tensor::scalar(1.0f32),
             Tensor::scalar(10u8),
-        ];
+        ]
+    }
+
+    #[test]
+    fn q_linear_leaky_relu_of_both_sides() {
+        let operands = operands();
         check("QLinearLeakyRelu", attrs! { alpha: 0.5f32 }, &operands, &[8.0, 14.0]);
+    }
+
+    #[test]
+    fn q_linear_leaky_relu_c2_wants_parameters_of_one_number() {
+        check_numbers("QLinearLeakyRelu", &attrs! {}, &operands(), &[1, 2, 3, 4]);
     }
 }

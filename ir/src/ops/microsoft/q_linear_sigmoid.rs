@@ -1,7 +1,8 @@
 //! `y = quantise(Sigmoid(dequantise(x)))`.
 //!
 //! - **C1** quantised operands are `i8` or `u8`
-//! - parameters as for [`dequantize_linear`](crate::ops::dequantize_linear)
+//! - **C2** scales and zero points are one number each: their extents are 1
+//! - their types are as for [`dequantize_linear`](crate::ops::dequantize_linear)
 //!
 //! Evaluated through `f32`: dequantise, compute, quantise. ONNX Runtime `com.microsoft::QLinearSigmoid`, version 1.
 
@@ -21,6 +22,7 @@ impl Op for QLinearSigmoid {
 
     fn rule(&self, cx: &mut RuleCx<'_>) -> RuleResult {
         q_linear::require_bytes(cx, &[0])?;
+        q_linear::require_numbers(cx, &[1, 2, 3, 4])?;
         rule_of_expansion(self, cx)
     }
 
@@ -46,18 +48,27 @@ graph @microsoft_q_linear_sigmoid(%a: u8[3], %b: f32[], %c: u8[], %d: f32[], %e:
 
 #[cfg(test)]
 mod tests {
-    use super::super::q_linear::testing::check;
+    use super::super::q_linear::testing::{check, check_numbers};
     use crate::{Tensor, attrs};
 
-    #[test]
-    fn q_linear_sigmoid_at_zero() {
-        let operands = [
+    fn operands() -> Vec<Tensor> {
+        vec![
             Tensor::from_slice(&[2], &[3u8, 255]),
             Tensor::scalar(1.0f32),
             Tensor::scalar(3u8),
             Tensor::scalar(0.25f32),
             Tensor::scalar(1u8),
-        ];
+        ]
+    }
+
+    #[test]
+    fn q_linear_sigmoid_at_zero() {
+        let operands = operands();
         check("QLinearSigmoid", attrs! {}, &operands, &[3.0, 5.0]);
+    }
+
+    #[test]
+    fn q_linear_sigmoid_c2_wants_parameters_of_one_number() {
+        check_numbers("QLinearSigmoid", &attrs! {}, &operands(), &[1, 2, 3, 4]);
     }
 }

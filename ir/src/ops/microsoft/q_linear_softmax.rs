@@ -1,7 +1,8 @@
 //! `y = quantise(Softmax(dequantise(x)))`.
 //!
 //! - **C1** quantised operands are `i8` or `u8`
-//! - parameters as for [`dequantize_linear`](crate::ops::dequantize_linear)
+//! - **C2** scales and zero points are one number each: their extents are 1
+//! - their types are as for [`dequantize_linear`](crate::ops::dequantize_linear)
 //!
 //! Before version 13 of `Softmax` (`opset`) all axes from `axis` on are one. Evaluated through `f32`: dequantise, compute,
 //! quantise. ONNX Runtime `com.microsoft::QLinearSoftmax`, version 1.
@@ -27,6 +28,7 @@ impl Op for QLinearSoftmax {
 
     fn rule(&self, cx: &mut RuleCx<'_>) -> RuleResult {
         q_linear::require_bytes(cx, &[0])?;
+        q_linear::require_numbers(cx, &[1, 2, 3, 4])?;
         rule_of_expansion(self, cx)
     }
 
@@ -60,18 +62,22 @@ graph @softmax(%x: u8[1, 2], %s: f32[], %z: u8[], %t: f32[], %w: u8[]) -> u8[1, 
 
 #[cfg(test)]
 mod tests {
-    use super::super::q_linear::testing::{check, label};
+    use super::super::q_linear::testing::{check, check_numbers, label};
     use crate::{Tensor, attrs};
 
-    #[test]
-    fn q_linear_softmax_along_an_axis_or_all_behind_it() {
-        let operands = [
+    fn operands() -> Vec<Tensor> {
+        vec![
             Tensor::from_slice(&[1, 2, 2], &[5u8, 5, 5, 5]),
             Tensor::scalar(1.0f32),
             Tensor::scalar(3u8),
             Tensor::scalar(0.25f32),
             Tensor::scalar(1u8),
-        ];
+        ]
+    }
+
+    #[test]
+    fn q_linear_softmax_along_an_axis_or_all_behind_it() {
+        let operands = operands();
         check("QLinearSoftmax", attrs! { opset: 13i64 }, &operands, &[3.0; 4]);
         check("QLinearSoftmax", attrs! { opset: 12i64, axis: 1i64 }, &operands, &[2.0; 4]);
     }
@@ -81,5 +87,10 @@ mod tests {
         let s = || Some(Tensor::scalar(1.0f32));
         let bad = label("QLinearSoftmax", attrs! { opset: 13i64 }, &[s(), s(), None, s(), s()]);
         assert_eq!(bad.as_deref(), Some("QLinearSoftmax.C1"));
+    }
+
+    #[test]
+    fn q_linear_softmax_c2_wants_parameters_of_one_number() {
+        check_numbers("QLinearSoftmax", &attrs! { opset: 13i64 }, &operands(), &[1, 2, 3, 4]);
     }
 }

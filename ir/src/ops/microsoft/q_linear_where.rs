@@ -1,7 +1,8 @@
 //! `Z = quantise(condition ? dequantise(X) : dequantise(Y))`, with broadcasting.
 //!
 //! - **C1** quantised operands are `i8` or `u8`
-//! - parameters as for [`dequantize_linear`](crate::ops::dequantize_linear)
+//! - **C2** scales and zero points are one number each: their extents are 1
+//! - their types are as for [`dequantize_linear`](crate::ops::dequantize_linear)
 //!
 //! Evaluated through `f32`: dequantise, choose, quantise. ONNX Runtime `com.microsoft::QLinearWhere`, version 1.
 
@@ -22,6 +23,7 @@ impl Op for QLinearWhere {
 
     fn rule(&self, cx: &mut RuleCx<'_>) -> RuleResult {
         q_linear::require_bytes(cx, &[1, 4])?;
+        q_linear::require_numbers(cx, &[2, 3, 5, 6, 7, 8])?;
         rule_of_expansion(self, cx)
     }
 
@@ -52,12 +54,11 @@ graph @choose(%c: bool[2], %x: u8[2], %a: f32[], %b: u8[], %y: u8[2], %d: f32[],
 
 #[cfg(test)]
 mod tests {
-    use super::super::q_linear::testing::{check, label};
+    use super::super::q_linear::testing::{check, check_numbers, label};
     use crate::{Tensor, attrs};
 
-    #[test]
-    fn q_linear_where_requantises_both() {
-        let operands = [
+    fn operands() -> Vec<Tensor> {
+        vec![
             Tensor::from_bools(&[2], [true, false]),
             Tensor::from_slice(&[2], &[4u8, 6]),
             Tensor::scalar(0.5f32),
@@ -67,10 +68,20 @@ mod tests {
             Tensor::scalar(1u8),
             Tensor::scalar(2.0f32),
             Tensor::scalar(10u8),
-        ];
+        ]
+    }
+
+    #[test]
+    fn q_linear_where_requantises_both() {
+        let operands = operands();
         check("QLinearWhere", attrs! {}, &operands, &[11.0, 12.0]);
         let floats: Vec<_> =
             operands.iter().map(|t| Some(if t.rank() == 0 { t.clone() } else { operands[0].clone() })).collect();
         assert_eq!(label("QLinearWhere", attrs! {}, &floats).as_deref(), Some("QLinearWhere.C1"));
+    }
+
+    #[test]
+    fn q_linear_where_c2_wants_parameters_of_one_number() {
+        check_numbers("QLinearWhere", &attrs! {}, &operands(), &[2, 3, 5, 6, 7, 8]);
     }
 }
