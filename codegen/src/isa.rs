@@ -3,7 +3,7 @@
 //! x86-64 must have SSE4.1 (rounding and lane operations would need library calls without it); FMA is used where present,
 //! otherwise `fma` is a multiplication and an addition and results differ in the last place.
 
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use cranelift_codegen::isa::{self, OwnedTargetIsa, TargetIsa};
 use cranelift_codegen::settings::{self, Configurable};
@@ -47,9 +47,15 @@ pub struct Isa {
 }
 
 impl Isa {
-    /// The processor that this program runs on, with every feature that Cranelift knows.
+    /// The processor that this program runs on, with every feature that Cranelift knows; looked at once.
     pub fn native(effort: Effort) -> Result<Isa, CodegenError> {
-        Isa::finish(native_builder, effort, false)
+        static FOUND: [OnceLock<Isa>; 2] = [OnceLock::new(), OnceLock::new()];
+        let found = &FOUND[effort as usize];
+        if let Some(isa) = found.get() {
+            return Ok(isa.clone());
+        }
+        let isa = Isa::finish(native_builder, effort, false)?;
+        Ok(found.get_or_init(|| isa).clone())
     }
 
     /// A processor by target triple (`aarch64-unknown-linux-gnu`) and Cranelift feature names (`has_avx`), for

@@ -5,6 +5,7 @@ use crate::choices::Seeded;
 use crate::generate::Case;
 use crate::runtime::model;
 use egret_codegen::exec::{ExecOptions, Executable};
+use egret_codegen::isa::Effort;
 use egret_ir::eval::{Env, Limits, evaluate};
 use egret_ir::onnx;
 use egret_ir::{DType, Error, ErrorKind, Graph, Value};
@@ -186,7 +187,9 @@ impl System for Egret {
             let stage = if fuse { "egret: native" } else { "egret: native without fusion" };
             let done = guarded(|| {
                 let limits = Limits { deadline: Instant::now().checked_add(TIME), ..Limits::default() };
-                let options = ExecOptions { fuse, limits, ..ExecOptions::default() };
+                // Both of the compiler's efforts are met, the quick one wherever only one code is made.
+                let effort = if fuse && !self.native_only { Effort::Speed } else { Effort::Quick };
+                let options = ExecOptions { fuse, limits, effort, ..ExecOptions::default() };
                 let executable = Executable::new(Arc::new(case.graph.clone()), Arc::new(DefaultPlanner), options)?;
                 // The first shape once more, by the plan that is kept.
                 let again = runs.first().filter(|_| runs.len() > 1);

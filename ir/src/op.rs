@@ -57,7 +57,7 @@ pub trait Op: Any + fmt::Debug + Send + Sync {
 
     /// Its only result as a tensor whose elements are made when they are read ([`Tensor::deferred`]), the same bits as `eval`
     /// gives: for weights that are larger than what they are made from and are read once, to be packed. `None` where it
-    /// has no such form (for these operands), or an operand that it needs is not known.
+    /// has no such form (for these operands); an operand that is `None` is left out in the call.
     fn deferred(&self, _operands: &[Option<&Tensor>], _dtype: DType, _shape: &[usize]) -> Option<Tensor> {
         None
     }

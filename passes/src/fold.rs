@@ -128,11 +128,11 @@ fn constant<'g>(graph: &'g Graph, is_input: &[bool], v: ValueId) -> Option<&'g T
     graph.values[v.index()].constant.as_ref().filter(|_| !is_input[v.index()])
 }
 
-/// The result of a call, made when it is read.
+/// The result of a call of constants, made when it is read.
 fn deferred(graph: &Graph, is_input: &[bool], node: &Node, outputs: &[Fact]) -> Option<Vec<Tensor>> {
     let (dtype, shape) = outputs.first()?.ty.concrete()?;
-    let operands: Vec<Option<&Tensor>> =
-        node.inputs.iter().map(|v| v.and_then(|v| constant(graph, is_input, v))).collect();
+    let known = |v: &Option<ValueId>| v.map(|v| constant(graph, is_input, v).ok_or(())).transpose();
+    let operands: Vec<Option<&Tensor>> = node.inputs.iter().map(known).collect::<Result<_, ()>>().ok()?;
     Some(vec![node.op.deferred(&operands, dtype, &shape)?])
 }
 
@@ -230,6 +230,18 @@ mod tests {
                 assert_eq!(made.bytes(), read.bytes());
             }
         }
+    }
+
+    #[test]
+    fn weights_with_a_zero_point_that_is_no_constant_are_not_folded() {
+        let mut b = GraphBuilder::new("t");
+        let x = b.input("x", Type::tensor(DType::F32, &[1, 1, 1, 1]));
+        let zero = b.input("zero", Type::tensor(DType::U8, &[]));
+        let q = b.constant(Tensor::from_slice(&[1, 1, 1, 1], &[0u8]));
+        let scale = b.constant(Tensor::scalar(1.0f32));
+        let w = b.op("DequantizeLinear", attrs! {}, &[q, scale, zero]).unwrap();
+        let y = b.op("Conv", attrs! {}, &[x, w]).unwrap();
+        assert_eq!(fold(b.finish(&[y])).unwrap().nodes.len(), 2);
     }
 
     #[test]

@@ -49,6 +49,8 @@ pub struct ExecOptions {
     pub fuse: bool,
     /// What runs kernels.
     pub level: IsaLevel,
+    /// Time that the compiler spends per kernel.
+    pub effort: Effort,
 }
 
 impl Default for ExecOptions {
@@ -60,6 +62,7 @@ impl Default for ExecOptions {
             keep_values: false,
             fuse: true,
             level: IsaLevel::default(),
+            effort: Effort::default(),
         }
     }
 }
@@ -245,7 +248,7 @@ impl Executable {
     /// When a node violates its rule, or the machine offers no code generation.
     pub fn new(graph: Arc<Graph>, planner: Arc<dyn Planner>, options: ExecOptions) -> Result<Executable> {
         let graph = Arc::new(planner.optimise((*graph).clone())?);
-        let isa = Isa::native(Effort::Speed).map_err(|e| Error::unsupported(e.to_string()))?;
+        let isa = Isa::native(options.effort).map_err(|e| Error::unsupported(e.to_string()))?;
         let (isa, engine) = match options.level {
             IsaLevel::Interpret => (isa, Engine::Interpreter),
             IsaLevel::BaselineWithoutFma => (isa.without_fma(), Engine::Machine),

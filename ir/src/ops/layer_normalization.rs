@@ -92,7 +92,7 @@ impl Op for LayerNormalization {
         if cx.outputs.len() != 1 || cx.outputs[0].1.contains(&0) {
             return Ok(Lowering::Host);
         }
-        lowering::layer_norm(cx, normal_axis(self.axis, cx.shape(0).len()), self.epsilon, true)
+        lowering::layer_norm(cx, normal_axis(self.axis, cx.shape(0).len()), self.epsilon, true, self.stash_type)
     }
 }
 

@@ -331,10 +331,11 @@ pub fn softmax(cx: &LowerCx<'_>, axis: usize, log: bool) -> Result<Lowering> {
 }
 
 /// `(x - mean) / sqrt(var + epsilon) * scale + bias` over the axes from `axis` on; `scale` is operand 1 and `bias`,
-/// if given, operand 2, broadcast to the normalised axes. One result.
-pub fn layer_norm(cx: &LowerCx<'_>, axis: usize, epsilon: f32, centred: bool) -> Result<Lowering> {
+/// if given, operand 2, broadcast to the normalised axes. One result. Computed in `f64` where operands or `stash` are that,
+/// in `f32` otherwise.
+pub fn layer_norm(cx: &LowerCx<'_>, axis: usize, epsilon: f32, centred: bool, stash: DType) -> Result<Lowering> {
     let (dtype, shape) = cx.outputs[0].clone();
-    let wide = if dtype == DType::F64 { DType::F64 } else { DType::F32 };
+    let wide = if [dtype, stash].contains(&DType::F64) { DType::F64 } else { DType::F32 };
     let (rows, cols) = (shape[..axis].to_vec(), shape[axis..].to_vec());
     let n: usize = cols.iter().product();
     let full = |row: &[ExprId], r: &[ExprId]| -> Vec<ExprId> { row.iter().chain(r).copied().collect() };

@@ -60,7 +60,7 @@ impl Op for RmsNormalization {
         if cx.outputs.len() != 1 || cx.outputs[0].1.contains(&0) {
             return Ok(Lowering::Host);
         }
-        lowering::layer_norm(cx, normal_axis(self.axis, cx.shape(0).len()), self.epsilon, false)
+        lowering::layer_norm(cx, normal_axis(self.axis, cx.shape(0).len()), self.epsilon, false, cx.dtype(0))
     }
 }
 
