@@ -200,6 +200,11 @@ fn pairs(bench: &Bench<'_>, outs: &[Term], numerators: &[Term], offer: &mut dyn 
                     offer(Pred::eq(var(a), Term::two(Op2::Mul, var(b), var(c))));
                 }
             }
+            for c in (0..n).filter(|&c| c != a && c != b) {
+                for op in [Op2::Ceil, Op2::Floor] {
+                    offer(Pred::eq(var(a), Term::two(op, var(b), var(c))));
+                }
+            }
         }
     }
 }

@@ -3,8 +3,9 @@
 //! - **C1** `x` and `scale` have types of the specification; `zero_point` has the type of `x`; the result's type is
 //!   `output_dtype` or that of `scale`
 //! - **C2** `axis` is one of `x`
-//! - **C3** `scale` is one number, one an index of `axis`, or, with `block_size`, one a block
-//! - **C4** `zero_point` has the shape of `scale`
+//! - **C3** `scale` is a scalar, a vector of one number or of one an index of `axis`, or, with `block_size`, has the rank of `x`
+//!   and one number a block
+//! - **C4** `zero_point` has the shape of `scale`, or both are one number, a scalar or a vector
 //!
 //! The product is rounded once. ONNX `DequantizeLinear`: opset 10, 13 (`axis`), 19 (8-bit floats), 21 (`block_size`),
 //! 23 (`output_dtype`), 24, 25, 28 (types).
@@ -163,6 +164,10 @@ mod tests {
         assert_eq!(label(attrs! {}, &types).as_deref(), Some("DequantizeLinear.C1"));
         assert_eq!(label(attrs! { axis: 2i64 }, &[x.clone(), t(f, &[3])]).as_deref(), Some("DequantizeLinear.C2"));
         assert_eq!(label(attrs! {}, &[x.clone(), t(f, &[2])]).as_deref(), Some("DequantizeLinear.C3"));
+        // More axes than one are those of blocks.
+        assert_eq!(label(attrs! {}, &[x.clone(), t(f, &[1, 1])]).as_deref(), Some("DequantizeLinear.C3"));
+        let types = [x.clone(), t(f, &[]), t(u, &[1, 1])];
+        assert_eq!(label(attrs! {}, &types).as_deref(), Some("DequantizeLinear.C4"));
         assert_eq!(label(attrs! {}, &[x, t(f, &[3]), t(u, &[2])]).as_deref(), Some("DequantizeLinear.C4"));
     }
 }

@@ -3,8 +3,9 @@
 //! - **C1** `x` and `scale` have types of the specification; the result's type is that of `zero_point`, or
 //!   `output_dtype` (which agrees with it), or `u8`
 //! - **C2** `axis` is one of `x`
-//! - **C3** `scale` is one number, one an index of `axis`, or, with `block_size`, one a block
-//! - **C4** `zero_point` has the shape of `scale`
+//! - **C3** `scale` is a scalar, a vector of one number or of one an index of `axis`, or, with `block_size`, has the rank of `x`
+//!   and one number a block
+//! - **C4** `zero_point` has the shape of `scale`, or both are one number, a scalar or a vector
 //!
 //! The quotient is rounded to `precision`, by default the type of `scale` (of `x` where that is no such float), before
 //! it is rounded to an integer. 8-bit floats without `saturate` overflow to infinity or NaN.
@@ -157,6 +158,11 @@ mod tests {
         assert_eq!(label(attrs! {}, &[x.clone(), t(f, &[2])]).as_deref(), Some("QuantizeLinear.C3"));
         let types = [x.clone(), t(f, &[3]), t(DType::U8, &[2])];
         assert_eq!(label(attrs! {}, &types).as_deref(), Some("QuantizeLinear.C4"));
+        // More axes than one are those of blocks.
+        assert_eq!(label(attrs! {}, &[x.clone(), t(f, &[1, 1])]).as_deref(), Some("QuantizeLinear.C3"));
+        let types = [x.clone(), t(f, &[]), t(DType::U8, &[1, 1])];
+        assert_eq!(label(attrs! {}, &types).as_deref(), Some("QuantizeLinear.C4"));
+        assert_eq!(label(attrs! {}, &[x.clone(), t(f, &[]), t(DType::U8, &[1])]), None);
         let blocked = |s: &[usize]| label(attrs! { block_size: 2i64 }, &[x.clone(), t(f, s)]);
         assert_eq!(blocked(&[2, 2]), None);
         assert_eq!(blocked(&[2, 3]).as_deref(), Some("QuantizeLinear.C3"));

@@ -47,14 +47,19 @@ pub fn scale_rule(cx: &mut RuleCx<'_>, scale: usize, zero: usize, axis: i64, blo
             cx.require_eq("C3", &s[d], &want)?;
         }
     } else {
+        cx.require("C3", s.len() <= 1, || format!("a scale of rank {} without block_size", s.len()))?;
         let own = if x.len() == 1 { 0 } else { axis };
-        match x.get(usize::try_from(if own < 0 { own + x.len() as i64 } else { own }).unwrap_or(usize::MAX)) {
-            Some(d) if s.len() == 1 => cx.require_that("C3", Cond::eq(&s[0], &Dim::ONE).or(&Cond::eq(&s[0], d)))?,
+        match (
+            s.first(),
+            x.get(usize::try_from(if own < 0 { own + x.len() as i64 } else { own }).unwrap_or(usize::MAX)),
+        ) {
+            (Some(s), Some(d)) => cx.require_that("C3", Cond::eq(s, &Dim::ONE).or(&Cond::eq(s, d)))?,
             // An axis index that there is none of: the scale can be one number only.
-            None if s.len() == 1 && s[0].is_int() && s[0] != 1 => {
+            (Some(s), None) if s.is_int() && *s != 1 => {
                 cx.axis("C2", own, x.len())?;
             }
-            _ => s.iter().try_for_each(|d| cx.require_eq("C3", d, &Dim::ONE))?,
+            (Some(s), None) => cx.require_eq("C3", s, &Dim::ONE)?,
+            (None, _) => {}
         }
     }
     if cx.has(zero) {
@@ -64,7 +69,10 @@ pub fn scale_rule(cx: &mut RuleCx<'_>, scale: usize, zero: usize, axis: i64, blo
                 cx.require_eq("C4", s, z)?;
             }
         } else {
-            // Ranks may differ where both are one number.
+            // One number may be a scalar here and a vector there.
+            cx.require("C4", s.len().max(z.len()) <= 1, || {
+                format!("a scale of rank {}, a zero point of {}", s.len(), z.len())
+            })?;
             s.iter().chain(&z).try_for_each(|d| cx.require_eq("C4", d, &Dim::ONE))?;
         }
     }
@@ -299,7 +307,19 @@ pub fn dequantize(
     zero: Option<ValueId>,
     axis: i64,
 ) -> Result<ValueId> {
+    let (scale, zero) = (parameter(b, scale)?, parameter(b, zero)?);
     Ok(b.node("ai.onnx", "DequantizeLinear", attrs! { axis: axis }, &[x, scale, zero], 1)?[0])
+}
+
+/// One number that ONNX Runtime's operators may have with more axes, as the scalar that ONNX wants.
+fn parameter(b: &mut GraphBuilder, v: Option<ValueId>) -> Result<Option<ValueId>> {
+    let Some(v) = v else { return Ok(None) };
+    let rank = b.ty(v).as_tensor().and_then(|t| t.shape.dims()).map_or(0, <[Dim]>::len);
+    if rank < 2 {
+        return Ok(Some(v));
+    }
+    let scalar = b.ints(&[]);
+    b.op("Reshape", attrs! {}, &[v, scalar]).map(Some)
 }
 
 /// `QuantizeLinear` of `y` to the type of the zero point, or `like` where that is left out.
@@ -313,6 +333,7 @@ pub fn quantize(
     zero: Option<ValueId>,
     like: Option<ValueId>,
 ) -> Result<ValueId> {
+    let (scale, zero) = (parameter(b, scale)?, parameter(b, zero)?);
     let mut attrs = attrs! {};
     if zero.is_none()
         && let Some(t) = like.and_then(|v| b.ty(v).as_tensor())

@@ -10,12 +10,12 @@ pub fn require_bytes(cx: &RuleCx<'_>, operands: &[usize]) -> RuleResult {
     operands.iter().try_for_each(|&i| cx.require_dtype("C1", i, BYTES).map(|_| ()))
 }
 
-/// Checks C2: scales and zero points are one number each, a scalar or a tensor whose extents are 1. ONNX Runtime's schemas
+/// Checks that scales and zero points are one number each, a scalar or a tensor whose extents are 1. ONNX Runtime's schemas
 /// want scalars, its kernels take vectors of one element too, and some do not look at the shape.
-pub fn require_numbers(cx: &mut RuleCx<'_>, operands: &[usize]) -> RuleResult {
+pub fn require_numbers(cx: &mut RuleCx<'_>, label: &'static str, operands: &[usize]) -> RuleResult {
     for &i in operands {
         if cx.has(i) {
-            cx.shape(i)?.iter().try_for_each(|d| cx.require_eq("C2", d, &Dim::ONE))?;
+            cx.shape(i)?.iter().try_for_each(|d| cx.require_eq(label, d, &Dim::ONE))?;
         }
     }
     Ok(())
@@ -79,7 +79,7 @@ pub(super) mod testing {
     }
 
     /// Checks that each of these operands, scalars, may have the shape `[1, 1]` and not `[2]`.
-    pub(in super::super) fn check_numbers(op: &str, attrs: &Attrs, operands: &[Tensor], parameters: &[usize]) {
+    pub(in super::super) fn check_numbers(op: &str, c: &str, attrs: &Attrs, operands: &[Tensor], parameters: &[usize]) {
         for &i in parameters {
             let of_shape = |shape: &[usize]| {
                 let mut operands: Vec<_> = operands.iter().cloned().map(Some).collect();
@@ -89,7 +89,7 @@ pub(super) mod testing {
                 label(op, attrs.clone(), &operands)
             };
             assert_eq!(of_shape(&[1, 1]), None, "operand {i}");
-            assert_eq!(of_shape(&[2]), Some(format!("{op}.C2")), "operand {i}");
+            assert_eq!(of_shape(&[2]), Some(format!("{op}.{c}")), "operand {i}");
         }
     }
 }

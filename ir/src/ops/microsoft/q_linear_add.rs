@@ -22,7 +22,7 @@ impl Op for QLinearAdd {
 
     fn rule(&self, cx: &mut RuleCx<'_>) -> RuleResult {
         q_linear::require_bytes(cx, &[0, 3])?;
-        q_linear::require_numbers(cx, &[1, 2, 4, 5, 6, 7])?;
+        q_linear::require_numbers(cx, "C2", &[1, 2, 4, 5, 6, 7])?;
         rule_of_expansion(self, cx)
     }
 
@@ -72,6 +72,6 @@ mod tests {
 
     #[test]
     fn q_linear_add_c2_wants_parameters_of_one_number() {
-        check_numbers("QLinearAdd", &attrs! {}, &operands(), &[1, 2, 4, 5, 6, 7]);
+        check_numbers("QLinearAdd", "C2", &attrs! {}, &operands(), &[1, 2, 4, 5, 6, 7]);
     }
 }

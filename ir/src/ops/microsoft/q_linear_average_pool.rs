@@ -38,7 +38,7 @@ impl Op for QLinearAveragePool {
 
     fn rule(&self, cx: &mut RuleCx<'_>) -> RuleResult {
         q_linear::require_bytes(cx, &[0])?;
-        q_linear::require_numbers(cx, &[1, 2, 3, 4])?;
+        q_linear::require_numbers(cx, "C2", &[1, 2, 3, 4])?;
         rule_of_expansion(self, cx)
     }
 
@@ -98,6 +98,6 @@ mod tests {
 
     #[test]
     fn q_linear_average_pool_c2_wants_parameters_of_one_number() {
-        check_numbers("QLinearAveragePool", &attrs! { kernel_shape: vec![2i64] }, &operands(), &[1, 2, 3, 4]);
+        check_numbers("QLinearAveragePool", "C2", &attrs! { kernel_shape: vec![2i64] }, &operands(), &[1, 2, 3, 4]);
     }
 }

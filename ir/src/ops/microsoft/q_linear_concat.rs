@@ -2,11 +2,13 @@
 //!
 //! - **C1** quantised operands are `i8` or `u8`
 //! - **C2** after the result's scale and zero point there is at least one triple, and no part of one
-//! - parameters as for [`dequantize_linear`](crate::ops::dequantize_linear), shapes as for
+//! - **C3** scales and zero points are one number each: their extents are 1
+//! - their types are as for [`dequantize_linear`](crate::ops::dequantize_linear), shapes of tensors as for
 //!   [`concat`](crate::ops::concat)
 //!
 //! Evaluated through `f32`. ONNX Runtime `com.microsoft::QLinearConcat`, version 1.
 
+use super::q_linear;
 use crate::error::Result;
 use crate::ops::common::*;
 use crate::ops::pointwise::rule_of_expansion;
@@ -27,8 +29,10 @@ impl Op for QLinearConcat {
     fn rule(&self, cx: &mut RuleCx<'_>) -> RuleResult {
         let n = cx.n_inputs();
         cx.require("C2", n >= 5 && (n - 2).is_multiple_of(3), || format!("{n} operands are given"))?;
+        q_linear::require_numbers(cx, "C3", &[0, 1])?;
         for i in (2..n).step_by(3) {
             cx.require_dtype("C1", i, BYTES)?;
+            q_linear::require_numbers(cx, "C3", &[i + 1, i + 2])?;
         }
         rule_of_expansion(self, cx)
     }
@@ -61,13 +65,13 @@ graph @microsoft_q_linear_concat(%a: f32[], %b: u8[], %c: u8[2], %d: f32[], %e: 
 
 #[cfg(test)]
 mod tests {
+    use super::super::q_linear::testing::check_numbers;
     use super::*;
     use crate::Tensor;
     use crate::ops::common::testing::*;
 
-    #[test]
-    fn q_linear_concat_of_two() {
-        let operands = [
+    fn operands() -> Vec<Tensor> {
+        vec![
             Tensor::scalar(1.0f32),
             Tensor::scalar(1u8),
             Tensor::from_slice(&[1], &[4u8]),
@@ -77,7 +81,16 @@ mod tests {
             Tensor::scalar(1.0f32),
             Tensor::scalar(2u8),
         ]
-        .map(|t: Tensor| Some(Value::from(t)));
+    }
+
+    #[test]
+    fn q_linear_concat_c3_wants_parameters_of_one_number() {
+        check_numbers("QLinearConcat", "C3", &attrs! { axis: 0i64 }, &operands(), &[0, 1, 3, 4, 6, 7]);
+    }
+
+    #[test]
+    fn q_linear_concat_of_two() {
+        let operands: Vec<_> = operands().into_iter().map(|t| Some(Value::from(t))).collect();
         let y = run("com.microsoft", "QLinearConcat", attrs! { axis: 0i64 }, &operands, 1).unwrap();
         let want = [3.0, 6.0];
         let have = y[0].tensor().unwrap().floats().unwrap();

@@ -26,7 +26,7 @@ impl Op for QLinearGlobalAveragePool {
 
     fn rule(&self, cx: &mut RuleCx<'_>) -> RuleResult {
         q_linear::require_bytes(cx, &[0])?;
-        q_linear::require_numbers(cx, &[1, 2, 3, 4])?;
+        q_linear::require_numbers(cx, "C2", &[1, 2, 3, 4])?;
         rule_of_expansion(self, cx)
     }
 
@@ -84,6 +84,6 @@ mod tests {
 
     #[test]
     fn q_linear_global_average_pool_c2_wants_parameters_of_one_number() {
-        check_numbers("QLinearGlobalAveragePool", &attrs! {}, &operands(), &[1, 2, 3, 4]);
+        check_numbers("QLinearGlobalAveragePool", "C2", &attrs! {}, &operands(), &[1, 2, 3, 4]);
     }
 }

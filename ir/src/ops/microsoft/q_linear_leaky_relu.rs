@@ -25,7 +25,7 @@ impl Op for QLinearLeakyRelu {
 
     fn rule(&self, cx: &mut RuleCx<'_>) -> RuleResult {
         q_linear::require_bytes(cx, &[0])?;
-        q_linear::require_numbers(cx, &[1, 2, 3, 4])?;
+        q_linear::require_numbers(cx, "C2", &[1, 2, 3, 4])?;
         rule_of_expansion(self, cx)
     }
 
@@ -72,6 +72,6 @@ mod tests {
 
     #[test]
     fn q_linear_leaky_relu_c2_wants_parameters_of_one_number() {
-        check_numbers("QLinearLeakyRelu", &attrs! {}, &operands(), &[1, 2, 3, 4]);
+        check_numbers("QLinearLeakyRelu", "C2", &attrs! {}, &operands(), &[1, 2, 3, 4]);
     }
 }

@@ -28,7 +28,7 @@ impl Op for QLinearSoftmax {
 
     fn rule(&self, cx: &mut RuleCx<'_>) -> RuleResult {
         q_linear::require_bytes(cx, &[0])?;
-        q_linear::require_numbers(cx, &[1, 2, 3, 4])?;
+        q_linear::require_numbers(cx, "C2", &[1, 2, 3, 4])?;
         rule_of_expansion(self, cx)
     }
 
@@ -91,6 +91,6 @@ mod tests {
 
     #[test]
     fn q_linear_softmax_c2_wants_parameters_of_one_number() {
-        check_numbers("QLinearSoftmax", &attrs! { opset: 13i64 }, &operands(), &[1, 2, 3, 4]);
+        check_numbers("QLinearSoftmax", "C2", &attrs! { opset: 13i64 }, &operands(), &[1, 2, 3, 4]);
     }
 }

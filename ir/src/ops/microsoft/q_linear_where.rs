@@ -23,7 +23,7 @@ impl Op for QLinearWhere {
 
     fn rule(&self, cx: &mut RuleCx<'_>) -> RuleResult {
         q_linear::require_bytes(cx, &[1, 4])?;
-        q_linear::require_numbers(cx, &[2, 3, 5, 6, 7, 8])?;
+        q_linear::require_numbers(cx, "C2", &[2, 3, 5, 6, 7, 8])?;
         rule_of_expansion(self, cx)
     }
 
@@ -82,6 +82,6 @@ mod tests {
 
     #[test]
     fn q_linear_where_c2_wants_parameters_of_one_number() {
-        check_numbers("QLinearWhere", &attrs! {}, &operands(), &[2, 3, 5, 6, 7, 8]);
+        check_numbers("QLinearWhere", "C2", &attrs! {}, &operands(), &[2, 3, 5, 6, 7, 8]);
     }
 }
