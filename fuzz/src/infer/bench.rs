@@ -10,6 +10,10 @@ use std::collections::HashSet;
 
 /// Experiments on variables that are one number in all valid experiments, at most.
 const THAW: usize = 2000;
+/// Experiments on variables that are equal in all valid experiments, at most.
+const UNTIE: usize = 300;
+/// Variables that are equal in all valid experiments and are told apart, at most.
+const TIED: usize = 14;
 /// Sets of variables that move together, at most.
 const MOVES: usize = 64;
 /// Variables that are one number in all valid experiments and are scaled together, at most.
@@ -413,6 +417,72 @@ impl<'a> Bench<'a> {
                 }
             }
         }
+    }
+
+    /// Whether a variable is one number in all valid experiments.
+    pub fn is_frozen(&self, v: usize) -> bool {
+        self.valid.iter().all(|r| r.at[v] == self.valid[0].at[v])
+    }
+
+    /// Of variables that are equal in all valid experiments, two or three are moved and the others stay: what must agree is
+    /// told from what happened to. Variables that are equal in pairs only were moved alone before.
+    pub fn untie(&mut self) {
+        let most = self.runs + UNTIE;
+        while let Some(found) = self.tied().into_iter().find_map(|class| self.moves_alone(&class, most)) {
+            if !found {
+                return;
+            }
+        }
+    }
+
+    /// Variables that are equal in all valid experiments, three or more of them.
+    fn tied(&self) -> Vec<Vec<usize>> {
+        let mut classes: Vec<Vec<usize>> = Vec::new();
+        for v in 0..self.vars.len() {
+            let equal = |w: usize| self.valid.iter().all(|r| r.at[v] == r.at[w]);
+            match classes.iter_mut().find(|c| equal(c[0])) {
+                Some(class) => class.push(v),
+                None => classes.push(vec![v]),
+            }
+        }
+        classes.retain(|c| (3..=TIED).contains(&c.len()));
+        classes
+    }
+
+    /// Whether some of a class were moved without the others, or the experiments are used up; none where no few of them move.
+    fn moves_alone(&mut self, class: &[usize], most: usize) -> Option<bool> {
+        let mut sets: Vec<Vec<usize>> = Vec::new();
+        for (i, &a) in class.iter().enumerate() {
+            sets.extend(class[i + 1..].iter().map(|&b| vec![a, b]));
+        }
+        if class.len() > 3 {
+            for (i, &a) in class.iter().enumerate() {
+                for (k, &b) in class.iter().enumerate().skip(i + 1) {
+                    sets.extend(class[k + 1..].iter().map(|&c| vec![a, b, c]));
+                }
+            }
+        }
+        let last = self.valid.len().checked_sub(1)?;
+        for set in sets {
+            for base in [0, last] {
+                let old = self.valid[base].at[set[0]];
+                for new in [old + 1, old - 1] {
+                    if set.iter().any(|&v| new < self.vars[v].least()) {
+                        continue;
+                    }
+                    if self.runs >= most {
+                        return Some(false);
+                    }
+                    let mut at = self.valid[base].at.clone();
+                    set.iter().for_each(|&v| at[v] = new);
+                    self.from = Some(base);
+                    if self.run(at) == Some(true) {
+                        return Some(true);
+                    }
+                }
+            }
+        }
+        None
     }
 
     /// Variables that are one number in all valid experiments are scaled together, every few of them: extents that are

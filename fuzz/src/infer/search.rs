@@ -6,7 +6,7 @@ use super::lift::{self, Hints, Whole};
 use super::outputs;
 use super::requires;
 use super::structure::{Structure, Var, var_names};
-use super::term::{Pred, Term};
+use super::term::{Cmp, Pred, Term};
 use crate::blackbox::BlackBox;
 use crate::choices::{Choices, pick};
 use crate::trace::Call;
@@ -244,6 +244,7 @@ fn searched(bench: &mut Bench<'_>, effort: Effort, known: &Known) -> Rule {
     bench.vary_each(3);
     bench.seek(effort.valid, 10 * effort.valid);
     bench.vary_each(6);
+    bench.untie();
     bench.thaw();
     bench.thaw_together();
     if bench.can_scale() {
@@ -313,11 +314,20 @@ fn carried(bench: &mut Bench<'_>, effort: Effort, known: &Known) -> Option<Rule>
     bench.walk(2 * effort.valid);
     bench.vary_each(2);
     bench.seek(effort.valid, 4 * effort.valid);
+    bench.untie();
+    let mut thawed = false;
     for round in 1..=CARRIED_ROUNDS {
         if bench.kinds_vary {
             return None;
         }
         let mut rule = wholes.iter().find_map(|w| explained(bench, w))?;
+        // A variable that never moved is believed to be settled where a requirement says so.
+        let settled = |v: usize| rule.requires.iter().any(|r| is_number(&r.pred, v));
+        if !thawed && (0..bench.vars.len()).any(|v| bench.is_frozen(v) && !settled(v)) {
+            thawed = true;
+            bench.thaw();
+            rule = wholes.iter().find_map(|w| explained(bench, w))?;
+        }
         if challenge(bench, &mut rule, Effort { challenge: effort.challenge / 2, ..effort }) > 0 {
             continue;
         }
@@ -330,6 +340,11 @@ fn carried(bench: &mut Bench<'_>, effort: Effort, known: &Known) -> Option<Rule>
         return Some(rule);
     }
     None
+}
+
+/// Whether a requirement says that the variable is a number.
+fn is_number(p: &Pred, v: usize) -> bool {
+    matches!(p, Pred::Cmp(Cmp::Eq, Term::Var(w), Term::Int(_)) if *w == v)
 }
 
 /// A rule of the statements of `whole` that hold on all experiments, if it refuses all that were refused and has all extents.
