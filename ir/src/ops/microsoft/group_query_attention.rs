@@ -129,8 +129,8 @@ impl Op for GroupQueryAttention {
             }
             cache = Dim::max(&cache, &past);
         }
-        let count: Dim = cx.shape(5)?.iter().product();
-        cx.require_eq("C5", &count, n)?;
+        let lengths = if cx.rank(5)? == 2 { vec![n.clone(), Dim::ONE] } else { vec![n.clone()] };
+        require_shape(cx, "C5", 5, &lengths)?;
         let one: Dim = cx.shape(6)?.iter().product();
         cx.require_eq("C5", &one, &Dim::ONE)?;
         let scores = vec![n.clone(), heads.clone(), len.clone(), total];
@@ -350,7 +350,9 @@ mod tests {
         assert_eq!(bad(a(), &[(1, f(&[2, 3, 8]))]), name(2));
         assert_eq!(bad(attrs! { num_heads: 4i64, kv_num_heads: 3i64 }, &[]), name(3));
         assert_eq!(bad(a(), &[(3, f(&[2, 2, 5, 2]))]), name(4));
-        assert_eq!(bad(a(), &[(5, i(&[3]))]), name(5));
+        for lengths in [&[3][..], &[1, 2], &[2, 1, 1]] {
+            assert_eq!(bad(a(), &[(5, i(lengths))]), name(5), "{lengths:?}");
+        }
         assert_eq!(bad(a(), &[(11, f(&[3]))]), name(6));
         assert_eq!(bad(attrs! { num_heads: 4i64, kv_num_heads: 2i64, do_rotary: true }, &[]), name(7));
         assert_eq!(bad(a(), &[(16, i(&[2]))]), name(8));
