@@ -139,6 +139,10 @@ pub enum Decision {
 /// Whether all conditions can hold, for symbols within `bounds`: a symbol's least value and, where there is one, its
 /// greatest. Symbols that are not listed are sizes. `effort` is what z3 may do, in its own units.
 pub fn decide(conds: &[Cond], bounds: &BTreeMap<Arc<str>, (i64, Option<i64>)>, effort: u32) -> Decision {
+    // Where a divisor is 0 the terms that it divides have no translation, and the condition that it is not is false.
+    if conds.iter().any(|c| c.as_bool() == Some(false)) {
+        return Decision::Unsat;
+    }
     let mut names: BTreeMap<Arc<str>, (i64, Option<i64>)> =
         conds.iter().flat_map(Cond::symbols).map(|s| (s, (0, None))).collect();
     names.extend(bounds.iter().map(|(n, b)| (Arc::clone(n), *b)));

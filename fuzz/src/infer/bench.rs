@@ -10,6 +10,10 @@ use std::collections::HashSet;
 
 /// Experiments on variables that are one number in all valid experiments, at most.
 const THAW: usize = 2000;
+/// Experiments on pairs of variables, at most.
+const PAIRS: usize = 900;
+/// Variables that are one number in all valid experiments and are doubled in pairs, at most.
+const FROZEN: usize = 8;
 /// Experiments on variables that are equal in all valid experiments, at most.
 const UNTIE: usize = 300;
 /// Variables that are equal in all valid experiments and are told apart, at most.
@@ -415,6 +419,76 @@ impl<'a> Bench<'a> {
                         }
                     }
                 }
+            }
+        }
+    }
+
+    /// Every two variables of a valid experiment are scaled or moved together: what balances is seen to.
+    pub fn vary_pairs(&mut self) {
+        const DOUBLE: fn(i64) -> i64 = |x| x.saturating_mul(2);
+        const HALF: fn(i64) -> i64 = |x| if x % 2 == 0 { x / 2 } else { x };
+        const UP: fn(i64) -> i64 = |x| x + 1;
+        const DOWN: fn(i64) -> i64 = |x| x - 1;
+        let most = self.runs + PAIRS;
+        let Some(from) = self.widest().first().copied() else { return };
+        for v in 0..self.vars.len() {
+            for w in v + 1..self.vars.len() {
+                for (f, g) in [(DOUBLE, DOUBLE), (DOUBLE, HALF), (HALF, DOUBLE), (UP, UP), (UP, DOWN), (DOWN, UP)] {
+                    let mut at = self.valid[from].at.clone();
+                    let (a, b) = (f(at[v]), g(at[w]));
+                    let moves = a != at[v] && b != at[w] && a >= self.vars[v].least() && b >= self.vars[w].least();
+                    (at[v], at[w]) = (a, b);
+                    if self.runs >= most {
+                        return;
+                    }
+                    if moves {
+                        self.from = Some(from);
+                        self.run(at);
+                    }
+                }
+            }
+        }
+    }
+
+    /// Valid experiments of small numbers, those first in which most are greater than 1.
+    fn widest(&self) -> Vec<usize> {
+        let small = |r: &Row| r.at.iter().all(|&x| x <= 4 * USUAL);
+        let mut all: Vec<usize> = (0..self.valid.len()).filter(|&k| small(&self.valid[k])).collect();
+        all.sort_by_key(|&k| std::cmp::Reverse(self.valid[k].at.iter().filter(|&&x| x > 1).count()));
+        all
+    }
+
+    /// Two variables that are one number each in all valid experiments are doubled together, while a third one gives way.
+    pub fn thaw_pairs(&mut self) {
+        let most = self.runs + THAW;
+        let n = self.vars.len();
+        loop {
+            let frozen: Vec<usize> =
+                (0..n).filter(|&v| self.is_frozen(v) && self.valid[0].at[v] > 0).take(FROZEN).collect();
+            let pairs = frozen.iter().enumerate().flat_map(|(i, &a)| frozen[i + 1..].iter().map(move |&b| (a, b)));
+            let bases: Vec<usize> = self.widest().into_iter().take(2).collect();
+            let mut found = false;
+            'pairs: for (a, b) in pairs.collect::<Vec<_>>() {
+                for &base in &bases {
+                    for w in (0..n).filter(|w| ![a, b].contains(w)) {
+                        let old = self.valid[base].at[w];
+                        for new in [old - 1, old + 1, old.saturating_mul(2), old / 2] {
+                            if self.runs >= most {
+                                return;
+                            }
+                            let mut at = self.valid[base].at.clone();
+                            (at[a], at[b], at[w]) = (at[a] * 2, at[b] * 2, new.max(self.vars[w].least()));
+                            self.from = Some(base);
+                            if self.run(at) == Some(true) {
+                                found = true;
+                                break 'pairs;
+                            }
+                        }
+                    }
+                }
+            }
+            if !found {
+                return;
             }
         }
     }

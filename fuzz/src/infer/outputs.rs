@@ -6,7 +6,7 @@
 
 use super::bench::{Bench, Row};
 use super::term::{OPS2, Op2, Pred, Term};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 use std::sync::Arc;
 
 /// 2^61 - 1.
@@ -28,10 +28,43 @@ pub struct Found {
 /// The simplest expression for the column `j` of the results. Extents that depend on data have none.
 /// `hints` are tried before what is enumerated.
 pub fn extent(bench: &Bench<'_>, j: usize, hints: &[Term]) -> Option<Found> {
+    let want: Vec<i64> = bench.valid.iter().map(|r| r.out.as_ref()?[j]).collect::<Option<_>>()?;
+    column(bench, &want, &[], hints)
+}
+
+/// The simplest expression of other variables for a variable that no valid experiments differ in alone: an extent of an
+/// operand that the windows of another one give, and the like. None for variables that are a number or equal another one.
+pub fn determined(bench: &Bench<'_>, v: usize) -> Option<Found> {
+    let want: Vec<i64> = bench.valid.iter().map(|r| r.at[v]).collect();
+    if bench.is_frozen(v) {
+        return None;
+    }
+    let others = |r: &Row| {
+        let mut at = r.at.clone();
+        at[v] = 0;
+        at
+    };
+    let mut seen = HashSet::new();
+    if !bench.valid.iter().all(|r| seen.insert(others(r))) {
+        return None;
+    }
+    let equal = |w: &usize| bench.valid.iter().zip(&want).all(|(r, x)| r.at[*w] == *x);
+    let without: Vec<usize> = (0..bench.vars.len()).filter(equal).collect();
+    column(bench, &want, &without, &[]).filter(|f| !matches!(f.term, Term::Int(_) | Term::Var(_)))
+}
+
+/// The simplest expression for the numbers `want` of the valid experiments that does not mention the variables `without`.
+fn column(bench: &Bench<'_>, want: &[i64], without: &[usize], hints: &[Term]) -> Option<Found> {
     let rows = &bench.valid;
-    let want: Vec<i64> = rows.iter().map(|r| r.out.as_ref()?[j]).collect::<Option<_>>()?;
     let plain = |term: Term| Some(Found { term, numerator: None });
-    let fits = |t: &Term| rows.iter().zip(&want).all(|(r, &w)| t.eval(&r.at) == Some(w));
+    let mentions = |t: &Term| {
+        let mut any = false;
+        if !without.is_empty() {
+            t.each_var(&mut |v| any |= without.contains(&v));
+        }
+        any
+    };
+    let fits = |t: &Term| rows.iter().zip(want).all(|(r, &w)| t.eval(&r.at) == Some(w)) && !mentions(t);
     let n = bench.vars.len();
     let first = *want.first()?;
     let constant = want.iter().all(|&w| w == first);
@@ -78,22 +111,24 @@ pub fn extent(bench: &Bench<'_>, j: usize, hints: &[Term]) -> Option<Found> {
     if constant {
         return plain(Term::Int(first));
     }
-    if let Some(t) = products(bench, &fits).or_else(|| broadcast(bench, &want, &fits)).or_else(|| range(bench, &fits)) {
+    if let Some(t) =
+        products(bench, &fits).or_else(|| broadcast(bench, want, without, &fits)).or_else(|| range(bench, &fits))
+    {
         return plain(t);
     }
     if let Some(t) = rest(n, &fits).or_else(|| squared(n, &fits)) {
         return plain(t);
     }
-    let (sure, maybe) = relevant(bench, j);
+    let (sure, maybe) = relevant(bench, want, without);
     // Fewer variables need fewer experiments; variables that may matter come in one by one.
     let mut sizes = vec![maybe.len().min(8usize.saturating_sub(sure.len())), 0, 1, 2, 3];
     sizes.dedup();
     for k in sizes.into_iter().filter(|&k| k <= maybe.len() && sure.len() + k <= 9) {
         let vars: Vec<usize> = sure.iter().chain(&maybe[..k]).copied().collect();
-        if let Some(found) = polynomial(&vars, rows, &want, &fits) {
+        if let Some(found) = polynomial(&vars, rows, want, &fits) {
             return plain(found);
         }
-        if let Some(found) = windows(&vars, rows, &want, &fits) {
+        if let Some(found) = windows(&vars, rows, want, &fits) {
             return Some(found);
         }
     }
@@ -238,9 +273,9 @@ fn filled_lists(bench: &Bench<'_>) -> Vec<Term> {
 }
 
 /// What several broadcast to: of the variables that are 1 or the extent wherever they are, as few as make it.
-fn broadcast(bench: &Bench<'_>, want: &[i64], fits: &dyn Fn(&Term) -> bool) -> Option<Term> {
+fn broadcast(bench: &Bench<'_>, want: &[i64], without: &[usize], fits: &dyn Fn(&Term) -> bool) -> Option<Term> {
     let agrees = |v: &usize| bench.valid.iter().zip(want).all(|(r, &w)| r.at[*v] == 1 || r.at[*v] == w);
-    let mut vars: Vec<usize> = (0..bench.vars.len()).filter(agrees).collect();
+    let mut vars: Vec<usize> = (0..bench.vars.len()).filter(|v| !without.contains(v)).filter(agrees).collect();
     let chain = |vars: &[usize]| {
         let last = vars.iter().map(|&v| Term::Var(v)).reduce(|a, b| Term::two(Op2::Bcast, a, b));
         last.filter(|t| fits(t))
@@ -339,19 +374,19 @@ fn scaled(n: usize, fits: &dyn Fn(&Term) -> bool) -> Option<Term> {
     None
 }
 
-/// Variables that the column surely depends on, and those that it may, likeliest first: two valid experiments differ in one variable (or in some that are equal) and in
-/// the extent.
-fn relevant(bench: &Bench<'_>, j: usize) -> (Vec<usize>, Vec<usize>) {
+/// Variables that the column surely depends on, and those that it may, likeliest first: two valid experiments differ in one
+/// variable (or in two) and in the column. Variables `without` are not looked at.
+fn relevant(bench: &Bench<'_>, want: &[i64], without: &[usize]) -> (Vec<usize>, Vec<usize>) {
     let n = bench.vars.len();
     let mut votes = vec![0usize; n];
+    let vars: Vec<usize> = (0..n).filter(|v| !without.contains(v)).collect();
     let rows = &bench.valid[..bench.valid.len().min(400)];
     for (i, a) in rows.iter().enumerate() {
-        for b in &rows[..i] {
-            let (Some(x), Some(y)) = (&a.out, &b.out) else { continue };
-            if x[j] == y[j] {
+        for (k, b) in rows[..i].iter().enumerate() {
+            if want[i] == want[k] {
                 continue;
             }
-            let mut differ = (0..n).filter(|&v| a.at[v] != b.at[v]);
+            let mut differ = vars.iter().copied().filter(|&v| a.at[v] != b.at[v]);
             let (first, second, third) = (differ.next(), differ.next(), differ.next());
             if let (Some(v), None) = (first, second) {
                 votes[v] += 1000;

@@ -6,18 +6,20 @@
 
 use super::bench::{Bench, Row};
 use super::lift::Hints;
-use super::outputs::{list_products, lists};
+use super::outputs::{self, list_products, lists};
 use super::structure::VarKind;
-use super::term::{Op2, Pred, Term};
+use super::term::{Cmp, Op2, Pred, Term};
 
 /// Tiers of candidates.
-const TIERS: usize = 8;
+const TIERS: usize = 9;
 /// Valid experiments that candidates fail on first, at most.
 const KILLERS: usize = 12;
 /// Valid experiments that a variable and a term are compared on before a candidate is made of them.
 const FIRST: usize = 8;
 /// Atoms that are joined in pairs, at most.
 const ATOMS: usize = 600;
+/// Variables for which an expression is looked for, at most.
+const DETERMINED: usize = 12;
 /// Alternatives of one requirement, at most.
 const ALTERNATIVES: usize = 6;
 /// Experiments that clauses are made for, at most.
@@ -47,8 +49,9 @@ pub fn requirements(bench: &Bench<'_>, hints: &Hints, outs: &[Term], numerators:
             2 => pairs(bench, outs, numerators, &mut offer),
             3 => hints.whole.iter().for_each(|p| offer(p.clone())),
             4 => triples(bench, &mut offer),
-            5 => long(bench, outs, &mut offer),
-            6 => joined(bench, outs, numerators, &left, &mut offer),
+            5 => determined(bench, &chosen, &mut offer),
+            6 => long(bench, outs, &mut offer),
+            7 => joined(bench, outs, numerators, &left, &mut offer),
             _ => clauses(bench, &left, &mut offer),
         }
         take(found, &mut chosen, &mut left);
@@ -80,7 +83,26 @@ fn refused(bench: &Bench<'_>, p: &Pred, left: &[usize], killers: &mut Vec<usize>
 
 /// A variable that must be what a relative's rule says of a result's extent: an operand has the shape of a result.
 fn bound(bench: &Bench<'_>, hints: &Hints, offer: &mut dyn FnMut(Pred)) {
-    hints.terms.iter().for_each(|t| equals(bench, t, offer));
+    for t in &hints.terms {
+        equals(bench, t, offer);
+        // Or what it is at least.
+        let own = t.vars();
+        if own.len() > 1 {
+            let first: Vec<(&Row, Option<i64>)> = bench.valid.iter().take(FIRST).map(|r| (r, t.eval(&r.at))).collect();
+            for a in (0..bench.vars.len()).filter(|a| !own.contains(a)) {
+                if first.iter().all(|(r, least)| least.is_some_and(|l| l <= r.at[a])) {
+                    offer(Pred::le(t.clone(), var(a)));
+                }
+            }
+        }
+    }
+}
+
+/// That a quotient leaves no rest.
+pub fn divides(t: &Term, offer: &mut dyn FnMut(Pred)) {
+    if let Term::Two(Op2::Floor, of) = t {
+        offer(Pred::eq(Term::two(Op2::Mod, of.0.clone(), of.1.clone()), Term::Int(0)));
+    }
 }
 
 /// Requirements that a variable is the term, or 1 or the term, of variables for which experiments do not tell at once that it
@@ -93,6 +115,9 @@ pub fn equals(bench: &Bench<'_>, t: &Term, offer: &mut dyn FnMut(Pred)) {
     let first: Vec<(&Row, Option<i64>)> = bench.valid.iter().take(FIRST).map(|r| (r, t.eval(&r.at))).collect();
     for a in (0..bench.vars.len()).filter(|a| !own.contains(a)) {
         if first.iter().all(|(r, want)| Some(r.at[a]) == *want) {
+            if let Term::Two(Op2::Floor, of) = t {
+                offer(Pred::eq(Term::two(Op2::Mul, of.1.clone(), var(a)), of.0.clone()));
+            }
             offer(Pred::eq(var(a), t.clone()));
         } else if first.iter().all(|(r, want)| r.at[a] == 1 || Some(r.at[a]) == *want)
             && bench.valid.iter().any(|r| r.at[a] != 1)
@@ -162,6 +187,7 @@ fn single(bench: &Bench<'_>, offer: &mut dyn FnMut(Pred)) {
 /// Two or three variables, and what the extents of results say.
 fn pairs(bench: &Bench<'_>, outs: &[Term], numerators: &[Term], offer: &mut dyn FnMut(Pred)) {
     let n = bench.vars.len();
+    outs.iter().for_each(|t| divides(t, offer));
     for t in numerators.iter().chain(outs) {
         if !matches!(t, Term::Var(_) | Term::Int(_)) {
             offer(Pred::le(Term::Int(0), t.clone()));
@@ -253,6 +279,24 @@ fn triples(bench: &Bench<'_>, offer: &mut dyn FnMut(Pred)) {
                     offer(Pred::le(Term::Int(c), Term::two(Op2::Add, var(a), var(b))));
                 }
             }
+        }
+    }
+}
+
+/// Variables that follow from others, and for which no requirement says so yet: what they follow by, and of a quotient that it is
+/// one of something that is there.
+fn determined(bench: &Bench<'_>, chosen: &[Pred], offer: &mut dyn FnMut(Pred)) {
+    let said = |v: usize| {
+        let is = |t: &Term| *t == var(v);
+        chosen.iter().any(|p| matches!(p, Pred::Cmp(Cmp::Eq, a, b) if is(a) || is(b)))
+    };
+    for v in (0..bench.vars.len()).filter(|&v| !said(v)).take(DETERMINED) {
+        let Some(found) = outputs::determined(bench, v) else { continue };
+        equals(bench, &found.term, offer);
+        offer(Pred::eq(var(v), found.term));
+        if let Some(above) = found.numerator {
+            offer(Pred::le(Term::Int(0), above.clone()));
+            offer(Pred::le(Term::Int(1), above));
         }
     }
 }

@@ -13,6 +13,8 @@ use crate::trace::Call;
 
 /// Rounds of synthesis and challenge.
 const ROUNDS: usize = 14;
+/// Rounds after which a rule of more than so many requirements a variable is given up: it only lists what was seen.
+const PATCHED: (usize, usize) = (5, 2);
 /// Experiments that break one requirement alone, wanted of each.
 const WITNESSES: usize = 8;
 /// Corners that z3 is asked for in one round, besides one for each requirement.
@@ -247,6 +249,8 @@ fn searched(bench: &mut Bench<'_>, effort: Effort, known: &Known) -> Rule {
     bench.untie();
     bench.thaw();
     bench.thaw_together();
+    bench.vary_pairs();
+    bench.thaw_pairs();
     if bench.can_scale() {
         bench.seek(bench.valid.len() + effort.valid, 4 * effort.valid);
     }
@@ -273,7 +277,8 @@ fn searched(bench: &mut Bench<'_>, effort: Effort, known: &Known) -> Rule {
             bench.focus(60 * bench.vars.len().min(12));
         }
         rule = synthesise(bench, &hints);
-        if !complete && round > 4 {
+        let patched = round >= PATCHED.0 && rule.requires.len() > PATCHED.1 * (4 + bench.vars.len());
+        if !complete && round > 4 || patched {
             break;
         }
     }
@@ -354,7 +359,10 @@ fn explained(bench: &Bench<'_>, whole: &Whole) -> Option<Rule> {
     let mut left: Vec<&Row> = bench.invalid.iter().filter(|r| preds.iter().all(|p| p.holds(&r.at))).collect();
     // An operand that the relative lacks may have the shape of a result.
     let mut more: Vec<Pred> = whole.long.clone();
-    whole.terms.iter().for_each(|t| requires::equals(bench, t, &mut |p| more.push(p)));
+    for t in &whole.terms {
+        requires::equals(bench, t, &mut |p| more.push(p));
+        requires::divides(t, &mut |p| more.push(p));
+    }
     for p in more.iter().filter(holds) {
         let n = left.len();
         left.retain(|r| p.holds(&r.at));
