@@ -3,6 +3,7 @@
 use std::ffi::{OsStr, OsString};
 use std::fmt;
 use std::io::{BufRead, BufReader, Read};
+use std::ops::RangeInclusive;
 use std::process::{Command, Output, Stdio};
 use std::time::{Duration, Instant};
 
@@ -10,6 +11,9 @@ use anyhow::{Context, Result, bail};
 
 use crate::paths;
 use crate::report::Count;
+
+/// On a busy machine a program gets a part of a processor, and one that waits for ever gets nothing.
+const IDLE: u32 = 6;
 
 /// A program, its arguments and the variables set for it.
 #[derive(Clone)]
@@ -75,7 +79,8 @@ impl Cmd {
         String::from_utf8(output.stdout).with_context(|| format!("{self}: output is not UTF-8"))
     }
 
-    /// Runs it and returns how it ended and what it wrote; none where it was not done after `limit` and was killed.
+    /// Runs it and returns how it ended and what it wrote; none where it was not done after `limit` of processor time, or
+    /// after that time [`IDLE`] times over, and was killed.
     pub(crate) fn output_within(&self, limit: Duration) -> Result<Option<Output>> {
         let mut command = self.command();
         command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
@@ -93,7 +98,8 @@ impl Cmd {
             if let Some(status) = child.try_wait().with_context(|| format!("cannot wait for {self}"))? {
                 break status;
             }
-            if start.elapsed() > limit {
+            let busy = processor_time(child.id()).unwrap_or_else(|| start.elapsed());
+            if busy > limit || start.elapsed() > limit * IDLE {
                 // It may have ended by itself just now.
                 let _ = child.kill();
                 child.wait().with_context(|| format!("cannot wait for {self}"))?;
@@ -169,6 +175,21 @@ fn quoted(word: &str) -> String {
     } else {
         format!("'{}'", word.replace('\'', r"'\''"))
     }
+}
+
+/// Processor time of a running program and of those that it has waited for, where the system tells it.
+fn processor_time(pid: u32) -> Option<Duration> {
+    ticks(&pid.to_string(), 14..=17).map(Duration::from_secs_f64)
+}
+
+/// The sum of these fields of Linux's `/proc/PID/stat` (proc(5), which counts from 1), hundredths of a second, in seconds.
+pub(crate) fn ticks(pid: &str, fields: RangeInclusive<usize>) -> Option<f64> {
+    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
+    // The second field is a name in parentheses, which may hold anything.
+    let (_, rest) = stat.rsplit_once(") ")?;
+    let n = fields.clone().count();
+    let found: Vec<f64> = rest.split(' ').skip(fields.start() - 3).take(n).filter_map(|t| t.parse().ok()).collect();
+    (found.len() == n).then(|| found.iter().sum::<f64>() / 100.0)
 }
 
 #[cfg(test)]

@@ -22,7 +22,7 @@ use diffy::patch_set::{FileOperation, ParseOptions, PatchSet};
 use diffy::{Line, Patch};
 use serde_json::{Value, json};
 
-use crate::command::Cmd;
+use crate::command::{Cmd, ticks};
 use crate::paths;
 
 const USAGE: &str = "\
@@ -620,13 +620,9 @@ impl Clock {
     }
 }
 
-/// Fields 16 and 17 of Linux's `/proc/self/stat` (proc(5)), in hundredths of a second.
+/// Of programs that have ended.
 fn children_seconds() -> Option<f64> {
-    let stat = fs::read_to_string("/proc/self/stat").ok()?;
-    // The second field is a name in parentheses, which may hold anything.
-    let (_, rest) = stat.rsplit_once(") ")?;
-    let mut ticks = rest.split(' ').skip(13).take(2).map(|t| t.parse::<f64>().ok());
-    Some((ticks.next()?? + ticks.next()??) / 100.0)
+    ticks("self", 16..=17)
 }
 
 /// The line of a mutant.
