@@ -10,6 +10,7 @@
 //! | [`mod@test`] | every test |
 //! | [`runtimes`] | other runtimes and releases under `target/runtimes`, for the fuzzer |
 //! | [`ci`] | format, lints, documentation, then every test |
+//! | [`coverage`] | lines of the compiler that cases and a campaign reach |
 //! | [`mutants`] | the seeded bugs of `fuzz/mutants`: each built in a copy of the workspace and hunted by the fuzzer |
 //!
 //! Invariant: nothing outside the workspace is written, except the caches of cargo and pip.
@@ -21,6 +22,7 @@
 mod cases;
 mod ci;
 mod command;
+mod coverage;
 mod mutants;
 mod paths;
 mod report;
@@ -40,6 +42,8 @@ usage: cargo xtask COMMAND
   test    set up if needed, then run every test
   ci      check format, lints and documentation, then the same as `test`
   mutants build each seeded bug of fuzz/mutants and let `egret fuzz run` hunt it (hours; `mutants --help` lists options)
+  coverage [MINUTES]
+          lines of the compiler that the cases reach, and that a campaign of so many minutes (10) reaches beyond them
   runtime NAME PACKAGE...
           make target/runtimes/NAME, a Python with other runtimes (in pip's notation) beside numpy and onnx
 
@@ -49,6 +53,12 @@ fn main() -> ExitCode {
     let args: Vec<String> = std::env::args().skip(1).collect();
     if let Some(("mutants", options)) = args.split_first().map(|(verb, rest)| (verb.as_str(), rest)) {
         return mutants::main(options);
+    }
+    if let [verb, minutes @ ..] = &args[..]
+        && verb == "coverage"
+        && minutes.len() < 2
+    {
+        return finish(|report| coverage::run(report, minutes.first().map_or("10", String::as_str)));
     }
     if let [verb, name, packages @ ..] = &args[..]
         && verb == "runtime"

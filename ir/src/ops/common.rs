@@ -4,7 +4,7 @@ use crate::dtype::DType;
 use crate::error::{Error, Result};
 use crate::eval::EvalCx;
 use crate::rule::{RuleCx, RuleResult};
-use crate::tensor::{Tensor, strides};
+use crate::tensor::Tensor;
 
 pub use crate::attr::Attr;
 pub use crate::builder::GraphBuilder;
@@ -49,19 +49,29 @@ pub fn eval_unary(cx: &mut EvalCx<'_>, float: impl Fn(f64) -> f64, int: impl Fn(
 
 /// For each element of `to`, the linear position in `from`, which broadcasts to it.
 pub fn broadcast_positions(from: &[usize], to: &[usize]) -> Vec<usize> {
-    let shift = to.len() - from.len();
-    let from_strides = strides(from);
-    let mut out = vec![0usize; to.iter().product()];
-    let mut inner: usize = 1;
-    // Axis by axis from the innermost: each position is that of the axes inside plus this axis' step.
-    for axis in (0..to.len()).rev() {
-        let step = if axis < shift || from[axis - shift] == 1 { 0 } else { from_strides[axis - shift] };
-        if step != 0 {
-            for (i, p) in out.iter_mut().enumerate() {
-                *p += (i / inner) % to[axis] * step;
+    let n = to.iter().product();
+    if from == to {
+        return (0..n).collect();
+    }
+    let mut out = Vec::with_capacity(n);
+    if n == 0 {
+        return out;
+    }
+    out.push(0);
+    // Axis by axis from the innermost: the positions of the axes inside, once for each step of this one.
+    let mut stride = 1;
+    for (axis, &len) in to.iter().rev().enumerate() {
+        let from_len = from.len().checked_sub(axis + 1).map_or(1, |i| from[i]);
+        let step = if from_len == 1 { 0 } else { stride };
+        let inner = out.len();
+        for k in 1..len {
+            let at = out.len();
+            out.extend_from_within(..inner);
+            if step != 0 {
+                out[at..].iter_mut().for_each(|p| *p += k * step);
             }
         }
-        inner *= to[axis].max(1);
+        stride *= from_len;
     }
     out
 }
