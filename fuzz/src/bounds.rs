@@ -64,9 +64,9 @@ pub fn bounds(case: &Case, trials: usize, choices: &mut dyn Choices) -> Vec<Boun
     if quantises_no_number(&case.graph, &values) {
         return nothing_known(case);
     }
-    let steps = steps(&case.graph, &values);
+    let (steps, loose) = steps(&case.graph, &values);
     let Some(base) = run(&steps, &case.inputs, None) else { return nothing_known(case) };
-    let errors = local_errors(&steps, &base, choices);
+    let errors = local_errors(&steps, &base, &loose, choices);
     let mut out: Vec<Bound> = Vec::new();
     for (v, want) in steps.outputs.iter().zip(&case.outputs) {
         let Ok(want) = want.tensor() else { return nothing_known(case) };
@@ -111,13 +111,14 @@ fn quantises_no_number(graph: &Graph, values: &[Option<Value>]) -> bool {
 
 /// The graph with formulas for operators; the same results in the same order. `values` are its own, whose extents operands
 /// have where types leave them open. Where the rules refuse a step after all, the graph itself: its bounds are those of its
-/// operators.
-fn steps(graph: &Graph, values: &[Option<Value>]) -> Graph {
+/// operators. And the values that formulas round to a narrower type, which a compiler may do later.
+fn steps(graph: &Graph, values: &[Option<Value>]) -> (Graph, Vec<ValueId>) {
     let mut b = GraphBuilder::new("steps");
     let args: Vec<Option<ValueId>> = graph.inputs.iter().map(|v| Some(b.input("", graph.ty(*v).clone()))).collect();
-    match spliced(&mut b, graph, &args, values, 0) {
-        Ok(Some(results)) => b.finish(&results),
-        _ => graph.clone(),
+    let mut loose = Vec::new();
+    match spliced(&mut b, graph, &args, values, 0, &mut loose) {
+        Ok(Some(results)) => (b.finish(&results), loose),
+        _ => (graph.clone(), Vec::new()),
     }
 }
 
@@ -144,6 +145,7 @@ fn spliced(
     args: &[Option<ValueId>],
     values: &[Option<Value>],
     depth: usize,
+    loose: &mut Vec<ValueId>,
 ) -> Result<Option<Vec<ValueId>>> {
     let constants = graph.values.iter().map(|info| info.constant.as_ref().map(|t| b.constant(t.clone())));
     let mut at: Vec<Option<ValueId>> = constants.collect();
@@ -158,7 +160,7 @@ fn spliced(
             }
         }
         let captures: Vec<ValueId> = node.captures.iter().filter_map(|v| at[v.index()]).collect();
-        let made = taken_apart(b, node, &args, &captures, depth)?;
+        let made = taken_apart(b, node, &args, &captures, depth, loose)?;
         for (v, to) in node.outputs.iter().zip(made) {
             v.iter().for_each(|v| at[v.index()] = Some(to));
         }
@@ -173,6 +175,7 @@ fn taken_apart(
     args: &[Option<ValueId>],
     captures: &[ValueId],
     depth: usize,
+    loose: &mut Vec<ValueId>,
 ) -> Result<Vec<ValueId>> {
     if depth < DEPTH && captures.is_empty() {
         let mut inner = GraphBuilder::new("formula");
@@ -181,12 +184,16 @@ fn taken_apart(
         if let Ok(Some(results)) = formula(&mut inner, node, &given) {
             // Arguments that are left out are no inputs of the formula.
             let present: Vec<Option<ValueId>> = args.iter().copied().filter(Option::is_some).collect();
-            if let Some(found) = spliced(b, &inner.finish(&results), &present, &[], depth + 1)? {
+            if let Some(found) = spliced(b, &inner.finish(&results), &present, &[], depth + 1, loose)? {
                 return Ok(found);
             }
         }
     }
-    b.call(node.op.clone(), args, captures, node.outputs.len())
+    let made = b.call(node.op.clone(), args, captures, node.outputs.len())?;
+    if depth > 0 && node.op.def().name == "Cast" {
+        loose.extend(&made);
+    }
+    Ok(made)
 }
 
 fn nothing_known(case: &Case) -> Vec<Bound> {
@@ -249,11 +256,20 @@ fn numbers(t: &Tensor) -> egret_ir::Result<Vec<f64>> {
     }
 }
 
-/// Error that a node may make by itself, by value and element; `None` where it may make none.
-fn local_errors(graph: &Graph, base: &[Option<Value>], choices: &mut dyn Choices) -> Vec<Option<Vec<f64>>> {
+/// Error that a node may make by itself, by value and element; `None` where it may make none. `loose` are exact ones that may
+/// be rounded otherwise.
+fn local_errors(
+    graph: &Graph,
+    base: &[Option<Value>],
+    loose: &[ValueId],
+    choices: &mut dyn Choices,
+) -> Vec<Option<Vec<f64>>> {
     let mut out = vec![None; graph.values.len()];
     for node in &graph.nodes {
-        let accuracy = node.op.facts().accuracy;
+        let accuracy = match node.outputs[..] {
+            [Some(v)] if loose.contains(&v) => Accuracy::Ulp(1),
+            _ => node.op.facts().accuracy,
+        };
         if accuracy == Accuracy::Exact {
             continue;
         }
@@ -341,10 +357,20 @@ fn sizes(node: &Node, base: &[Option<Value>], choices: &mut dyn Choices) -> Vec<
         "GridSample" | "Resize" if node.op.attrs().get("mode") == Some(&Attr::String("cubic".into())) => {
             everywhere(3.0 * size_of(0))
         }
-        // Whether padding is multiplied by a weight that is not finite, ONNX does not say; transforms of tiles spread it.
-        "Conv" | "ConvTranspose" | "CausalConvWithState" | "DeformConv" if !all_finite(node, base) => {
-            everywhere(f64::INFINITY)
+        // Elimination errs as the largest numbers on its way.
+        "Inverse" => {
+            let elements = |v: Option<ValueId>| v.and_then(|v| tensor(base, v.index())).and_then(|t| t.floats().ok());
+            let edge = operand(0).and_then(|v| tensor(base, v.index())).and_then(|t| t.shape().last().copied());
+            let (Some(a), Some(y), Some(edge)) = (elements(operand(0)), elements(node.outputs[0]), edge) else {
+                return Vec::new();
+            };
+            let largest = |x: &[f64]| x.iter().fold(0.0f64, |m, x| m.max(x.abs()));
+            let len = (edge * edge).max(1);
+            let size = |(a, y): (&[f64], &[f64])| edge as f64 * largest(a) * largest(y) * largest(y);
+            let each = a.chunks(len).zip(y.chunks(len)).flat_map(|c| vec![size(c); c.1.len()]);
+            vec![each.collect()]
         }
+        _ if spreads(node, base) => everywhere(f64::INFINITY),
         name => {
             let mut sizes = on_magnitudes(node, base).unwrap_or_default();
             if matches!(name, "AveragePool" | "GlobalAveragePool" | "ReduceMean") {
@@ -378,6 +404,13 @@ fn sizes(node: &Node, base: &[Option<Value>], choices: &mut dyn Choices) -> Vec<
     sizes
 }
 
+/// Whether it is a convolution of operands that are not finite: whether padding is multiplied by a weight, ONNX does not say,
+/// and transforms of tiles spread what is not finite.
+fn spreads(node: &Node, values: &[Option<Value>]) -> bool {
+    matches!(node.op.def().name, "Conv" | "ConvTranspose" | "CausalConvWithState" | "DeformConv")
+        && !all_finite(node, values)
+}
+
 /// Whether every element of every float operand is a finite number.
 fn all_finite(node: &Node, base: &[Option<Value>]) -> bool {
     let finite = |t: &Tensor| !t.dtype().is_float() || t.floats().is_ok_and(|x| x.iter().all(|x| x.is_finite()));
@@ -403,7 +436,7 @@ fn condition(node: &Node, base: &[Option<Value>], choices: &mut dyn Choices) -> 
                 t.floats()
                     .ok()?
                     .into_iter()
-                    .map(|x| if choices.chance(1, 2) { x * (1.0 + 2.0 * u) } else { x })
+                    .map(|x| x * (1.0 + [0.0, 2.0 * u, -2.0 * u][choices.below(3)]))
                     .collect(),
             )
         }) else {
@@ -502,6 +535,7 @@ fn run(
             node.inputs.iter().map(|v| v.and_then(|v| values[v.index()].as_ref())).collect();
         let captures: Vec<Value> = node.captures.iter().filter_map(|v| values[v.index()].clone()).collect();
         let out = eval_call(&*node.op, &operands, &captures, node.outputs.len(), &env, &Reference).ok()?;
+        let spread = errors.is_some() && spreads(node, &values);
         for (v, mut value) in node.outputs.iter().zip(out) {
             let Some(v) = *v else { continue };
             if let Some((errors, choices)) = &mut errors
@@ -513,6 +547,7 @@ fn run(
                 // Which of the sums that may overflow do: all, or those alone that did.
                 let some = choices.chance(1, 2);
                 let off = x.iter().zip(e).map(|(x, e)| {
+                    let e = if spread { &f64::INFINITY } else { e };
                     // A NaN has either sign, which its bits show.
                     if x.is_nan() && choices.chance(1, 2) {
                         return -x;

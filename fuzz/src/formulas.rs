@@ -294,22 +294,17 @@ fn written(
         ("ai.onnx", "LRN") => {
             let Some(op) = op.downcast::<Lrn>() else { return Ok(None) };
             let square = s.two("Mul", x, x)?;
-            // The sum over near channels as a product with a band of ones.
-            let channels = s.shape[1];
+            // The mean over near channels is that of a pooling along them.
             let (before, after) = ((op.size - 1) / 2, op.size / 2);
-            let band: Vec<f64> = (0..channels * channels)
-                .map(|i| {
-                    let (row, col) = ((i / channels) as i64, (i % channels) as i64);
-                    f64::from((row - before..=row + after).contains(&col))
-                })
-                .collect();
-            let band = s.b.constant(Tensor::from_floats(dtype, &[channels, channels], band));
-            let flat = [s.shape[0], channels, s.shape[2..].iter().product()];
+            let flat = [s.shape[0], 1, s.shape[1], s.shape[2..].iter().product()];
             let rows = s.reshape(square, &flat)?;
-            let sums = s.two("MatMul", band, rows)?;
+            let window = attrs! {
+                kernel_shape: vec![op.size, 1], pads: vec![before, 0, after, 0], count_include_pad: true
+            };
+            let means = s.b.op("AveragePool", window, &[rows])?;
             let shape = s.shape.clone();
-            let sums = s.reshape(sums, &shape)?;
-            let scaled = s.with("Mul", sums, f64::from(op.alpha) / op.size as f64)?;
+            let means = s.reshape(means, &shape)?;
+            let scaled = s.with("Mul", means, op.alpha.into())?;
             let base = s.with("Add", scaled, op.bias.into())?;
             let power = s.with("Pow", base, op.beta.into())?;
             s.two("Div", x, power)?

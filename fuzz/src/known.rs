@@ -10,6 +10,7 @@
 //! | `operators` | names, with the domain where it is not ONNX's own: `LRN`, `microsoft.FusedMatMul` |
 //! | `when` | conditions that all hold; none: all calls. Terms are those of rule files (`a // b`, `min(a, b)`, `==`, `!=`, `<=`, `or`) over the names below; a comparison with a name that the call does not have is false |
 //! | `attrs` | values of attributes, or lists of values of which one is there; `null`: it is not there |
+//! | `open` | `true`: it speaks of calls of which an operand's extents are symbols, in a graph that runs with several shapes |
 //! | `dtypes` | element types of operands, a list of which it has one |
 //! | `kind` | `crash`, `hang`, `refused` or `wrong`, or a list of these |
 //! | `verdict` | `bug`; `limit`: a call that the system says it does not do; `beyond`: Egret takes the call, the specification does not; `open`: the specification does not say |
@@ -24,13 +25,14 @@
 
 use crate::check::{Kind, System, Taken};
 use crate::choices::Seeded;
+use crate::form::Types;
 use crate::generate::{Config, Generator, full_name};
 use crate::infer::structure::operand_names;
 use crate::infer::term::{Parser, Pred, Term};
 use crate::probe::all_calls;
 use crate::trace::dtype;
 use anyhow::{Context, Result, anyhow, bail, ensure};
-use egret_ir::{Attr, DType, Op, OpDef, Tensor, Value, ops};
+use egret_ir::{Attr, DType, Graph, Op, OpDef, Tensor, Value, ops};
 use serde_json::Value as Json;
 use std::fmt;
 use std::sync::Arc;
@@ -97,6 +99,7 @@ pub struct Cause {
     pub verdict: Verdict,
     /// In words.
     pub why: String,
+    open: bool,
     when: Vec<When>,
     attrs: Vec<(String, Vec<Json>)>,
     dtypes: Vec<(String, Vec<DType>)>,
@@ -147,7 +150,16 @@ impl Known {
 
     /// The first record that a call meets.
     pub fn met(&self, call: Seen<'_>) -> Option<&Cause> {
-        self.causes.iter().find(|c| c.is_of(call.op.def()) && c.holds(call))
+        self.causes.iter().find(|c| !c.open && c.is_of(call.op.def()) && c.holds(call))
+    }
+
+    /// Whether a graph or a body has a call with extents that are symbols, of an operator of which a record speaks of such.
+    pub(crate) fn met_open(&self, graph: &Graph) -> bool {
+        graph.nodes.iter().any(|node| {
+            let known = self.causes.iter().any(|c| c.open && c.is_of(node.op.def()));
+            known && node.uses().any(|v| graph.ty(v).concrete().is_none())
+                || node.op.bodies().iter().any(|body| self.met_open(body))
+        })
     }
 }
 
@@ -155,7 +167,7 @@ impl Known {
 fn read(line: &str) -> Result<Vec<Cause>> {
     let json: Json = serde_json::from_str(line)?;
     let object = json.as_object().context("a record is an object")?;
-    const KEYS: &[&str] = &["operators", "when", "attrs", "dtypes", "kind", "verdict", "why"];
+    const KEYS: &[&str] = &["operators", "open", "when", "attrs", "dtypes", "kind", "verdict", "why"];
     if let Some(key) = object.keys().find(|k| !KEYS.contains(&k.as_str())) {
         bail!("`{key}` is none of the keys {}", KEYS.join(", "));
     }
@@ -175,6 +187,11 @@ fn read(line: &str) -> Result<Vec<Cause>> {
     let verdict = Verdict::ALL.into_iter().find(|v| json["verdict"] == v.name());
     let verdict = verdict.context("`verdict` is one of bug, limit, beyond, open")?;
     let why = text(&json["why"]).context("no `why`")?;
+    let open = match &json["open"] {
+        Json::Null => false,
+        open => open.as_bool().context("`open` is true or false")?,
+    };
+    ensure!(!open || json["when"].is_null(), "`when` speaks of numbers, `open` of extents that are none");
     let mut out = Vec::new();
     for operator in many(&json["operators"]) {
         let operator = text(&operator)?;
@@ -192,7 +209,7 @@ fn read(line: &str) -> Result<Vec<Cause>> {
             dtypes.push((name.clone(), many(list).iter().map(dtype).collect::<Result<_>>()?));
         }
         let (kinds, why) = (kinds.clone(), why.clone());
-        out.push(Cause { def, kinds, verdict, why, when, attrs, dtypes });
+        out.push(Cause { def, kinds, verdict, why, open, when, attrs, dtypes });
     }
     ensure!(!out.is_empty(), "no `operators`");
     Ok(out)
@@ -377,17 +394,19 @@ pub struct Confirmed {
 /// When the system cannot be started.
 pub fn confirm(cause: &Cause, system: &mut dyn System, wanted: usize, tries: u64) -> Result<Confirmed> {
     let only = vec![cause.def.name.to_owned()];
-    let mut generator = Generator::new(Config { nodes: 1, only, ..Config::default() });
+    let dynamic_percent = if cause.open { 100 } else { 0 };
+    let types = Types::All;
+    let mut generator = Generator::new(Config { nodes: 1, only, types, dynamic_percent, ..Config::default() });
     let mut out = Confirmed::default();
     for i in 0..tries {
         if out.met == wanted {
             break;
         }
-        let Some(case) = generator.generate(&mut Seeded::new(0x6b6e, i)) else { break };
+        let Some(case) = generator.generate(&mut Seeded::new(0x6b6e, i)) else { continue };
         let meets = |op: &dyn Op, operands: &[Option<&Value>], results: &[Value]| {
             cause.is_of(op.def()) && cause.holds(Seen { op, operands, results })
         };
-        if !all_calls(&case, meets) {
+        if !all_calls(&case, meets) || cause.open && case.others.is_empty() {
             continue;
         }
         let failure = match system.takes(&case)? {

@@ -35,6 +35,9 @@ pub(super) enum Opened {
 pub(super) fn opened(case: &Case, config: &Config, choices: &mut dyn Choices) -> Opened {
     for turn in 0..CHOICES {
         let Some((graph, conds, wishes)) = with_symbols(case, 3 >> turn, choices) else { continue };
+        if config.known.met_open(&graph) {
+            continue;
+        }
         let Some(problem) = Problem::new(&conds, &wishes) else { continue };
         let Some(start) = problem.start() else { continue };
         for shape in 0..SHAPES {
