@@ -308,7 +308,9 @@ fn local_errors(
                         if overflowed || s > largest / 4.0 {
                             return f64::INFINITY;
                         }
-                        (terms.min(4096) as f64 + 8.0) * (inner * s + least) + 2.0 * u * y
+                        // A sum may be rounded before its bias is added.
+                        let rounded = if node.inputs.iter().flatten().count() > 2 { s } else { y };
+                        (terms.min(4096) as f64 + 8.0) * (inner * s + least) + 2.0 * u * rounded
                     }
                 }
             };
@@ -338,8 +340,9 @@ fn sizes(node: &Node, base: &[Option<Value>], choices: &mut dyn Choices) -> Vec<
             let size = states.fold(1.0, f64::max);
             let terms = node.inputs.iter().map(n).max().unwrap_or(1) as f64;
             let sums = terms * (size_of(0) * size_of(1) + size * size_of(2) + size_of(3));
-            // A gate's sum that overflows on the way opens or closes it.
-            everywhere(if all_finite(node, base) && sums < largest_finite(dtype) { 8.0 * size } else { f64::INFINITY })
+            // A gate's sum that overflows on the way opens or closes it, as does one that errs by more than 1.
+            let least = dtype.unit_roundoff().unwrap_or(1.0).recip();
+            everywhere(if all_finite(node, base) && sums < least { 8.0 * size } else { f64::INFINITY })
         }
         // A quotient of two sums: it hides how large they are, and how small.
         "NegativeLogLikelihoodLoss" => {
@@ -356,6 +359,19 @@ fn sizes(node: &Node, base: &[Option<Value>], choices: &mut dyn Choices) -> Vec<
         // Cubic weights are negative too: their sizes along three axes sum up to less than 3.
         "GridSample" | "Resize" if node.op.attrs().get("mode") == Some(&Attr::String("cubic".into())) => {
             everywhere(3.0 * size_of(0))
+        }
+        // Powers overflow before the root is taken of their sum.
+        "LpPool" => {
+            let p = match node.op.attrs().get("p") {
+                Some(Attr::Int(p)) => p.as_int().unwrap_or(2),
+                _ => 2,
+            };
+            let sum = n(&node.inputs[0]) as f64 * size_of(0).powf(p as f64);
+            if sum < largest_finite(dtype) {
+                on_magnitudes(node, base).unwrap_or_default()
+            } else {
+                everywhere(f64::INFINITY)
+            }
         }
         // Elimination errs as the largest numbers on its way.
         "Inverse" => {
@@ -573,10 +589,31 @@ fn run(
                 });
                 value = Tensor::from_floats(t.dtype(), t.shape(), off.collect::<Vec<_>>()).into();
             }
+            if errors.is_some()
+                && let Some(other) = out_of_range(node, &values, &value)
+            {
+                value = other;
+            }
             values[v.index()] = Some(value);
         }
     }
     Some(values)
+}
+
+/// What a cast to integers may give elsewhere: ONNX does not say what becomes of numbers that the type does not have.
+fn out_of_range(node: &Node, values: &[Option<Value>], result: &Value) -> Option<Value> {
+    if !matches!(node.op.def().name, "Cast" | "CastLike") {
+        return None;
+    }
+    let result = result.tensor().ok().filter(|t| t.dtype().is_int())?;
+    let x = tensor(values, node.inputs[0]?.index()).filter(|t| t.dtype().is_float())?.floats().ok()?;
+    let y = result.ints().ok()?;
+    let outside = |x: f64, y: i128| !x.is_finite() || (x - y as f64).abs() >= 1.0;
+    if !x.iter().zip(&y).any(|(x, y)| outside(*x, *y)) {
+        return None;
+    }
+    let other = x.iter().zip(y).map(|(x, y)| if outside(*x, y) { y ^ 1 } else { y });
+    Some(Tensor::from_ints(result.dtype(), result.shape(), other.collect::<Vec<_>>()).into())
 }
 
 #[cfg(test)]
