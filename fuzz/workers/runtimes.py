@@ -45,7 +45,7 @@ class OnnxRuntime:
 
     MARKS = ("NOT_IMPLEMENTED", "Could not find an implementation", "is not a registered function", "not supported",
              "not currently supported", "does not support", "is only supported",
-             "Creation of OrtValues", "Failed to construct locale", "No corresponding Numpy type",
+             "Creation of OrtValues", "to MLDataType", "Failed to construct locale", "No corresponding Numpy type",
              "Unsupported", "unsupported", "not implemented", "No Op registered", "bad allocation", "bad_alloc",
              "Failed to allocate", "MemoryError", "Type Error: Type 'tensor(")
     # Memory that one call may ask for, in bytes.
