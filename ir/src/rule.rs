@@ -222,11 +222,12 @@ impl<'a> RuleCx<'a> {
 
     /// `a == b`, with both in the message.
     pub fn require_eq(&mut self, label: &'static str, a: &Dim, b: &Dim) -> RuleResult {
-        match Cond::eq(a, b).as_bool() {
+        let cond = Cond::eq(a, b);
+        match cond.as_bool() {
             Some(false) => Err(Error::violation(label, format!("{a} and {b} must be equal")).into()),
             Some(true) => Ok(()),
             None => {
-                self.assumptions.push(Assumption { label, cond: Cond::eq(a, b) });
+                self.assumptions.push(Assumption { label, cond });
                 Ok(())
             }
         }
