@@ -117,7 +117,8 @@ class OnnxRuntime:
                 for r in results]
 
     def take(self, inputs):
-        make = self.ort.OrtValue.ortvalue_from_numpy_with_onnx_type
+        # Releases before 1.17 have no values of these types in Python.
+        make = getattr(self.ort.OrtValue, "ortvalue_from_numpy_with_onnx_type", None)
         wanted = {i.name for i in self.session.get_inputs()}
         self.feeds = {}
         inputs = [i for i in inputs if i[0] in wanted]
@@ -127,6 +128,8 @@ class OnnxRuntime:
             size = next((s for c, s in self.RAW.values() if c == code), None)
             if self.texts and (size or any(o.type in self.RAW for o in self.session.get_outputs())):
                 raise RuntimeError("unsupported: texts beside narrow floats")
+            if size and not make:
+                raise RuntimeError("unsupported: narrow floats as arguments")
             if size:
                 # numpy has none of these: their bits travel as integers.
                 self.feeds[name] = make(array.view(f"uint{8 * size}"), code)
