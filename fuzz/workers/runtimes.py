@@ -47,7 +47,10 @@ class OnnxRuntime:
              "not currently supported", "does not support", "is only supported",
              "Creation of OrtValues", "to MLDataType", "Failed to construct locale", "No corresponding Numpy type",
              "Unsupported", "unsupported", "not implemented", "No Op registered", "bad allocation", "bad_alloc",
-             "Failed to allocate", "MemoryError", "Type Error: Type 'tensor(")
+             "Failed to allocate", "MemoryError", "Type Error: Type 'tensor(", "only *guarantees* support for models")
+    # What releases say that are older than the operators they are asked for: of types, attributes and operands since.
+    OLDER = ("Invalid tensor data type", "Unrecognized attribute", "Required attribute", "has input size", "has output size")
+    OLDER_THAN_OPSET = 21
     # Memory that one call may ask for, in bytes.
     MEMORY = 4 << 30
 
@@ -56,6 +59,8 @@ class OnnxRuntime:
 
         self.ort, self.level = onnxruntime, level
         onnxruntime.set_default_logger_severity(4)
+        if self.newest() < self.OLDER_THAN_OPSET:
+            self.MARKS += self.OLDER
 
     def version(self):
         return self.ort.__version__
