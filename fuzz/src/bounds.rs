@@ -448,13 +448,7 @@ fn condition(node: &Node, base: &[Option<Value>], choices: &mut dyn Choices) -> 
     for _ in 0..CONDITION_TRIALS {
         let Some(seen) = on_changed(node, base, &mut |_, t| {
             let u = t.dtype().unit_roundoff().unwrap_or(0.0);
-            Some(
-                t.floats()
-                    .ok()?
-                    .into_iter()
-                    .map(|x| x * (1.0 + [0.0, 2.0 * u, -2.0 * u][choices.below(3)]))
-                    .collect(),
-            )
+            Some(t.floats().ok()?.into_iter().map(|x| x * (1.0 + [0.0, 2.0 * u, -2.0 * u][choices.below(3)])).collect())
         }) else {
             return Vec::new();
         };

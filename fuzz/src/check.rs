@@ -126,9 +126,21 @@ pub trait System {
     }
 }
 
+/// Bounds from so many trials.
+fn with_trials(case: &Case, trials: usize) -> Vec<Bound> {
+    bounds(case, trials, &mut Seeded::new(0x5eed, trials as u64))
+}
+
+/// The error that each element of each result may have, NaN where nobody can be blamed for it.
+pub(crate) fn allowed(case: &Case) -> Vec<Vec<f64>> {
+    let one =
+        |b: Bound| b.error.into_iter().zip(b.unsure).map(|(e, unsure)| if unsure { f64::NAN } else { e }).collect();
+    with_trials(case, TRIALS.1).into_iter().map(one).collect()
+}
+
 /// Compares results with a case's, sparingly at first; a difference is looked at with many trials before it counts.
 pub(crate) fn judge(case: &Case, got: &[Value]) -> Option<String> {
-    let with = |trials: usize| -> Vec<Bound> { bounds(case, trials, &mut Seeded::new(0x5eed, trials as u64)) };
+    let with = |trials: usize| with_trials(case, trials);
     let same = case.outputs.len() == got.len()
         && case.outputs.iter().zip(got).all(|(a, b)| match (a.tensor(), b.tensor()) {
             (Ok(a), Ok(b)) if a.dtype() == DType::String => a == b,

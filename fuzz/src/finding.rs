@@ -1,12 +1,12 @@
 //! A finding as a folder that stands for itself: the smallest model, its inputs and expected outputs in the layout of
 //! ONNX's backend tests, the graph as text, a script that needs only the failing runtime and numpy, and what was seen.
 
-use crate::check::{Failure, system_of};
+use crate::check::{Failure, Kind, allowed, system_of};
 use crate::generate::{Case, Run};
 use crate::runtime::model;
 use anyhow::{Context, Result};
 use egret_ir::onnx::{self, Limits, data};
-use egret_ir::{Type, Value};
+use egret_ir::{DType, Tensor, Type, Value};
 use serde_json::json;
 use std::path::{Path, PathBuf};
 
@@ -33,7 +33,17 @@ pub fn write(parent: &Path, name: &str, case: &Case, failure: &Failure, found: &
         folder.join("graph.gir"),
         format!("// {}\n{}", one_line(failure), egret_ir::text::print_full(&case.graph)),
     )?;
-    std::fs::write(folder.join("reproduce.py"), script(failure))?;
+    if failure.kind == Kind::Wrong {
+        for (k, run) in case.runs().iter().enumerate() {
+            for (j, (value, allowed)) in run.outputs.iter().zip(allowed(run)).enumerate() {
+                let shape = value.tensor().map_or(Vec::new(), |t| t.shape().to_vec());
+                let allowed = Tensor::from_floats(DType::F64, &shape, allowed);
+                let path = folder.join(format!("test_data_set_{k}/allowed_{j}.pb"));
+                data::save(&path, &case.graph.value(case.graph.outputs[j]).name, &allowed.into())?;
+            }
+        }
+    }
+    std::fs::write(folder.join("reproduce.py"), script(failure, is_plain(case)))?;
     let report = json!({
         "stage": failure.stage,
         "kind": failure.kind.name(),
@@ -50,9 +60,25 @@ fn one_line(failure: &Failure) -> String {
     format!("{}: {}: {}", failure.stage, failure.kind.name(), failure.text.replace('\n', " "))
 }
 
-/// A script that shows the failure by itself. For Egret, and for systems that only it knows to drive: the command that does.
-fn script(failure: &Failure) -> String {
+/// The script, without how the runtime is asked.
+const TEMPLATE: &str = include_str!("../workers/reproduce.py");
+
+/// Whether values have element types that numpy has: others cross the border as bits, which the worker knows.
+fn is_plain(case: &Case) -> bool {
+    case.inputs.iter().chain(&case.outputs).all(|v| v.tensor().is_ok_and(|t| is_numpys(t.dtype())))
+}
+
+fn is_numpys(dtype: DType) -> bool {
+    !matches!(dtype, DType::BF16)
+        && (dtype == DType::Bool || dtype == DType::String || dtype.bits() >= 8)
+        && !matches!(dtype.name(), name if name.starts_with("f8"))
+}
+
+/// A script that shows the failure by itself. For Egret, and for systems that only it knows to drive, or values that only it
+/// does (not `plain`): the command that does.
+fn script(failure: &Failure, plain: bool) -> String {
     let run = match system_of(&failure.stage) {
+        system if !plain && !system.starts_with("egret") => driven(system),
         system @ ("onnxruntime" | "onnxruntime-unoptimised") => {
             let level = if system.ends_with("unoptimised") { "ORT_DISABLE_ALL" } else { "ORT_ENABLE_ALL" };
             format!(
@@ -68,23 +94,19 @@ fn script(failure: &Failure) -> String {
         "egret" => "import subprocess\n\nraise SystemExit(max(subprocess.run([\"egret\", \"check\", here + \"/model.onnx\", \"--data\", \
               s]).returncode for s in sets))\n"
             .to_owned(),
-        // A JSON string is one of Python too.
-        other => format!(
-            "import subprocess\nimport sys\n\nraise SystemExit(subprocess.run([\"egret\", \"fuzz\", \"repro\", here, \"--system\", \
-             {}, \"--python\", sys.executable]).returncode)\n",
-            json!(other)
-        ),
+        other => driven(other),
     };
+    let summary = one_line(failure).replace('\\', "\\\\").replace("\"\"\"", "'''");
+    TEMPLATE.replace("@RUN@", run.trim_end()).replace("@SUMMARY@", &summary)
+}
+
+/// Has Egret drive the system.
+fn driven(system: &str) -> String {
+    // A JSON string is one of Python too.
+    let system = json!(system);
     format!(
-        "\"\"\"{}\n\nNeeds the runtime, onnx and numpy. Prints what is expected and what comes.\n\"\"\"\nimport glob\nimport os\n\nimport \
-         onnx\nfrom onnx import numpy_helper\n\nhere = os.path.dirname(os.path.abspath(__file__))\nsets = \
-         sorted(glob.glob(here + \"/test_data_set_*\"))\n\n\ndef tensors(folder, kind):\n    for k in \
-         range(len(glob.glob(f\"{{folder}}/{{kind}}_*.pb\"))):\n        with \
-         open(f\"{{folder}}/{{kind}}_{{k}}.pb\", \"rb\") as f:\n            t = \
-         onnx.TensorProto.FromString(f.read())\n        yield t.name, numpy_helper.to_array(t)\n\n\n{run}\n\nfor folder in sets:\n    \
-         for (name, want), have in zip(tensors(folder, \"output\"), run(dict(tensors(folder, \"input\")))):\n        \
-         print(name, \"expected\", want.tolist(), \"got\", have.tolist())\n",
-        one_line(failure).replace('\\', "\\\\").replace("\"\"\"", "'''")
+        "import subprocess\n\nraise SystemExit(subprocess.run([\"egret\", \"fuzz\", \"repro\", here, \"--system\", {system}, \
+         \"--python\", sys.executable]).returncode)\n"
     )
 }
 
@@ -114,11 +136,11 @@ pub fn read(folder: &Path) -> Result<Case> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::check::Kind;
 
     #[test]
     fn a_script_drives_the_system_that_failed() {
-        let script = |stage: &str| script(&Failure { stage: stage.into(), kind: Kind::Wrong, text: String::new() });
+        let script =
+            |stage: &str| script(&Failure { stage: stage.into(), kind: Kind::Wrong, text: String::new() }, true);
         assert!(script("egret: after fold").contains(r#""egret", "check""#));
         assert!(script("onnxruntime-unoptimised").contains("ORT_DISABLE_ALL"));
         assert!(script("onnxruntime").contains("ORT_ENABLE_ALL"));
