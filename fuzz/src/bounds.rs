@@ -60,36 +60,92 @@ pub fn bounds(case: &Case, trials: usize, choices: &mut dyn Choices) -> Vec<Boun
     if has_control_flow(&case.graph) {
         return bounds_of_unrolled(case, trials, choices);
     }
-    let Some(values) = run(&case.graph, &case.inputs, None) else { return nothing_known(case) };
-    if quantises_no_number(&case.graph, &values) {
-        return nothing_known(case);
-    }
-    let (steps, loose) = steps(&case.graph, &values);
-    let Some(base) = run(&steps, &case.inputs, None) else { return nothing_known(case) };
-    let errors = local_errors(&steps, &base, &loose, choices);
+    let Some(taken) = Taken::new(case, choices).filter(|t| t.quantises_numbers()) else { return nothing_known(case) };
     let mut out: Vec<Bound> = Vec::new();
-    for (v, want) in steps.outputs.iter().zip(&case.outputs) {
+    for (v, want) in taken.steps.outputs.iter().zip(&case.outputs) {
         let Ok(want) = want.tensor() else { return nothing_known(case) };
         let n = want.len();
-        let error = errors[v.index()].clone().filter(|e| e.len() == n).unwrap_or_else(|| vec![0.0; n]);
+        let error = taken.errors[v.index()].clone().filter(|e| e.len() == n).unwrap_or_else(|| vec![0.0; n]);
         let unsure = error.iter().map(|e| !e.is_finite()).collect();
         out.push(Bound { error, unsure, unsure_shape: false });
     }
     let take = |out: &mut Vec<Bound>, values: &[Option<Value>]| {
-        for ((bound, v), want) in out.iter_mut().zip(&steps.outputs).zip(&case.outputs) {
+        for ((bound, v), want) in out.iter_mut().zip(&taken.steps.outputs).zip(&case.outputs) {
             if let (Ok(want), Some(seen)) = (want.tensor(), tensor(values, v.index())) {
                 bound.widen(want, seen);
             }
         }
     };
-    take(&mut out, &base);
+    take(&mut out, &taken.base);
     for _ in 0..trials {
-        match run(&steps, &case.inputs, Some((&errors, choices))) {
+        match taken.trial(case, choices) {
             Some(values) => take(&mut out, &values),
             None => return nothing_known(case),
         }
     }
     out
+}
+
+/// Whether a call may be refused for elements that are off by rounding errors, in so many trials: a matrix that has an
+/// inverse and is next to one that has none, an index that is rounded.
+pub fn may_refuse(case: &Case, trials: usize, choices: &mut dyn Choices) -> bool {
+    let unrolled = if has_control_flow(&case.graph) { unrolled(case).map(|(flat, _)| flat) } else { None };
+    let case = unrolled.as_ref().unwrap_or(case);
+    let Some(taken) = Taken::new(case, choices) else { return true };
+    taken.is_next_to_singular() || (0..trials).any(|_| taken.trial(case, choices).is_none())
+}
+
+/// A case taken apart into steps, their values, and the error of each.
+struct Taken {
+    steps: Graph,
+    base: Vec<Option<Value>>,
+    errors: Vec<Option<Vec<f64>>>,
+    /// What is quantised by a scale that is derived from it.
+    quantised: Vec<ValueId>,
+}
+
+impl Taken {
+    /// `None` where a step refuses.
+    fn new(case: &Case, choices: &mut dyn Choices) -> Option<Taken> {
+        let values = run(&case.graph, &case.inputs, None)?;
+        let (steps, notes) = steps(&case.graph, &values);
+        let base = run(&steps, &case.inputs, None)?;
+        let errors = local_errors(&steps, &base, &notes.loose, choices);
+        Some(Taken { steps, base, errors, quantised: notes.quantised })
+    }
+
+    /// Values with errors behind every step; `None` where a step refuses.
+    fn trial(&self, case: &Case, choices: &mut dyn Choices) -> Option<Vec<Option<Value>>> {
+        run(&self.steps, &case.inputs, Some((&self.errors, choices)))
+    }
+
+    /// Whether a matrix has an inverse that errs by as much as it is large: one that is off by a rounding error may have none.
+    fn is_next_to_singular(&self) -> bool {
+        let inverses = self.steps.nodes.iter().filter(|n| n.op.def().name == "Inverse");
+        inverses.flat_map(|n| n.defs()).any(|v| {
+            let y = tensor(&self.base, v.index()).and_then(|t| t.floats().ok()).unwrap_or_default();
+            let largest = y.iter().fold(0.0f64, |m, y| m.max(y.abs()));
+            self.errors[v.index()].iter().flatten().any(|e| *e > largest)
+        })
+    }
+
+    /// Whether no scale is derived from elements that are infinite or NaN: ONNX says nothing of what is quantised by it.
+    fn quantises_numbers(&self) -> bool {
+        let finite = |v: &ValueId| {
+            let t = tensor(&self.base, v.index()).filter(|t| t.dtype().is_float());
+            t.is_none_or(|t| t.floats().is_ok_and(|x| x.iter().all(|x| x.is_finite())))
+        };
+        self.quantised.iter().all(finite)
+    }
+}
+
+/// What is noted where a graph is taken apart.
+#[derive(Default)]
+struct Notes {
+    /// Values that formulas round to a narrower type, which a compiler may do later.
+    loose: Vec<ValueId>,
+    /// Operands that are quantised by a scale that is derived from them.
+    quantised: Vec<ValueId>,
 }
 
 /// The bounds of the case with bodies in line; none where errors may change which of them run, or how often.
@@ -101,25 +157,23 @@ fn bounds_of_unrolled(case: &Case, trials: usize, choices: &mut dyn Choices) -> 
     if settled { all } else { nothing_known(case) }
 }
 
-/// Whether a scale is derived from elements that are infinite or NaN: ONNX says nothing of what is quantised by it.
-fn quantises_no_number(graph: &Graph, values: &[Option<Value>]) -> bool {
-    let dynamic = |node: &Node| {
-        matches!(node.op.def().name, "DynamicQuantizeLinear" | "DynamicQuantizeMatMul" | "DynamicQuantizeLSTM")
-    };
-    graph.nodes.iter().any(|node| dynamic(node) && !all_finite(node, values))
-}
-
 /// The graph with formulas for operators; the same results in the same order. `values` are its own, whose extents operands
 /// have where types leave them open. Where the rules refuse a step after all, the graph itself: its bounds are those of its
-/// operators. And the values that formulas round to a narrower type, which a compiler may do later.
-fn steps(graph: &Graph, values: &[Option<Value>]) -> (Graph, Vec<ValueId>) {
+/// operators. And what is to be known of its values.
+fn steps(graph: &Graph, values: &[Option<Value>]) -> (Graph, Notes) {
     let mut b = GraphBuilder::new("steps");
     let args: Vec<Option<ValueId>> = graph.inputs.iter().map(|v| Some(b.input("", graph.ty(*v).clone()))).collect();
-    let mut loose = Vec::new();
-    match spliced(&mut b, graph, &args, values, 0, &mut loose) {
-        Ok(Some(results)) => (b.finish(&results), loose),
-        _ => (graph.clone(), Vec::new()),
+    let mut notes = Notes::default();
+    if let Ok(Some(results)) = spliced(&mut b, graph, &args, values, 0, &mut notes) {
+        return (b.finish(&results), notes);
     }
+    let quantised = graph.nodes.iter().filter(|n| derives_a_scale(n)).flat_map(|n| n.inputs.iter().flatten().copied());
+    (graph.clone(), Notes { quantised: quantised.collect(), ..Notes::default() })
+}
+
+/// Whether it quantises by scales that it derives from its operands.
+fn derives_a_scale(node: &Node) -> bool {
+    matches!(node.op.def().name, "DynamicQuantizeLinear" | "DynamicQuantizeMatMul" | "DynamicQuantizeLSTM")
 }
 
 /// The operand with the extents of `value`, since formulas are written for those.
@@ -145,7 +199,7 @@ fn spliced(
     args: &[Option<ValueId>],
     values: &[Option<Value>],
     depth: usize,
-    loose: &mut Vec<ValueId>,
+    notes: &mut Notes,
 ) -> Result<Option<Vec<ValueId>>> {
     let constants = graph.values.iter().map(|info| info.constant.as_ref().map(|t| b.constant(t.clone())));
     let mut at: Vec<Option<ValueId>> = constants.collect();
@@ -160,7 +214,10 @@ fn spliced(
             }
         }
         let captures: Vec<ValueId> = node.captures.iter().filter_map(|v| at[v.index()]).collect();
-        let made = taken_apart(b, node, &args, &captures, depth, loose)?;
+        if derives_a_scale(node) {
+            notes.quantised.extend(args.iter().flatten());
+        }
+        let made = taken_apart(b, node, &args, &captures, depth, notes)?;
         for (v, to) in node.outputs.iter().zip(made) {
             v.iter().for_each(|v| at[v.index()] = Some(to));
         }
@@ -175,7 +232,7 @@ fn taken_apart(
     args: &[Option<ValueId>],
     captures: &[ValueId],
     depth: usize,
-    loose: &mut Vec<ValueId>,
+    notes: &mut Notes,
 ) -> Result<Vec<ValueId>> {
     if depth < DEPTH && captures.is_empty() {
         let mut inner = GraphBuilder::new("formula");
@@ -184,14 +241,14 @@ fn taken_apart(
         if let Ok(Some(results)) = formula(&mut inner, node, &given) {
             // Arguments that are left out are no inputs of the formula.
             let present: Vec<Option<ValueId>> = args.iter().copied().filter(Option::is_some).collect();
-            if let Some(found) = spliced(b, &inner.finish(&results), &present, &[], depth + 1, loose)? {
+            if let Some(found) = spliced(b, &inner.finish(&results), &present, &[], depth + 1, notes)? {
                 return Ok(found);
             }
         }
     }
     let made = b.call(node.op.clone(), args, captures, node.outputs.len())?;
     if depth > 0 && node.op.def().name == "Cast" {
-        loose.extend(&made);
+        notes.loose.extend(&made);
     }
     Ok(made)
 }
@@ -705,6 +762,33 @@ mod tests {
         };
         let case = case(build, vec![x, Tensor::from_ints(DType::Bool, &[1], [1]).into()]);
         assert!(bounds(&case, 8, &mut Seeded::new(1, 0)).remove(0).unsure[0]);
+    }
+
+    #[test]
+    fn a_matrix_next_to_one_without_an_inverse_may_be_refused() {
+        let of = |offset: f32| {
+            let build = |b: &mut GraphBuilder| {
+                let x = b.input("x", Type::tensor(DType::F32, &[2, 2]));
+                let one = b.constant(Tensor::from_slice(&[2, 2], &[1.0f32; 4]));
+                let s = b.op("Add", attrs! {}, &[x, one]).unwrap();
+                b.node("com.microsoft", "Inverse", attrs! {}, &[Some(s)], 1).unwrap()[0]
+            };
+            let x = Tensor::from_slice(&[2, 2], &[0.0f32, 0.0, 0.0, offset]);
+            may_refuse(&case(build, vec![x.into()]), 48, &mut Seeded::new(1, 0))
+        };
+        assert!(of(2f32.powi(-23)));
+        assert!(!of(0.5));
+    }
+
+    #[test]
+    fn what_overflows_on_its_way_to_a_scale_is_nobodys_fault() {
+        let build = |b: &mut GraphBuilder| {
+            let x = b.input("x", Type::tensor(DType::F32, &[1, 1, 1, 3]));
+            let y = b.op("LRN", attrs! { size: 3i64, alpha: 0.0f32 }, &[x]).unwrap();
+            b.node("ai.onnx", "DynamicQuantizeLinear", attrs! {}, &[Some(y)], 3).unwrap()[0]
+        };
+        let x = Tensor::from_slice(&[1, 1, 1, 3], &[0.0, f32::MAX, 1.0]);
+        assert!(bounds(&case(build, vec![x.into()]), 4, &mut Seeded::new(1, 0)).remove(0).unsure[2]);
     }
 
     #[test]

@@ -2,7 +2,7 @@
 //!
 //! All that it does is kept in a [`Store`] as it goes, so that a campaign which was killed goes on where it was.
 
-use crate::check::{Failure, Kind, System};
+use crate::check::{Failure, Kind, System, failure};
 use crate::choices::Seeded;
 use crate::finding;
 use crate::generate::{Case, Config, Generator, full_name};
@@ -102,7 +102,7 @@ pub fn run(
         }
         let Some(case) = campaign.next(plan.seed, i, &mut generator, system)? else { break };
         let unsupported_before = system.unsupported();
-        let found = system.check(&case)?;
+        let found = failure(system, &case)?;
         // Smaller cases that a reduction tries do not count.
         campaign.report.progress.unsupported += system.unsupported() - unsupported_before;
         if let Some(failure) = found {
@@ -242,10 +242,10 @@ impl Campaign<'_> {
 }
 
 /// The smallest case with the same stage and kind of failure, of calls that count.
-fn smallest(case: &Case, failure: &Failure, system: &mut dyn System, config: &Config) -> Result<(Case, Failure)> {
-    let (mut last, mut broken) = (failure.clone(), None);
-    let small = reduce(case, Instant::now() + REDUCE, &mut |c| match system.check(c) {
-        Ok(Some(f)) if f.kind == failure.kind && f.stage == failure.stage && config.wants_all(c) => {
+fn smallest(case: &Case, first: &Failure, system: &mut dyn System, config: &Config) -> Result<(Case, Failure)> {
+    let (mut last, mut broken) = (first.clone(), None);
+    let small = reduce(case, Instant::now() + REDUCE, &mut |c| match failure(system, c) {
+        Ok(Some(f)) if f.kind == first.kind && f.stage == first.stage && config.wants_all(c) => {
             last = f;
             true
         }

@@ -1,6 +1,6 @@
 //! Egret against its own reference: the graph as an ONNX file holds it, after each pass, and native code with and without fusion.
 
-use crate::bounds::{Bound, bounds, difference};
+use crate::bounds::{Bound, bounds, difference, may_refuse};
 use crate::choices::Seeded;
 use crate::generate::Case;
 use crate::runtime::model;
@@ -136,6 +136,15 @@ pub(crate) fn allowed(case: &Case) -> Vec<Vec<f64>> {
     let one =
         |b: Bound| b.error.into_iter().zip(b.unsure).map(|(e, unsure)| if unsure { f64::NAN } else { e }).collect();
     with_trials(case, TRIALS.1).into_iter().map(one).collect()
+}
+
+/// How a system fails of a case; a refusal counts where it does not hang on rounding errors.
+///
+/// # Errors
+/// As [`System::check`].
+pub fn failure(system: &mut dyn System, case: &Case) -> anyhow::Result<Option<Failure>> {
+    let excused = |run: &Case| may_refuse(run, TRIALS.1, &mut Seeded::new(0x5eed, 0));
+    Ok(system.check(case)?.filter(|f| f.kind != Kind::Refused || !case.runs().iter().any(excused)))
 }
 
 /// Compares results with a case's, sparingly at first; a difference is looked at with many trials before it counts.

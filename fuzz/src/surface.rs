@@ -5,7 +5,7 @@
 //! Each function returns the finding as text, so that a test, a reducer and a libFuzzer target (which panics with it) can use
 //! the same one.
 
-use crate::check::{Egret, System};
+use crate::check::{Egret, failure};
 use crate::choices::FromBytes;
 use crate::generate::{Config, Generator};
 use crate::infer::rulefile;
@@ -124,7 +124,7 @@ pub fn graph(bytes: &[u8]) -> Result<(), String> {
         case
     };
     let Some(case) = case else { return Ok(()) };
-    match Egret::default().check(&case).map_err(|e| e.to_string())? {
+    match failure(&mut Egret::default(), &case).map_err(|e| e.to_string())? {
         None => Ok(()),
         Some(f) => Err(format!("{} ({}): {}\n{}", f.stage, f.kind.name(), f.text, text::print(&case.graph))),
     }

@@ -203,7 +203,7 @@ mod with_fuzzer {
     use super::{FuzzArgs, GenerateArgs, GraphArgs, KnownArgs, ReproArgs, RunArgs, Verb};
     use anyhow::{Context, Result};
     use egret_fuzz::campaign::{self, Plan, Report};
-    use egret_fuzz::check::{Egret, Failure as Found, Kind, System, system_of};
+    use egret_fuzz::check::{Egret, Failure as Found, Kind, System, failure, system_of};
     use egret_fuzz::choices::Seeded;
     use egret_fuzz::finding;
     use egret_fuzz::form::Types;
@@ -416,7 +416,7 @@ mod with_fuzzer {
         let json: serde_json::Value = serde_json::from_str(&text).with_context(|| path.display().to_string())?;
         let stage = json["stage"].as_str().unwrap_or_default();
         let name = args.system.clone().unwrap_or_else(|| system_of(stage).to_owned());
-        match system(&name, &args.python)?.check(&case)? {
+        match failure(&mut *system(&name, &args.python)?, &case)? {
             Some(f) => {
                 say(&format!("{} ({}): {}\n", f.stage, f.kind.name(), f.text))?;
                 Err(Failure::Found.into())
