@@ -18,7 +18,7 @@
 //!
 //! Names: an attribute that is an integer (`size`), an element of one that is a list (`pads[0]`), an operand's extent (`X[0]`),
 //! and `.rank`, `.len` (elements), `.least` and `.last` (extents), `.min` and `.max` (elements, rounded outwards), `.finite`,
-//! `.nan`, `.there` (1 or 0), `.sign` of an attribute that is a number.
+//! `.nan`, `.ones` (how many of the first elements are 1), `.there` (1 or 0), `.sign` of an attribute that is a number.
 //!
 //! Calls that meet a record are not made for the system, so that what a campaign reports is new. [`confirm`] says whether a
 //! record is (still) true, and how many of the calls that it keeps out do fail.
@@ -219,7 +219,7 @@ fn read(line: &str) -> Result<Vec<Cause>> {
 const FUNCTIONS: &[&str] = &["or", "select", "min", "max", "ceil_div", "broadcast", "wrap"];
 
 /// What may stand behind a name.
-const PARTS: &[&str] = &["rank", "len", "least", "last", "min", "max", "finite", "nan", "there", "sign"];
+const PARTS: &[&str] = &["rank", "len", "least", "last", "min", "max", "finite", "nan", "ones", "there", "sign"];
 
 /// Reads a condition over the names of an operator's values and attributes.
 fn condition(text: &str, def: &OpDef) -> Result<When> {
@@ -374,6 +374,7 @@ fn tensor_number(t: &Tensor, part: &str) -> Option<i64> {
             Some(found.clamp(-9e15, 9e15) as i64)
         }
         ".finite" => flag(!t.dtype().is_float() || t.floats().ok()?.iter().all(|x| x.is_finite())),
+        ".ones" => int(t.floats().ok()?.into_iter().take_while(|x| *x == 1.0).count()),
         ".nan" => flag(t.dtype().is_float() && t.floats().ok()?.iter().any(|x| x.is_nan())),
         part => int(*shape.get(index(part)?)?),
     }
