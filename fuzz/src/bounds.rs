@@ -468,6 +468,7 @@ fn sizes(node: &Node, base: &[Option<Value>], choices: &mut dyn Choices) -> Vec<
             Some(size) if size.len() == change.len() => {
                 size.iter_mut().zip(change).for_each(|(s, c)| *s = s.max(c));
             }
+            Some(_) if change.is_empty() => {}
             _ => {
                 sizes.truncate(k);
                 sizes.push(change);
@@ -517,7 +518,10 @@ fn condition(node: &Node, base: &[Option<Value>], choices: &mut dyn Choices) -> 
             let u = dtype.unit_roundoff().unwrap_or(1.0);
             let change = x.iter().zip(seen).map(|(x, y)| if x == y { 0.0 } else { (x - y).abs() / (2.0 * u) });
             match out.get_mut(k) {
-                Some(most) => most.iter_mut().zip(change).for_each(|(m, c)| *m = if c.is_nan() { c } else { m.max(c) }),
+                Some(most) if !most.is_empty() => {
+                    most.iter_mut().zip(change).for_each(|(m, c)| *m = if c.is_nan() { c } else { m.max(c) })
+                }
+                Some(most) => *most = change.collect(),
                 None => out.push(change.collect()),
             }
         }
@@ -789,6 +793,21 @@ mod tests {
         };
         let x = Tensor::from_slice(&[1, 1, 1, 3], &[0.0, f32::MAX, 1.0]);
         assert!(bounds(&case(build, vec![x.into()]), 4, &mut Seeded::new(1, 0)).remove(0).unsure[2]);
+    }
+
+    #[test]
+    fn a_factor_that_is_off_may_change_the_extents_and_hides_no_error() {
+        let build = |b: &mut GraphBuilder| {
+            let x = b.input("x", Type::tensor(DType::F32, &[11]));
+            let factor = b.constant(Tensor::from_slice(&[1], &[3.0f32]));
+            b.node("ai.onnx", "Resize", attrs! { mode: "cubic" }, &[Some(x), None, Some(factor)], 1).unwrap()[0]
+        };
+        let x = Tensor::from_slice(&[11], &[0.0f32, 0.0, 1.0, 0.0, 0.0, 0.0, 0.0, 0.0, 1.0, 0.0, 0.0]);
+        let case = case(build, vec![x.into()]);
+        for seed in 0..8 {
+            let bound = bounds(&case, 2, &mut Seeded::new(seed, 0)).remove(0);
+            assert!(bound.error.iter().all(|e| (1e-7..1e-3).contains(e)), "{bound:?}");
+        }
     }
 
     #[test]
