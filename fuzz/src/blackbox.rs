@@ -162,7 +162,14 @@ mod tests {
     use egret_ir::Attrs;
 
     fn call(op: &str, inputs: Vec<Option<Argument>>) -> Call {
-        Call { domain: "ai.onnx".into(), op: op.into(), attrs: Attrs::new(), inputs, n_outputs: 1 }
+        Call {
+            domain: "ai.onnx".into(),
+            op: op.into(),
+            attrs: Attrs::new(),
+            operands: Vec::new(),
+            inputs,
+            n_outputs: 1,
+        }
     }
 
     fn f32s(shape: &[i64]) -> Option<Argument> {

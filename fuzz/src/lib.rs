@@ -18,6 +18,7 @@
 //! | [`surface`] | what must hold of every input from outside, however wrong |
 //! | [`mutate`], [`seeds`] | wrong models made from right ones |
 //! | [`hostile`], [`worker`] | mutated models against worker processes behind a watchdog |
+//! | [`workers`] | the programs in Python that run in other processes |
 //! | [`random`] | seeded choices |
 //!
 //! `fuzz_targets/` holds the entry points of [cargo-fuzz](https://github.com/rust-fuzz/cargo-fuzz): ten lines each, which
@@ -54,3 +55,4 @@ pub mod trace;
 mod unroll;
 pub mod values;
 pub mod worker;
+pub mod workers;

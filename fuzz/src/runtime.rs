@@ -6,6 +6,7 @@ use crate::check::{Failure, Kind, System, Taken, judge};
 use crate::generate::Case;
 use crate::trace::{Argument, Call, Number, Outcome as Called, Produced};
 use crate::worker::{Answer, Worker};
+use crate::workers;
 use anyhow::{Context, Result, bail, ensure};
 use egret_ir::onnx::{self, Limits, Model, data};
 use egret_ir::{Attr, DType, Type, Value};
@@ -13,9 +14,6 @@ use serde_json::{Value as Json, json};
 use std::borrow::Cow;
 use std::path::Path;
 use std::time::Duration;
-
-/// The worker's program, written to a temporary file so that an installed `egret` carries it along.
-const WORKER: &str = include_str!("../workers/runtimes.py");
 
 /// The runtimes that the worker knows.
 pub const RUNTIMES: &[&str] = &["onnxruntime", "onnxruntime-unoptimised", "openvino", "mnn"];
@@ -58,8 +56,7 @@ impl Runtime {
                     "`{name}` is neither `{PROGRAM}PROGRAM` nor one of the runtimes {}",
                     RUNTIMES.join(", ")
                 );
-                let script = folder.path().join("runtimes.py");
-                std::fs::write(&script, WORKER)?;
+                let script = workers::unpack(folder.path(), "runtimes.py")?;
                 vec![python.display().to_string(), script.display().to_string(), name.into()]
             }
         };

@@ -6,16 +6,27 @@
 //! {"op":"Reshape","inputs":[{"dtype":"f32","shape":[2,3]},{"dtype":"i64","shape":[1],"values":[5]}],"error":"…"}
 //! ```
 //! Elements are kept of small integer and float tensors of rank 0 and 1, because shapes, axes and scales travel in them.
-//! An extent that depends on data is `null`. Sources: probes of the inference, graphs of models, ONNX's backend tests.
+//! An extent that depends on data is `null`. Sources: probes of the inference, graphs of models, ONNX's backend tests, and
+//! scripts that use PyTorch (`workers/torch_record.py`):
+//!
+//! ```text
+//! {"op":"torch.cat","domain":"torch","operands":["tensors.0","tensors.1"],"inputs":[…],"attrs":{},"defaults":{"dim":0},
+//!  "outputs":[{"dtype":"f32","shape":[1,4]}]}
+//! ```
+//! Functions there take operands by name: `operands` names one for each input, `tensors.0` being the first of a list. What is
+//! known of parameters that the call leaves out is in `defaults`, and which attributes are truth values in `flags`.
 
 use crate::blackbox::{BlackBox, Egret};
-use anyhow::{Context, Result};
+use crate::workers;
+use anyhow::{Context, Result, ensure};
 use egret_ir::infer::walk;
 use egret_ir::onnx::{self, Limits, data};
 use egret_ir::rule::Content;
 use egret_ir::{Attr, Attrs, DType, Dim, Fact, Graph, Node, Value, ops};
 use serde_json::{Map, Value as Json, json};
+use std::ffi::OsStr;
 use std::path::Path;
+use std::process::{Command, ExitStatus};
 
 /// Elements that a record keeps of one tensor, at most.
 const MAX_ELEMENTS: usize = 16;
@@ -49,6 +60,9 @@ pub struct Call {
     pub op: String,
     /// Attributes.
     pub attrs: Attrs,
+    /// Names of the operands where the operator takes them by name, `list.0` for the first of a list; empty where the
+    /// place tells which is which.
+    pub operands: Vec<String>,
     /// Operands; `None` is left out.
     pub inputs: Vec<Option<Argument>>,
     /// Results that the call names.
@@ -94,19 +108,36 @@ pub struct Record {
     pub call: Call,
     /// Its outcome.
     pub outcome: Outcome,
+    /// Attributes that the call leaves out, as they are then, where the source knows them.
+    pub defaults: Attrs,
+    /// Attributes that are truth values, given or not, where the source knows them.
+    pub flags: Vec<String>,
 }
 
 impl Record {
+    /// A call of an operator of which a declaration tells the rest.
+    pub fn new(call: Call, outcome: Outcome) -> Record {
+        Record { call, outcome, defaults: Attrs::new(), flags: Vec::new() }
+    }
+
     /// As a JSON object.
     pub fn json(&self) -> Json {
-        let Call { domain, op, attrs, inputs, n_outputs } = &self.call;
+        let Call { domain, op, attrs, operands, inputs, n_outputs } = &self.call;
         let inputs: Vec<Json> = inputs.iter().map(|a| a.as_ref().map_or(Json::Null, argument_json)).collect();
         let mut out = json!({ "op": op, "inputs": inputs });
         if domain != "ai.onnx" {
             out["domain"] = json!(domain);
         }
-        if !attrs.is_empty() {
-            out["attrs"] = attrs.iter().map(|(k, v)| (k.clone(), attr_json(v))).collect::<Map<_, _>>().into();
+        if !operands.is_empty() {
+            out["operands"] = json!(operands);
+        }
+        for (key, list) in [("attrs", attrs), ("defaults", &self.defaults)] {
+            if !list.is_empty() {
+                out[key] = list.iter().map(|(k, v)| (k.clone(), attr_json(v))).collect::<Map<_, _>>().into();
+            }
+        }
+        if !self.flags.is_empty() {
+            out["flags"] = json!(self.flags);
         }
         match &self.outcome {
             Outcome::Valid(types) => out["outputs"] = types.iter().map(produced_json).collect(),
@@ -126,9 +157,20 @@ impl Record {
     pub fn from_json(json: &Json) -> Result<Record> {
         let text = |key: &str| json[key].as_str().map(str::to_owned);
         let inputs = json["inputs"].as_array().context("a record has no inputs")?;
-        let inputs = inputs.iter().map(|a| (!a.is_null()).then(|| argument(a)).transpose()).collect::<Result<_>>()?;
-        let attrs = json["attrs"].as_object().into_iter().flatten();
-        let attrs = attrs.map(|(k, v)| Ok((k.clone(), attr(v)?))).collect::<Result<_>>()?;
+        let inputs =
+            inputs.iter().map(|a| (!a.is_null()).then(|| argument(a)).transpose()).collect::<Result<Vec<_>>>()?;
+        let attrs_of = |key: &str| -> Result<Attrs> {
+            let attrs = json[key].as_object().into_iter().flatten();
+            attrs.map(|(k, v)| Ok((k.clone(), attr(v)?))).collect()
+        };
+        let words = |key: &str| -> Result<Vec<String>> {
+            let list = json[key].as_array().into_iter().flatten();
+            list.map(|w| w.as_str().map(str::to_owned).with_context(|| format!("`{key}` holds {w}"))).collect()
+        };
+        let operands = words("operands")?;
+        if !operands.is_empty() {
+            ensure!(operands.len() == inputs.len(), "{} operands have {} names", inputs.len(), operands.len());
+        }
         let outcome = match (&json["outputs"], text("error"), text("unsupported")) {
             (Json::Array(types), ..) => Outcome::Valid(types.iter().map(produced_of).collect::<Result<_>>()?),
             (_, Some(e), _) => Outcome::Invalid(e),
@@ -139,7 +181,8 @@ impl Record {
         let n_outputs = json["n_outputs"].as_u64().map_or(n, |n| n as usize);
         let domain = text("domain").unwrap_or_else(|| "ai.onnx".into());
         let op = text("op").context("a record names no operator")?;
-        Ok(Record { call: Call { domain, op, attrs, inputs, n_outputs }, outcome })
+        let call = Call { domain, op, attrs: attrs_of("attrs")?, operands, inputs, n_outputs };
+        Ok(Record { call, outcome, defaults: attrs_of("defaults")?, flags: words("flags")? })
     }
 }
 
@@ -301,6 +344,7 @@ fn call_of(node: &Node, facts: &[Fact]) -> Option<Call> {
         domain: def.domain.into(),
         op: def.name.into(),
         attrs: node.op.attrs(),
+        operands: Vec::new(),
         inputs,
         n_outputs: node.outputs.len(),
     })
@@ -318,6 +362,7 @@ pub fn calls_of_examples(def: &egret_ir::OpDef) -> Vec<Call> {
             domain: def.domain.into(),
             op: def.name.into(),
             attrs: n.op.attrs(),
+            operands: Vec::new(),
             inputs: Vec::new(),
             n_outputs: n.outputs.len(),
         });
@@ -371,14 +416,58 @@ pub fn trace_model(path: &Path, system: &mut dyn BlackBox) -> Result<Vec<Record>
         });
     }
     let calls = calls_of(graph, &args)?;
-    Ok(calls.into_iter().map(|call| Record { outcome: system.call(&call), call }).collect())
+    Ok(calls.into_iter().map(|call| recorded(call, system)).collect())
+}
+
+/// Runs a Python script that uses PyTorch with arguments of its own and writes its calls of PyTorch's functions to `out`, at
+/// most so many different ones of each. The script's output and its exit are its own; standard error ends with what was
+/// recorded and what records cannot hold.
+///
+/// # Errors
+/// When Python does not start, or what was written is no file of records: then there is no PyTorch.
+pub fn trace_script(
+    python: &Path,
+    script: &Path,
+    args: &[impl AsRef<OsStr>],
+    out: &Path,
+    most: usize,
+) -> Result<ExitStatus> {
+    let folder = tempfile::tempdir()?;
+    let mut command = Command::new(python);
+    command.arg(workers::unpack(folder.path(), "torch_record.py")?);
+    command.arg(out).arg(most.to_string()).arg(script).args(args);
+    let status = command.status().with_context(|| {
+        format!("cannot start {} (`cargo xtask runtime torch torch` makes a Python with PyTorch)", python.display())
+    })?;
+    let at = || out.display().to_string();
+    read(&std::fs::read_to_string(out).with_context(at)?).with_context(at)?;
+    Ok(status)
 }
 
 /// Records of the operator's own examples.
 pub fn trace_examples() -> Vec<Record> {
     let mut egret = Egret::default();
     let calls = ops::OPS.iter().flat_map(|def| calls_of_examples(def)).filter(|c| !c.inputs.is_empty());
-    calls.map(|call| Record { outcome: egret.call(&call), call }).collect()
+    calls.map(|call| recorded(call, &mut egret)).collect()
+}
+
+fn recorded(call: Call, system: &mut dyn BlackBox) -> Record {
+    let outcome = system.call(&call);
+    Record::new(call, outcome)
+}
+
+/// All records of a file's text.
+///
+/// # Errors
+/// At the first line that is no record, with its number.
+pub fn read(text: &str) -> Result<Vec<Record>> {
+    let lines = text.lines().enumerate().filter(|(_, l)| !l.trim().is_empty());
+    lines
+        .map(|(n, line)| {
+            let json: Json = serde_json::from_str(line).with_context(|| format!("line {}", n + 1))?;
+            Record::from_json(&json).with_context(|| format!("line {}", n + 1))
+        })
+        .collect()
 }
 
 #[cfg(test)]
@@ -397,6 +486,21 @@ mod tests {
                 assert_eq!(again.unwrap().json(), r.json(), "{line}");
             }
         }
+    }
+
+    #[test]
+    fn records_of_functions_that_take_operands_by_name_are_read() {
+        let line = r#"{"op":"torch.cat","domain":"torch","operands":["tensors.0","tensors.1"],"attrs":{"dim":1},
+            "inputs":[{"dtype":"f32","shape":[1,2]},{"dtype":"i64","shape":[2],"values":[3,-1]}],
+            "defaults":{"mode":"constant","p":2.5},"flags":["keepdim"],"outputs":[{"dtype":"f32","shape":[1,4]}]}"#;
+        let json: Json = serde_json::from_str(line).unwrap();
+        let record = Record::from_json(&json).unwrap();
+        assert_eq!(record.call.operands, ["tensors.0", "tensors.1"]);
+        assert_eq!(record.defaults.len(), 2);
+        assert_eq!(record.json(), json);
+        let one = line.replace(r#","tensors.1""#, "");
+        let refused = Record::from_json(&serde_json::from_str(&one).unwrap()).unwrap_err();
+        assert!(refused.to_string().contains("2 operands have 1 names"), "{refused}");
     }
 
     #[test]

@@ -131,6 +131,8 @@ enum Failure {
     Found,
     /// The command line makes no sense.
     Usage(String),
+    /// A program that was run for the user ended with this code and has said why.
+    Ended(u8),
 }
 
 impl Failure {
@@ -144,6 +146,7 @@ impl fmt::Display for Failure {
         match self {
             Failure::Found => f.write_str("a difference was found"),
             Failure::Usage(text) => f.write_str(text),
+            Failure::Ended(code) => write!(f, "the program ended with code {code}"),
         }
     }
 }
@@ -170,7 +173,7 @@ pub(crate) fn main() -> ExitCode {
     match done {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            if !matches!(error.downcast_ref(), Some(Failure::Found)) {
+            if !matches!(error.downcast_ref(), Some(Failure::Found | Failure::Ended(_))) {
                 eprintln!("error: {error:#}");
                 // A program that asked for JSON gets the failure in that form too.
                 if std::env::args_os().any(|a| a == "--json") {
@@ -187,6 +190,7 @@ fn exit_code(error: &anyhow::Error) -> u8 {
     match error.downcast_ref::<Failure>() {
         Some(Failure::Found) => return 1,
         Some(Failure::Usage(_)) => return 2,
+        Some(Failure::Ended(code)) => return *code,
         None => {}
     }
     match error.downcast_ref::<egret::Error>().map(egret::Error::kind) {

@@ -45,7 +45,7 @@ usage: cargo xtask COMMAND
   coverage [MINUTES]
           lines of the compiler that the cases reach, and that a campaign of so many minutes (10) reaches beyond them
   runtime NAME PACKAGE...
-          make target/runtimes/NAME, a Python with other runtimes (in pip's notation) beside numpy and onnx
+          make target/runtimes/NAME, a Python with other runtimes (in pip's notation, options first) beside numpy and onnx
 
 Every step prints the command that repeats it alone. Exit code: 0 if all went well, 1 if a step failed, 2 for wrong usage.";
 

@@ -196,6 +196,7 @@ impl Lister<'_> {
             domain: self.def.domain.into(),
             op: self.def.name.into(),
             names: operand_names(self.def, args.len()),
+            by_name: false,
             args,
             attrs,
             n_outputs,

@@ -655,6 +655,7 @@ mod tests {
             domain: "ai.onnx".into(),
             op: op.into(),
             names: operand_names(def, ranks.len()),
+            by_name: false,
             args: ranks.iter().map(tensor).collect(),
             attrs: attrs.iter().map(|(n, a)| ((*n).to_owned(), a.clone())).collect::<BTreeMap<_, _>>(),
             n_outputs: 1,

@@ -66,6 +66,8 @@ pub struct Structure {
     pub op: String,
     /// Names of the operands given or not, for texts.
     pub names: Vec<String>,
+    /// Whether calls name their operands.
+    pub by_name: bool,
     /// Operands; `None` is left out.
     pub args: Vec<Option<ArgSlot>>,
     /// Attributes; what is not listed is left out.
@@ -201,7 +203,11 @@ impl Structure {
                 },
             }
         }
-        Call { domain: self.domain.clone(), op: self.op.clone(), attrs, inputs, n_outputs: self.n_outputs }
+        let mut operands = Vec::new();
+        if self.by_name {
+            operands = self.names[..inputs.len()].to_vec();
+        }
+        Call { domain: self.domain.clone(), op: self.op.clone(), attrs, operands, inputs, n_outputs: self.n_outputs }
     }
 
     /// The structure of a call. Integer attributes that `open` names are open, and so are elements that are at least 1, unless
@@ -235,6 +241,7 @@ impl Structure {
             args: call.inputs.iter().enumerate().map(arg).collect(),
             attrs: call.attrs.iter().map(attr).collect(),
             n_outputs: call.n_outputs,
+            by_name: !call.operands.is_empty(),
             names,
         }
     }
@@ -336,8 +343,12 @@ impl Structure {
                 (name.clone(), value)
             })
             .collect();
-        json!({ "domain": self.domain, "op": self.op, "names": self.names, "args": args, "attrs": attrs,
-                "n_outputs": self.n_outputs })
+        let mut out = json!({ "domain": self.domain, "op": self.op, "names": self.names, "args": args, "attrs": attrs,
+                              "n_outputs": self.n_outputs });
+        if self.by_name {
+            out["by_name"] = json!(true);
+        }
+        out
     }
 
     /// Reads the JSON.
@@ -388,6 +399,7 @@ impl Structure {
             domain: text("domain")?,
             op: text("op")?,
             names,
+            by_name: json["by_name"] == true,
             args,
             attrs,
             n_outputs: json["n_outputs"].as_u64().unwrap_or(1) as usize,

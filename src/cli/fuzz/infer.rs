@@ -6,14 +6,29 @@ use std::path::PathBuf;
 /// Record operator calls, one JSON object a line: what went in, and the types that came out or the refusal.
 ///
 /// Sources: the examples of the registry's operators, and the nodes of the models given (ONNX files, or folders with
-/// cases of ONNX's backend tests), each run in the black box.
+/// cases of ONNX's backend tests), each run in the black box; or the calls of PyTorch's functions that a Python script
+/// makes, which keeps its own output and exit code.
 #[derive(Args)]
+#[command(after_help = "\
+Examples:
+  egret fuzz trace --out records.jsonl                     the examples of all operators
+  egret fuzz trace models --out records.jsonl              the nodes of models
+  egret fuzz trace --torch train.py --out torch.jsonl -- --epochs 1")]
 pub(super) struct TraceArgs {
-    /// Models, cases, or folders of such.
+    /// Models, cases, or folders of such; with `--torch` the script's arguments.
     models: Vec<PathBuf>,
     /// Write the records here and not to standard output.
     #[arg(long, value_name = "FILE")]
     out: Option<PathBuf>,
+    /// Run this Python script and record its calls of PyTorch's functions.
+    #[arg(long, value_name = "SCRIPT", requires = "out")]
+    torch: Option<PathBuf>,
+    /// Python with PyTorch. Default: that of `cargo xtask runtime torch torch`.
+    #[arg(long, value_name = "PROGRAM", requires = "torch")]
+    python: Option<PathBuf>,
+    /// Different calls of one function that are recorded, at most.
+    #[arg(long, value_name = "N", default_value_t = 1000, requires = "torch")]
+    most: usize,
 }
 
 /// Infer when calls of operators are valid, and the extents of their results, from experiments alone.
@@ -114,7 +129,8 @@ mod with_fuzzer {
     use egret_fuzz::infer::score::{Asked, Counts, Score, Verdict, fresh, score_beside};
     use egret_fuzz::infer::search::{Effort, Rule, Status, render};
     use egret_fuzz::runtime::Runtime;
-    use egret_fuzz::trace::{Call, Outcome, Record, trace_examples, trace_model};
+    use egret_fuzz::trace::{Call, Outcome, Record, trace_examples, trace_model, trace_script};
+    use egret_fuzz::workers;
     use serde_json::json;
     use std::collections::BTreeMap;
     use std::io::Write;
@@ -122,6 +138,9 @@ mod with_fuzzer {
     use std::time::Instant;
 
     pub(in super::super) fn trace(args: &TraceArgs) -> Result<()> {
+        if let (Some(script), Some(out)) = (&args.torch, &args.out) {
+            return trace_torch(script, out, args);
+        }
         let mut records = if args.models.is_empty() { trace_examples() } else { Vec::new() };
         let mut refused = 0;
         for path in args.models.iter().flat_map(|p| models(p)) {
@@ -138,6 +157,17 @@ mod with_fuzzer {
             say(&format!("{} ({} could not be read)\n", count(records.len(), "record"), count(refused, "model")))?;
         }
         Ok(())
+    }
+
+    /// Records of what a script asks of PyTorch. The script has standard output to itself.
+    fn trace_torch(script: &Path, out: &Path, args: &TraceArgs) -> Result<()> {
+        let python = args.python.as_deref().unwrap_or_else(|| workers::python("torch"));
+        let status = trace_script(python, script, &args.models, out, args.most)?;
+        match status.code() {
+            Some(0) => Ok(()),
+            Some(code) => Err(Failure::Ended(u8::try_from(code).unwrap_or(1)).into()),
+            None => anyhow::bail!("{}: {status}", script.display()),
+        }
     }
 
     /// ONNX files and cases under a path.
