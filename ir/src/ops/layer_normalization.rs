@@ -5,7 +5,7 @@
 //! - **C1** one element type, a float
 //! - **C2** `-r <= axis < r`
 //! - **C3** scale and bias broadcast to `x`
-//! - **C4** `stash_type` is a float type
+//! - **C4** `stash_type` is a float type of 16 bits or more
 //!
 //! Statistics are taken in `f64` whatever `stash_type` says. ONNX `LayerNormalization`: opset 17.
 
@@ -52,7 +52,8 @@ impl Op for LayerNormalization {
         for i in (1..3).filter(|&i| i == 1 || cx.has(i)).collect::<Vec<_>>() {
             require_broadcasts_to(cx, "C3", i, &x)?;
         }
-        cx.require("C4", self.stash_type.is_float(), || format!("`stash_type` is {}", self.stash_type))?;
+        let wide = [DType::F16, DType::BF16, DType::F32, DType::F64].contains(&self.stash_type);
+        cx.require("C4", wide, || format!("`stash_type` is {}", self.stash_type))?;
         let mut stats = x.clone();
         stats[axis..].fill(Dim::ONE);
         cx.output(dtype, x)?;
