@@ -80,7 +80,11 @@ pub fn bounds(case: &Case, trials: usize, choices: &mut dyn Choices) -> Vec<Boun
     for _ in 0..trials {
         match taken.trial(case, choices) {
             Some(values) => take(&mut out, &values),
-            None => return nothing_known(case),
+            None => {
+                out = nothing_known(case);
+                out.iter_mut().for_each(|b| b.unsure_shape = taken.notes.assumes_extents);
+                return out;
+            }
         }
     }
     // How many there are of elements that nobody can be blamed for, nobody can be blamed for.
@@ -104,8 +108,7 @@ struct Taken {
     steps: Graph,
     base: Vec<Option<Value>>,
     errors: Vec<Option<Vec<f64>>>,
-    /// What is quantised by a scale that is derived from it.
-    quantised: Vec<ValueId>,
+    notes: Notes,
 }
 
 impl Taken {
@@ -115,7 +118,7 @@ impl Taken {
         let (steps, notes) = steps(&case.graph, &values);
         let base = run(&steps, &case.inputs, None)?;
         let errors = local_errors(&steps, &base, &notes.loose, choices);
-        Some(Taken { steps, base, errors, quantised: notes.quantised })
+        Some(Taken { steps, base, errors, notes })
     }
 
     /// Values with errors behind every step; `None` where a step refuses.
@@ -135,11 +138,7 @@ impl Taken {
 
     /// Whether no scale is derived from elements that are infinite or NaN: ONNX says nothing of what is quantised by it.
     fn quantises_numbers(&self) -> bool {
-        let finite = |v: &ValueId| {
-            let t = tensor(&self.base, v.index()).filter(|t| t.dtype().is_float());
-            t.is_none_or(|t| t.floats().is_ok_and(|x| x.iter().all(|x| x.is_finite())))
-        };
-        self.quantised.iter().all(finite)
+        self.notes.quantised.iter().filter_map(|v| tensor(&self.base, v.index())).all(is_finite)
     }
 }
 
@@ -150,6 +149,8 @@ struct Notes {
     loose: Vec<ValueId>,
     /// Operands that are quantised by a scale that is derived from them.
     quantised: Vec<ValueId>,
+    /// Whether operands were given extents that follow from elements: a trial with others is refused.
+    assumes_extents: bool,
 }
 
 /// The bounds of the case with bodies in line; none where errors may change which of them run, or how often.
@@ -181,15 +182,12 @@ fn derives_a_scale(node: &Node) -> bool {
 }
 
 /// The operand with the extents of `value`, since formulas are written for those.
-fn with_extents(b: &mut GraphBuilder, v: ValueId, value: Option<&Value>) -> Result<ValueId> {
-    let shape = value.and_then(|v| v.tensor().ok()).map(|t| t.shape().iter().map(|&d| d as i64).collect::<Vec<_>>());
-    match shape {
-        Some(shape) if b.ty(v).concrete().is_none() => {
-            let shape = b.ints(&shape);
-            b.op("Reshape", attrs! { allowzero: true }, &[v, shape])
-        }
-        _ => Ok(v),
-    }
+fn with_extents(b: &mut GraphBuilder, v: ValueId, value: Option<&Value>, notes: &mut Notes) -> Result<ValueId> {
+    let Some(t) = value.and_then(|v| v.tensor().ok()).filter(|_| b.ty(v).concrete().is_none()) else { return Ok(v) };
+    notes.assumes_extents = true;
+    let shape: Vec<i64> = t.shape().iter().map(|&d| d as i64).collect();
+    let shape = b.ints(&shape);
+    b.op("Reshape", attrs! { allowzero: true }, &[v, shape])
 }
 
 /// Formulas within formulas end here.
@@ -214,7 +212,7 @@ fn spliced(
         let mut args: Vec<Option<ValueId>> = node.inputs.iter().map(|v| v.and_then(|v| at[v.index()])).collect();
         for (arg, v) in args.iter_mut().zip(&node.inputs) {
             if let (Some(arg), Some(v)) = (arg, v) {
-                *arg = with_extents(b, *arg, values.get(v.index()).and_then(Option::as_ref))?;
+                *arg = with_extents(b, *arg, values.get(v.index()).and_then(Option::as_ref), notes)?;
             }
         }
         let captures: Vec<ValueId> = node.captures.iter().filter_map(|v| at[v.index()]).collect();
@@ -369,8 +367,7 @@ fn local_errors(
                         if overflowed || s > largest / 4.0 {
                             return f64::INFINITY;
                         }
-                        // A sum may be rounded before its bias is added.
-                        let rounded = if node.inputs.iter().flatten().count() > 2 { s } else { y };
+                        let rounded = if has_bias(node) { s } else { y };
                         (terms.min(4096) as f64 + 8.0) * (inner * s + least) + 2.0 * u * rounded
                     }
                 }
@@ -379,6 +376,16 @@ fn local_errors(
         }
     }
     out
+}
+
+/// Whether it is a sum to which a bias is added: the sum may be rounded to a narrow type before that.
+fn has_bias(node: &Node) -> bool {
+    let bias = match node.op.def().name {
+        "CausalConvWithState" | "Conv" | "ConvTranspose" | "Gemm" => 2,
+        "DeformConv" => 3,
+        _ => return false,
+    };
+    node.inputs.get(bias).copied().flatten().is_some()
 }
 
 /// How large the numbers are that a node sums up, by result and element.
@@ -420,19 +427,6 @@ fn sizes(node: &Node, base: &[Option<Value>], choices: &mut dyn Choices) -> Vec<
         // Cubic weights are negative too: their sizes along three axes sum up to less than 3.
         "GridSample" | "Resize" if node.op.attrs().get("mode") == Some(&Attr::String("cubic".into())) => {
             everywhere(3.0 * size_of(0))
-        }
-        // Powers overflow before the root is taken of their sum.
-        "LpPool" => {
-            let p = match node.op.attrs().get("p") {
-                Some(Attr::Int(p)) => p.as_int().unwrap_or(2),
-                _ => 2,
-            };
-            let sum = n(&node.inputs[0]) as f64 * size_of(0).powf(p as f64);
-            if sum < largest_finite(dtype) {
-                on_magnitudes(node, base).unwrap_or_default()
-            } else {
-                everywhere(f64::INFINITY)
-            }
         }
         // Elimination errs as the largest numbers on its way.
         "Inverse" => {
@@ -491,8 +485,12 @@ fn spreads(node: &Node, values: &[Option<Value>]) -> bool {
 
 /// Whether every element of every float operand is a finite number.
 fn all_finite(node: &Node, base: &[Option<Value>]) -> bool {
-    let finite = |t: &Tensor| !t.dtype().is_float() || t.floats().is_ok_and(|x| x.iter().all(|x| x.is_finite()));
-    node.inputs.iter().flatten().filter_map(|v| tensor(base, v.index())).all(finite)
+    node.inputs.iter().flatten().filter_map(|v| tensor(base, v.index())).all(is_finite)
+}
+
+/// Whether no element is infinite or NaN.
+fn is_finite(t: &Tensor) -> bool {
+    !t.dtype().is_float() || t.floats().is_ok_and(|x| x.iter().all(|x| x.is_finite()))
 }
 
 /// By how much results change with the operands, as the size of a number that changes by as many units in its last place:
@@ -770,6 +768,35 @@ mod tests {
         };
         let case = case(build, vec![x, Tensor::from_ints(DType::Bool, &[1], [1]).into()]);
         assert!(bounds(&case, 8, &mut Seeded::new(1, 0)).remove(0).unsure[0]);
+    }
+
+    #[test]
+    fn what_follows_from_a_shape_that_is_unsure_has_an_unsure_shape() {
+        let build = |b: &mut GraphBuilder| {
+            let x = b.input("x", Type::tensor(DType::F32, &[1]));
+            let e = b.op("Exp", attrs! {}, &[x]).unwrap();
+            let l = b.op("Log", attrs! {}, &[e]).unwrap();
+            let d = b.op("Sub", attrs! {}, &[l, x]).unwrap();
+            let at = b.op("NonZero", attrs! {}, &[d]).unwrap();
+            let at = b.op("Cast", attrs! { to: DType::F32 }, &[at]).unwrap();
+            b.op("Sigmoid", attrs! {}, &[at]).unwrap()
+        };
+        let case = case(build, vec![Tensor::from_slice(&[1], &[1.0f32]).into()]);
+        let bounds = bounds(&case, 16, &mut Seeded::new(1, 0));
+        let n = if case.outputs[0].tensor().unwrap().is_empty() { 1 } else { 0 };
+        assert_eq!(difference(&case, &[Tensor::from_slice(&[1, n], &vec![0.5f32; n]).into()], &bounds), None);
+    }
+
+    #[test]
+    fn an_overflow_of_powers_before_their_root_is_nobodys_fault() {
+        let build = |b: &mut GraphBuilder| {
+            let x = b.input("x", Type::tensor(DType::F32, &[1, 2, 2]));
+            b.op("LpPool", attrs! { kernel_shape: vec![2i64] }, &[x]).unwrap()
+        };
+        let x = Tensor::from_slice(&[1, 2, 2], &[1.8e19f32, 1.8e19, 3.0, 4.0]);
+        let bound = bounds(&case(build, vec![x.into()]), 4, &mut Seeded::new(1, 0)).remove(0);
+        assert_eq!(bound.unsure, [true, false]);
+        assert!(bound.error[1] < 1e-4, "{bound:?}");
     }
 
     #[test]

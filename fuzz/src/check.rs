@@ -149,7 +149,6 @@ pub fn failure(system: &mut dyn System, case: &Case) -> anyhow::Result<Option<Fa
 
 /// Compares results with a case's, sparingly at first; a difference is looked at with many trials before it counts.
 pub(crate) fn judge(case: &Case, got: &[Value]) -> Option<String> {
-    let with = |trials: usize| with_trials(case, trials);
     let same = case.outputs.len() == got.len()
         && case.outputs.iter().zip(got).all(|(a, b)| match (a.tensor(), b.tensor()) {
             (Ok(a), Ok(b)) if a.dtype() == DType::String => a == b,
@@ -159,8 +158,8 @@ pub(crate) fn judge(case: &Case, got: &[Value]) -> Option<String> {
     if same {
         return None;
     }
-    difference(case, got, &with(TRIALS.0))?;
-    difference(case, got, &with(TRIALS.1))
+    difference(case, got, &with_trials(case, TRIALS.0))?;
+    difference(case, got, &with_trials(case, TRIALS.1))
 }
 
 /// Egret, in this process.

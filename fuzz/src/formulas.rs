@@ -9,11 +9,11 @@ use egret_ir::ops::{
     batch_normalization::BatchNormalization, celu::Celu, common::normal_axis, elu::Elu, gemm::Gemm,
     global_lp_pool::GlobalLpPool, group_normalization::GroupNormalization, hard_sigmoid::HardSigmoid,
     instance_normalization::InstanceNormalization, layer_normalization::LayerNormalization, log_softmax::LogSoftmax,
-    lp_normalization::LpNormalization, lrn::Lrn, mean_variance_normalization::MeanVarianceNormalization,
-    rms_normalization::RmsNormalization, selu::Selu, simplified_layer_normalization::SimplifiedLayerNormalization,
-    softmax::Softmax,
+    lp_normalization::LpNormalization, lp_pool::LpPool, lrn::Lrn,
+    mean_variance_normalization::MeanVarianceNormalization, rms_normalization::RmsNormalization, selu::Selu,
+    simplified_layer_normalization::SimplifiedLayerNormalization, softmax::Softmax,
 };
-use egret_ir::{Attrs, DType, GraphBuilder, Node, Op, Result, Tensor, ValueId, attrs};
+use egret_ir::{Attrs, DType, Dim, GraphBuilder, Node, Op, Result, Tensor, ValueId, attrs};
 
 /// The node's results by its formula; `None` where it is a step by itself.
 ///
@@ -290,6 +290,19 @@ fn written(
             let powers = s.with("Pow", size, op.p as f64)?;
             let sum = s.reduce("ReduceSum", powers, &axes)?;
             s.with("Pow", sum, 1.0 / op.p as f64)?
+        }
+        ("ai.onnx", "LpPool") => {
+            // The sum over a window is its mean times its cells, but where the last one is cut off.
+            let Some(op) = op.downcast::<LpPool>().filter(|op| !op.ceil_mode) else { return Ok(None) };
+            let Some(cells) = op.kernel_shape.iter().map(Dim::as_int).product::<Option<i64>>() else { return Ok(None) };
+            let size = s.one("Abs", x)?;
+            let powers = s.with("Pow", size, op.p as f64)?;
+            let mut window = op.attrs();
+            window.remove("p");
+            window.extend(attrs! { count_include_pad: true });
+            let means = s.b.op("AveragePool", window, &[powers])?;
+            let sums = s.with("Mul", means, cells as f64)?;
+            s.with("Pow", sums, 1.0 / op.p as f64)?
         }
         ("ai.onnx", "LRN") => {
             let Some(op) = op.downcast::<Lrn>() else { return Ok(None) };
