@@ -10,7 +10,7 @@
 //! | `operators` | names, with the domain where it is not ONNX's own: `LRN`, `microsoft.FusedMatMul` |
 //! | `when` | conditions that all hold; none: all calls. Terms are those of rule files (`a // b`, `min(a, b)`, `==`, `!=`, `<=`, `or`) over the names below; a comparison with a name that the call does not have is false |
 //! | `attrs` | values of attributes, or lists of values of which one is there; `null`: it is not there |
-//! | `open` | `true`: it speaks of calls of which an operand's extents are symbols, in a graph that runs with several shapes |
+//! | `symbolic` | `true`, and no condition: it speaks of calls of which an operand's extents are symbols, in a graph that runs with several shapes |
 //! | `dtypes` | element types of operands, a list of which it has one |
 //! | `kind` | `crash`, `hang`, `refused` or `wrong`, or a list of these |
 //! | `verdict` | `bug`; `limit`: a call that the system says it does not do; `beyond`: Egret takes the call, the specification does not; `open`: the specification does not say |
@@ -99,7 +99,7 @@ pub struct Cause {
     pub verdict: Verdict,
     /// In words.
     pub why: String,
-    open: bool,
+    symbolic: bool,
     when: Vec<When>,
     attrs: Vec<(String, Vec<Json>)>,
     dtypes: Vec<(String, Vec<DType>)>,
@@ -150,15 +150,15 @@ impl Known {
 
     /// The first record that a call meets.
     pub fn met(&self, call: Seen<'_>) -> Option<&Cause> {
-        self.causes.iter().find(|c| !c.open && c.is_of(call.op.def()) && c.holds(call))
+        self.causes.iter().find(|c| !c.symbolic && c.is_of(call.op.def()) && c.holds(call))
     }
 
     /// Whether a graph or a body has a call with extents that are symbols, of an operator of which a record speaks of such.
-    pub(crate) fn met_open(&self, graph: &Graph) -> bool {
+    pub(crate) fn met_symbolic(&self, graph: &Graph) -> bool {
         graph.nodes.iter().any(|node| {
-            let known = self.causes.iter().any(|c| c.open && c.is_of(node.op.def()));
+            let known = self.causes.iter().any(|c| c.symbolic && c.is_of(node.op.def()));
             known && node.uses().any(|v| graph.ty(v).concrete().is_none())
-                || node.op.bodies().iter().any(|body| self.met_open(body))
+                || node.op.bodies().iter().any(|body| self.met_symbolic(body))
         })
     }
 }
@@ -167,7 +167,7 @@ impl Known {
 fn read(line: &str) -> Result<Vec<Cause>> {
     let json: Json = serde_json::from_str(line)?;
     let object = json.as_object().context("a record is an object")?;
-    const KEYS: &[&str] = &["operators", "open", "when", "attrs", "dtypes", "kind", "verdict", "why"];
+    const KEYS: &[&str] = &["operators", "symbolic", "when", "attrs", "dtypes", "kind", "verdict", "why"];
     if let Some(key) = object.keys().find(|k| !KEYS.contains(&k.as_str())) {
         bail!("`{key}` is none of the keys {}", KEYS.join(", "));
     }
@@ -187,11 +187,12 @@ fn read(line: &str) -> Result<Vec<Cause>> {
     let verdict = Verdict::ALL.into_iter().find(|v| json["verdict"] == v.name());
     let verdict = verdict.context("`verdict` is one of bug, limit, beyond, open")?;
     let why = text(&json["why"]).context("no `why`")?;
-    let open = match &json["open"] {
+    let symbolic = match &json["symbolic"] {
         Json::Null => false,
-        open => open.as_bool().context("`open` is true or false")?,
+        given => given.as_bool().context("`symbolic` is true or false")?,
     };
-    ensure!(!open || json["when"].is_null(), "`when` speaks of numbers, `open` of extents that are none");
+    let conditions = ["when", "attrs", "dtypes"].iter().any(|key| !json[key].is_null());
+    ensure!(!symbolic || !conditions, "conditions speak of one call, `symbolic` of all that have such extents");
     let mut out = Vec::new();
     for operator in many(&json["operators"]) {
         let operator = text(&operator)?;
@@ -209,7 +210,7 @@ fn read(line: &str) -> Result<Vec<Cause>> {
             dtypes.push((name.clone(), many(list).iter().map(dtype).collect::<Result<_>>()?));
         }
         let (kinds, why) = (kinds.clone(), why.clone());
-        out.push(Cause { def, kinds, verdict, why, open, when, attrs, dtypes });
+        out.push(Cause { def, kinds, verdict, why, symbolic, when, attrs, dtypes });
     }
     ensure!(!out.is_empty(), "no `operators`");
     Ok(out)
@@ -395,7 +396,7 @@ pub struct Confirmed {
 /// When the system cannot be started.
 pub fn confirm(cause: &Cause, system: &mut dyn System, wanted: usize, tries: u64) -> Result<Confirmed> {
     let only = vec![cause.def.name.to_owned()];
-    let dynamic_percent = if cause.open { 100 } else { 0 };
+    let dynamic_percent = if cause.symbolic { 100 } else { 0 };
     let types = Types::All;
     let mut generator = Generator::new(Config { nodes: 1, only, types, dynamic_percent, ..Config::default() });
     let mut out = Confirmed::default();
@@ -407,7 +408,7 @@ pub fn confirm(cause: &Cause, system: &mut dyn System, wanted: usize, tries: u64
         let meets = |op: &dyn Op, operands: &[Option<&Value>], results: &[Value]| {
             cause.is_of(op.def()) && cause.holds(Seen { op, operands, results })
         };
-        if !all_calls(&case, meets) || cause.open && case.others.is_empty() {
+        if !all_calls(&case, meets) || cause.symbolic && case.others.is_empty() {
             continue;
         }
         let failure = match system.takes(&case)? {
@@ -424,7 +425,7 @@ pub fn confirm(cause: &Cause, system: &mut dyn System, wanted: usize, tries: u64
 #[cfg(test)]
 mod tests {
     use super::*;
-    use egret_ir::attrs;
+    use egret_ir::{Dim, GraphBuilder, Type, attrs};
 
     #[test]
     fn every_file_that_comes_with_the_program_is_read() {
@@ -468,6 +469,26 @@ mod tests {
         let met = |operands: &[Option<&Value>]| known.met(Seen { op: &*op, operands, results: &[] }).is_some();
         assert!(!met(&[Some(&x)]) && !met(&[Some(&x), None, Some(&high)]));
         assert!(met(&[Some(&x), None, Some(&low)]) && met(&[Some(&x), Some(&x)]));
+    }
+
+    #[test]
+    fn a_record_of_symbols_speaks_of_graphs_that_have_some() {
+        let known =
+            one(r#"{"operators":["Relu"],"symbolic":true,"kind":"refused","verdict":"limit","why":"no"}"#).unwrap();
+        let graph = |d: Dim| {
+            let mut b = GraphBuilder::new("t");
+            let x = b.input("x", Type::ranked(DType::F32, vec![d]));
+            let y = b.op("Relu", attrs! {}, &[x]).unwrap();
+            b.finish(&[y])
+        };
+        assert!(known.met_symbolic(&graph(Dim::sym("n"))));
+        let fixed = graph(Dim::int(2));
+        assert!(!known.met_symbolic(&fixed));
+        let x: Value = Tensor::from_slice(&[2], &[1.0f32, 2.0]).into();
+        let call = Seen { op: &*fixed.nodes[0].op, operands: &[Some(&x)], results: std::slice::from_ref(&x) };
+        assert!(known.met(call).is_none());
+        let both = r#"{"operators":["Relu"],"symbolic":true,"when":["X.rank == 1"],"kind":"refused","verdict":"limit","why":"no"}"#;
+        assert!(one(both).is_err());
     }
 
     #[test]

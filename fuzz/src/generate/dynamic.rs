@@ -35,7 +35,7 @@ pub(super) enum Opened {
 pub(super) fn opened(case: &Case, config: &Config, choices: &mut dyn Choices) -> Opened {
     for turn in 0..CHOICES {
         let Some((graph, conds, wishes)) = with_symbols(case, 3 >> turn, choices) else { continue };
-        if config.known.met_open(&graph) {
+        if config.known.met_symbolic(&graph) {
             continue;
         }
         let Some(problem) = Problem::new(&conds, &wishes) else { continue };
