@@ -2,7 +2,7 @@
 
 mod cli;
 
-/// Generating and comparing small graphs is a fifth allocation with the system's allocator.
+/// Generating and comparing small graphs allocates many small pieces.
 #[cfg(feature = "fuzz")]
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;

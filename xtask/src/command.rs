@@ -12,7 +12,7 @@ use anyhow::{Context, Result, bail};
 use crate::paths;
 use crate::report::Count;
 
-/// On a busy machine a program gets a part of a processor, and one that waits for ever gets nothing.
+/// A program is waited for so many times its limit at most: on a busy machine it gets a part of a processor.
 const IDLE: u32 = 6;
 
 /// A program, its arguments and the variables set for it.

@@ -4,7 +4,7 @@
 //! Profiles are read by the programs of the crate `llvm_profparser`, which cargo installs below `target`: they know the
 //! format of the compiler at hand, which no packaged LLVM may.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::{Path, PathBuf};
 
@@ -18,7 +18,7 @@ use crate::{cases, paths};
 /// Parts of the tree whose lines are counted.
 const ROOMS: &[&str] = &["passes/src", "codegen/src", "ir/src"];
 
-/// The rooms that the issue of coverage is about: what turns a graph into machine code.
+/// Those that turn a graph into machine code.
 const COMPILER: &[&str] = &["passes/src", "codegen/src"];
 
 /// The programs that read profiles.
@@ -95,7 +95,9 @@ type Lines = BTreeMap<String, BTreeMap<u32, bool>>;
 /// Runs it and reads what it reached; that it found bugs or that cases failed is no error here.
 fn profiled(folder: &Path, name: &str, egret: &Path, cmd: Cmd) -> Result<Lines> {
     let raw = folder.join(format!("{name}.profraw"));
-    fs::remove_file(&raw).or_else(|e| if raw.exists() { Err(e) } else { Ok(()) })?;
+    if raw.exists() {
+        fs::remove_file(&raw).with_context(|| raw.display().to_string())?;
+    }
     let ended = cmd.env("LLVM_PROFILE_FILE", raw.display().to_string()).run();
     if !raw.is_file() {
         ended?;
@@ -131,11 +133,11 @@ fn read(shown: &str, root: &Path) -> Lines {
 /// Lines with code, and of them those that each of two runs reached, and both together.
 fn count(rooms: &[&str], a: &Lines, b: &Lines) -> [usize; 4] {
     let mut n = [0; 4];
-    let files: std::collections::BTreeSet<&String> = a.keys().chain(b.keys()).collect();
+    let files: BTreeSet<&String> = a.keys().chain(b.keys()).collect();
     for file in files.into_iter().filter(|f| rooms.iter().any(|room| f.starts_with(room))) {
         let empty = BTreeMap::new();
         let (a, b) = (a.get(file).unwrap_or(&empty), b.get(file).unwrap_or(&empty));
-        let numbers: std::collections::BTreeSet<&u32> = a.keys().chain(b.keys()).collect();
+        let numbers: BTreeSet<&u32> = a.keys().chain(b.keys()).collect();
         for number in numbers {
             let hit = |lines: &BTreeMap<u32, bool>| lines.get(number).copied().unwrap_or_default();
             let (a, b) = (hit(a), hit(b));

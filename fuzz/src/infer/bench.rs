@@ -387,14 +387,13 @@ impl<'a> Bench<'a> {
     pub fn thaw(&mut self) {
         let n = self.vars.len();
         let most = self.runs + THAW;
-        let frozen = |rows: &[Row], v: usize| rows.iter().all(|r| r.at[v] == rows[0].at[v]);
         for v in 0..n {
-            if !frozen(&self.valid, v) {
+            if !self.is_frozen(v) {
                 continue;
             }
             let old = self.valid[0].at[v];
             for new in [old + 1, old + 2, old - 1] {
-                if new < self.vars[v].least() || !frozen(&self.valid, v) || self.runs > most {
+                if new < self.vars[v].least() || !self.is_frozen(v) || self.runs > most {
                     continue;
                 }
                 // Where the others are divisible, what must be so is.
@@ -562,9 +561,8 @@ impl<'a> Bench<'a> {
     /// Variables that are one number in all valid experiments are scaled together, every few of them: extents that are
     /// multiples of one size move no other way.
     pub fn thaw_together(&mut self) {
-        let frozen: Vec<usize> = (0..self.vars.len())
-            .filter(|&v| self.valid.iter().all(|r| r.at[v] == self.valid[0].at[v]) && self.valid[0].at[v] > 0)
-            .collect();
+        let frozen: Vec<usize> =
+            (0..self.vars.len()).filter(|&v| self.is_frozen(v) && self.valid[0].at[v] > 0).collect();
         if !(2..=TOGETHER).contains(&frozen.len()) {
             return;
         }
