@@ -152,13 +152,13 @@ pub const EXTENT: Wish = Wish { lo: 0, hi: MAX_SIZE, usual: &[1, 1, 2, 2, 3, 4, 
 pub const NARROW: Wish = Wish { lo: 0, hi: MAX_SIZE, usual: &[1, 1, 2, 2, 3, 3, 4, 5, 1, 2, 3, 4, 2, 7, 8, 9, 17, 0] };
 
 /// A seed that depends on the operator alone.
-pub fn seed_of(def: &OpDef) -> u64 {
-    def.name.bytes().chain(def.domain.bytes()).fold(0u64, |h, b| h.wrapping_mul(0x100_0000_01b3) ^ u64::from(b))
+pub fn seed_of(domain: &str, name: &str) -> u64 {
+    name.bytes().chain(domain.bytes()).fold(0u64, |h, b| h.wrapping_mul(0x100_0000_01b3) ^ u64::from(b))
 }
 
 /// All forms of an operator on elements of these types that trying finds, with what its rule says of each; the same for the same operator, always.
 pub fn forms_of(def: &'static OpDef, types: Types) -> Vec<(Form, Inferred)> {
-    let mut choices = Seeded::new(seed_of(def), 0);
+    let mut choices = Seeded::new(seed_of(def.domain, def.name), 0);
     let mut shown: Vec<Form> = calls_of_examples(def).iter().filter_map(|c| Form::of_call(def, c)).collect();
     shown.retain(|f| fits(f, types).is_some());
     let mut forms: Vec<(Form, Inferred)> = Vec::new();

@@ -16,7 +16,7 @@ use std::path::Path;
 use std::time::Duration;
 
 /// The runtimes that the worker knows.
-pub const RUNTIMES: &[&str] = &["onnxruntime", "onnxruntime-unoptimised", "openvino", "mnn"];
+pub const RUNTIMES: &[&str] = &["onnxruntime", "onnxruntime-unoptimised", "openvino", "mnn", "torch"];
 
 /// What a system's name begins with where the rest is a program that speaks the worker protocol.
 pub const PROGRAM: &str = "worker:";
@@ -198,7 +198,8 @@ fn call_json(call: &Call) -> Result<Json> {
         attrs.insert(name.clone(), value);
     }
     let domain = if call.domain == "ai.onnx" { "" } else { &call.domain };
-    Ok(json!({ "op": call.op, "domain": domain, "attrs": attrs, "inputs": inputs, "n_outputs": call.n_outputs }))
+    Ok(json!({ "op": call.op, "domain": domain, "attrs": attrs, "operands": call.operands, "inputs": inputs,
+               "n_outputs": call.n_outputs }))
 }
 
 /// Types of results in the worker's answer.

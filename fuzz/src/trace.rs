@@ -13,8 +13,8 @@
 //! {"op":"torch.cat","domain":"torch","operands":["tensors.0","tensors.1"],"inputs":[…],"attrs":{},"defaults":{"dim":0},
 //!  "outputs":[{"dtype":"f32","shape":[1,4]}]}
 //! ```
-//! Functions there take operands by name: `operands` names one for each input, `tensors.0` being the first of a list. What is
-//! known of parameters that the call leaves out is in `defaults`, and which attributes are truth values in `flags`.
+//! Functions there take operands by name: `operands` names one for each input, `tensors.0` being the first of a list, which
+//! comes last. What is known of parameters that the call leaves out is in `defaults`, and which attributes are truth values in `flags`.
 
 use crate::blackbox::{BlackBox, Egret};
 use crate::workers;
@@ -170,6 +170,13 @@ impl Record {
         let operands = words("operands")?;
         if !operands.is_empty() {
             ensure!(operands.len() == inputs.len(), "{} operands have {} names", inputs.len(), operands.len());
+            let mut list = operands.iter().skip_while(|n| !n.contains('.')).enumerate();
+            let of = |n: &str| n.split('.').next().unwrap_or_default().to_owned();
+            let first = operands.iter().find(|n| n.contains('.')).map(|n| of(n)).unwrap_or_default();
+            ensure!(
+                list.all(|(k, n)| *n == format!("{first}.{k}")),
+                "one list of operands, the last ones, can be open"
+            );
         }
         let outcome = match (&json["outputs"], text("error"), text("unsupported")) {
             (Json::Array(types), ..) => Outcome::Valid(types.iter().map(produced_of).collect::<Result<_>>()?),

@@ -9,6 +9,7 @@ const FILES: &[(&str, &str)] = &[
     ("runtimes.py", include_str!("../workers/runtimes.py")),
     ("torch_functions.py", include_str!("../workers/torch_functions.py")),
     ("torch_record.py", include_str!("../workers/torch_record.py")),
+    ("torch_runtime.py", include_str!("../workers/torch_runtime.py")),
 ];
 
 /// Writes them all; the path of the one asked for.

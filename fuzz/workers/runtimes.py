@@ -8,7 +8,7 @@ The commands are those of `egret worker` (fields separated by tabs, one JSON obj
   call JSON                   run one operator (see `OnnxRuntime.call`); the answer gives element types and shapes
   version                     the runtime's version
   quit                        end
-Runtimes: onnxruntime, onnxruntime-unoptimised, openvino, mnn. An answer {"ok": false, "error": ..., "unsupported": true}
+Runtimes: onnxruntime, onnxruntime-unoptimised, openvino, mnn, torch. An answer {"ok": false, "error": ..., "unsupported": true}
 says that the runtime has no such operator or element type, or that the model is none by onnx.checker either.
 
 Needs numpy and onnx beside the runtime.
@@ -260,11 +260,18 @@ class Mnn:
         return results
 
 
+def torch():
+    import torch_runtime
+
+    return torch_runtime.Torch()
+
+
 RUNTIMES = {
     "onnxruntime": OnnxRuntime,
     "onnxruntime-unoptimised": lambda: OnnxRuntime("ORT_DISABLE_ALL"),
     "openvino": OpenVino,
     "mnn": Mnn,
+    "torch": torch,
 }
 
 

@@ -87,7 +87,7 @@ impl Prepared {
         let (form, conds, wishes, problem) = (&self.form, &self.conds, &self.wishes, &self.problem);
         let pool = self.pool.get_or_insert_with(|| {
             let one = |i| {
-                let (found, _) = solve(conds, wishes, &mut Seeded::new(seed_of(form.def), i))?;
+                let (found, _) = solve(conds, wishes, &mut Seeded::new(seed_of(form.def.domain, form.def.name), i))?;
                 problem.state_of(&found)
             };
             // A form that one long search does not settle is given up.

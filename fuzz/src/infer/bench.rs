@@ -238,7 +238,7 @@ impl<'a> Bench<'a> {
         let vars = self.vars.clone();
         vars.iter()
             .map(|v| match &v.kind {
-                VarKind::Attr(name, _) => {
+                VarKind::Attr(name, _) if v.least() < 0 => {
                     // Elements of a list are mostly equal.
                     let value = match &last {
                         Some((n, value)) if n == name && c.chance(3, 4) => *value,
@@ -257,7 +257,7 @@ impl<'a> Bench<'a> {
     pub fn number(&mut self, v: usize) -> i64 {
         let c = &mut self.choices;
         match self.vars[v].kind {
-            VarKind::Attr(..) => *pick(c, &[0, 1, 1, 2, 2, 3, 4, 5, 6, 7, -1, -2]),
+            VarKind::Attr(..) if self.vars[v].least() < 0 => *pick(c, &[0, 1, 1, 2, 2, 3, 4, 5, 6, 7, -1, -2]),
             _ => {
                 let least = self.vars[v].least();
                 let top = if c.chance(1, 12) { 4 * USUAL } else { USUAL };

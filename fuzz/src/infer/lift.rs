@@ -194,7 +194,7 @@ mod tests {
     use super::*;
 
     fn vars(list: &[(&str, VarKind)]) -> Vec<Var> {
-        list.iter().map(|(n, k)| Var { name: (*n).to_owned(), kind: k.clone() }).collect()
+        list.iter().map(|(n, k)| Var::new((*n).to_owned(), k.clone())).collect()
     }
 
     fn names(vars: &[Var]) -> Vec<String> {

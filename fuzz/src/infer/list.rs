@@ -1,4 +1,4 @@
-//! The argument structures of an operator: from its declaration (operands, which are optional, attributes and the words
+//! The argument structures of an operator: from its [`Declaration`] (operands, which are optional, attributes and the words
 //! that they may be) and from trying which ranks and lengths have a valid call.
 //!
 //! For each choice of optional operands a valid call is sought among recorded calls, element types and ranks. From it: every
@@ -7,13 +7,13 @@
 //! Calls that were found valid lead to others: with operands left out, or one or two added (`grow.rs`).
 
 use super::bench::{Bench, Kind};
+use super::declaration::{Attribute, Declaration, Wanted};
 use super::grow;
-use super::structure::{ArgKind, ArgSlot, AttrSlot, Slot, Structure, operand_names};
+use super::structure::{ArgKind, ArgSlot, AttrSlot, Slot, Structure};
 use crate::blackbox::BlackBox;
 use crate::choices::{Choices, Seeded, pick};
-use crate::trace::{Call, Number, Outcome, calls_shown};
-use egret_ir::attr::AttrDoc;
-use egret_ir::{Attr, DType, OpDef};
+use crate::trace::{Call, Number, Outcome};
+use egret_ir::{Attr, DType};
 use std::collections::BTreeMap;
 
 /// Greatest rank.
@@ -50,18 +50,16 @@ pub struct Listing {
 
 /// A lister of one operator.
 struct Lister<'a> {
-    def: &'static OpDef,
+    of: &'a Declaration,
     system: &'a mut dyn BlackBox,
-    /// Calls of its examples.
-    examples: Vec<Call>,
     /// Valid calls, from which other experiments start: of examples, and those found.
     valid: Vec<Call>,
     choices: Seeded,
     /// Attributes that must be given.
-    required: Vec<&'static AttrDoc>,
-    optional: Vec<&'static AttrDoc>,
+    required: Vec<&'a Attribute>,
+    optional: Vec<&'a Attribute>,
     /// Optional attributes without which the present choice of operands has no valid call.
-    needed: Vec<&'static AttrDoc>,
+    needed: Vec<&'a Attribute>,
     seed: u64,
     out: Vec<(Structure, Vec<i64>)>,
     /// Ranks of the leading operand at which optional attributes were varied, for the present choice of operands.
@@ -75,17 +73,15 @@ struct Lister<'a> {
 }
 
 /// Lists an operator's structures.
-pub fn list(def: &'static OpDef, system: &mut dyn BlackBox, seed: u64) -> Listing {
-    if def.attrs.iter().any(|a| a.wanted == "a graph") {
+pub fn list(of: &Declaration, system: &mut dyn BlackBox, seed: u64) -> Listing {
+    if of.has_bodies() {
         return Listing { structures: Vec::new(), none: Some("its attributes hold graphs".into()) };
     }
-    let examples = calls_shown(def);
-    let valid = examples.iter().filter(|c| matches!(system.call(c), Outcome::Valid(_))).cloned().collect();
-    let (required, optional) = def.attrs.iter().partition(|a| a.required);
+    let valid = of.calls.iter().filter(|c| matches!(system.call(c), Outcome::Valid(_))).cloned().collect();
+    let (required, optional) = of.attrs.iter().partition(|a| a.required);
     let mut lister = Lister {
-        def,
+        of,
         system,
-        examples,
         valid,
         choices: Seeded::new(seed, 7),
         required,
@@ -100,7 +96,7 @@ pub fn list(def: &'static OpDef, system: &mut dyn BlackBox, seed: u64) -> Listin
     };
     let mut wanted = lister.subsets();
     // Some operands are only valid together: beside other choices those that examples show.
-    let n = if def.inputs.contains('*') { 0 } else { def.inputs.split(',').count() };
+    let n = if of.operands.iter().any(|o| o.many) { 0 } else { of.operands.len() };
     for call in &lister.valid {
         let mut given: Vec<bool> = call.inputs.iter().map(Option::is_some).collect();
         given.resize(n.max(given.len()), false);
@@ -118,9 +114,9 @@ pub fn list(def: &'static OpDef, system: &mut dyn BlackBox, seed: u64) -> Listin
 impl Lister<'_> {
     /// Which operands are given, and how many results are named.
     fn subsets(&self) -> Vec<(Vec<bool>, usize)> {
-        let declared: Vec<&str> = self.def.inputs.split(',').map(str::trim).filter(|s| !s.is_empty()).collect();
-        let optional: Vec<usize> = (0..declared.len()).filter(|&i| declared[i].ends_with('?')).collect();
-        let many = declared.last().is_some_and(|s| s.ends_with('*'));
+        let declared = &self.of.operands;
+        let optional: Vec<usize> = (0..declared.len()).filter(|&i| declared[i].optional).collect();
+        let many = declared.last().is_some_and(|o| o.many);
         let fixed = declared.len() - usize::from(many);
         let mut given: Vec<Vec<bool>> = Vec::new();
         let mut push = |g: Vec<bool>| {
@@ -128,7 +124,7 @@ impl Lister<'_> {
                 given.push(g);
             }
         };
-        let with = |on: &dyn Fn(usize) -> bool| (0..fixed).map(|i| !declared[i].ends_with('?') || on(i)).collect();
+        let with = |on: &dyn Fn(usize) -> bool| (0..fixed).map(|i| !declared[i].optional || on(i)).collect();
         if optional.len() <= FEW_OPTIONAL {
             for mask in 0..1usize << optional.len() {
                 push(with(&|i| optional.iter().position(|&o| o == i).is_some_and(|k| mask >> k & 1 == 1)));
@@ -146,7 +142,7 @@ impl Lister<'_> {
                 }
             }
         }
-        let (least, most) = self.def.n_results();
+        let (least, most) = self.of.results;
         let mut outs = vec![least.max(1)];
         match most {
             Some(m) => outs.extend((m > least.max(1)).then_some(m)),
@@ -163,7 +159,7 @@ impl Lister<'_> {
     }
 
     fn is_optional(&self, i: usize) -> bool {
-        self.def.inputs.split(',').nth(i).is_some_and(|s| s.trim().ends_with('?'))
+        self.of.operands.get(i).is_some_and(|o| o.optional)
     }
 
     /// Numbers that make a valid call of the structure, and whether there are such.
@@ -193,10 +189,10 @@ impl Lister<'_> {
 
     fn structure(&self, args: Vec<Option<ArgSlot>>, attrs: BTreeMap<String, AttrSlot>, n_outputs: usize) -> Structure {
         Structure {
-            domain: self.def.domain.into(),
-            op: self.def.name.into(),
-            names: operand_names(self.def, args.len()),
-            by_name: false,
+            domain: self.of.domain.clone(),
+            op: self.of.op.clone(),
+            names: self.of.operand_names(args.len()),
+            by_name: self.of.by_name,
             args,
             attrs,
             n_outputs,
@@ -209,9 +205,9 @@ impl Lister<'_> {
         self.needed.clear();
         for k in 0..self.optional.len() {
             let doc = self.optional[k];
-            let Some(slot) = first.attrs.remove(doc.name) else { continue };
+            let Some(slot) = first.attrs.remove(&doc.name) else { continue };
             if !self.is_valid(&first, 6 * TRIES.0) {
-                first.attrs.insert(doc.name.to_owned(), slot);
+                first.attrs.insert(doc.name.clone(), slot);
                 self.needed.push(doc);
             }
         }
@@ -261,7 +257,7 @@ impl Lister<'_> {
                 let main = if turn < 40 || c.chance(1, 2) { DType::F32 } else { *pick(c, MAIN_TYPES) };
                 (main, rank, c.weighted(&[4, 3, 3]))
             };
-            let names = operand_names(self.def, given.len());
+            let names = self.of.operand_names(given.len());
             let mut args = Vec::new();
             for (i, &g) in given.iter().enumerate() {
                 if !g {
@@ -304,7 +300,7 @@ impl Lister<'_> {
                 let options = self.alternatives(self.required[k], rank);
                 if !options.is_empty() {
                     let a = pick(&mut self.choices, &options).clone();
-                    attrs.insert(self.required[k].name.to_owned(), a);
+                    attrs.insert(self.required[k].name.clone(), a);
                 }
             }
             for k in 0..self.optional.len() {
@@ -312,7 +308,7 @@ impl Lister<'_> {
                     let options = self.alternatives(self.optional[k], rank);
                     if !options.is_empty() {
                         let a = pick(&mut self.choices, &options).clone();
-                        attrs.insert(self.optional[k].name.to_owned(), a);
+                        attrs.insert(self.optional[k].name.clone(), a);
                     }
                 }
             }
@@ -344,8 +340,8 @@ impl Lister<'_> {
 
     /// The structure of a call, if it is small.
     fn structure_of(&mut self, call: &Call) -> Option<Structure> {
-        let open = |name: &str| self.def.attrs.iter().any(|a| a.name == name && a.open);
-        let s = Structure::of_call(call, operand_names(self.def, call.inputs.len()), open);
+        let open = |name: &str| self.of.attrs.iter().any(|a| a.name == name && a.open);
+        let s = Structure::of_call(call, self.of.operand_names(call.inputs.len()), open);
         self.is_valid(&s, 1).then_some(s)
     }
 
@@ -486,7 +482,8 @@ impl Lister<'_> {
     /// from the ones of the first valid call.
     fn bases(&self, rank: usize) -> Vec<BTreeMap<String, AttrSlot>> {
         let needed = self.required.iter().chain(&self.needed);
-        let options: Vec<(&str, Vec<AttrSlot>)> = needed.map(|doc| (doc.name, self.alternatives(doc, rank))).collect();
+        let options: Vec<(&str, Vec<AttrSlot>)> =
+            needed.map(|doc| (&*doc.name, self.alternatives(doc, rank))).collect();
         let with = |base: &BTreeMap<String, AttrSlot>, name: &str, slot: &AttrSlot| {
             let mut base = base.clone();
             base.insert(name.to_owned(), slot.clone());
@@ -587,15 +584,15 @@ impl Lister<'_> {
         for k in 0..self.optional.len() {
             let doc = self.optional[k];
             for slot in self.alternatives(doc, rank) {
-                if primary.attrs.contains_key(doc.name) {
+                if primary.attrs.contains_key(&doc.name) {
                     continue;
                 }
                 let mut s = primary.clone();
-                s.attrs.insert(doc.name.to_owned(), slot.clone());
+                s.attrs.insert(doc.name.clone(), slot.clone());
                 if !self.keep(&s, TRIES.1) {
                     continue;
                 }
-                let name = doc.name.to_owned();
+                let name = doc.name.clone();
                 match slot {
                     AttrSlot::Fixed(_) => closed.push((name, slot)),
                     _ if open.iter().any(|(n, _)| *n == name) => {}
@@ -619,22 +616,35 @@ impl Lister<'_> {
     }
 
     /// What an attribute may be beside operands of this rank.
-    fn alternatives(&self, doc: &'static AttrDoc, rank: usize) -> Vec<AttrSlot> {
+    fn alternatives(&self, doc: &Attribute, rank: usize) -> Vec<AttrSlot> {
+        let fixed = |a: Attr| AttrSlot::Fixed(a);
+        let mut out: Vec<AttrSlot> = doc.wanted.iter().flat_map(|w| self.alternatives_of(doc, *w, rank)).collect();
+        for a in self.of.calls.iter().filter_map(|c| c.attrs.get(&doc.name)) {
+            // Numbers of a required attribute are often bound to others, and not to be guessed.
+            let settled = doc.required && !doc.open || !matches!(a, Attr::Int(_) | Attr::Ints(_) | Attr::Float(_));
+            if settled && !out.contains(&fixed(a.clone())) {
+                out.push(fixed(a.clone()));
+            }
+        }
+        out
+    }
+
+    /// The same of one kind.
+    fn alternatives_of(&self, doc: &Attribute, wanted: Wanted, rank: usize) -> Vec<AttrSlot> {
         let r = rank as i64;
         let fixed = |a: Attr| AttrSlot::Fixed(a);
-        let axis = doc.name.contains("axis") || doc.name.contains("axes") || doc.name == "perm";
-        let mut out: Vec<AttrSlot> = match doc.wanted {
-            "an integer" if doc.open => vec![AttrSlot::Int],
-            "an integer" if axis || doc.name.ends_with("_dim") => (-r..=r).map(|v| fixed(Attr::from(v))).collect(),
-            "an integer" => [0, 1, 2, 3, -1].map(|v| fixed(Attr::from(v))).into(),
-            "0 or 1" => [0, 1].map(|v| fixed(Attr::from(v))).into(),
-            "a float" => vec![fixed(Attr::Float(0.5))],
-            "a string" if doc.name == "equation" => {
+        match wanted {
+            Wanted::Int if doc.open => vec![AttrSlot::Int],
+            Wanted::Int if doc.axis => (-r..=r).map(|v| fixed(Attr::from(v))).collect(),
+            Wanted::Int => [0, 1, 2, 3, -1].map(|v| fixed(Attr::from(v))).into(),
+            Wanted::Flag => [0, 1].map(|v| fixed(Attr::from(v))).into(),
+            Wanted::Float => vec![fixed(Attr::Float(0.5))],
+            Wanted::Text if doc.name == "equation" => {
                 EQUATIONS.iter().map(|w| fixed(Attr::String((*w).to_owned()))).collect()
             }
-            "a string" => words(doc).into_iter().map(|w| fixed(Attr::String(w.to_owned()))).collect(),
-            "an element type" => [DType::F32, DType::I64, DType::F16].map(|d| fixed(Attr::DType(d))).into(),
-            "integers" if doc.open => {
+            Wanted::Text => doc.words.iter().map(|w| fixed(Attr::String(w.clone()))).collect(),
+            Wanted::DType => [DType::F32, DType::I64, DType::F16].map(|d| fixed(Attr::DType(d))).into(),
+            Wanted::Ints if doc.open => {
                 let s = rank.saturating_sub(2);
                 let mut lens = vec![s, 2 * s, rank, 2 * rank, 1, 2];
                 lens.retain(|n| *n > 0);
@@ -646,7 +656,7 @@ impl Lister<'_> {
                 });
                 unique.into_iter().map(AttrSlot::Ints).collect()
             }
-            "integers" => {
+            Wanted::Ints => {
                 let all: Vec<i64> = (0..r).collect();
                 let turned: Vec<i64> = (0..r).map(|i| (i + 1) % r.max(1)).collect();
                 let lists = [vec![0], vec![-1], vec![r - 1], vec![0, 1], vec![r - 1, 0], vec![1], vec![2, 3]];
@@ -666,16 +676,8 @@ impl Lister<'_> {
                 }
                 unique
             }
-            _ => Vec::new(),
-        };
-        for a in self.examples.iter().filter_map(|c| c.attrs.get(doc.name)) {
-            // Numbers of a required attribute are often bound to others, and not to be guessed.
-            let settled = doc.required && !doc.open || !matches!(a, Attr::Int(_) | Attr::Ints(_) | Attr::Float(_));
-            if settled && !out.contains(&fixed(a.clone())) {
-                out.push(fixed(a.clone()));
-            }
+            Wanted::Graph | Wanted::Other => Vec::new(),
         }
-        out
     }
 }
 
@@ -767,11 +769,6 @@ const EQUATIONS: &[&str] = &[
     "...i->...",
 ];
 
-/// The words that a documentation puts between backquotes: the values that a text attribute may have.
-fn words(doc: &AttrDoc) -> Vec<&'static str> {
-    doc.doc.split('`').skip(1).step_by(2).filter(|w| !w.is_empty()).collect()
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -781,8 +778,8 @@ mod tests {
     #[test]
     fn structures_come_with_a_valid_call() {
         for name in ["MatMulNBits", "MaxRoiPool"] {
-            let def = ops::OPS.iter().find(|d| d.name == name).unwrap();
-            let listing = list(def, &mut Egret::default(), 0);
+            let of = Declaration::of_def(ops::OPS.iter().find(|d| d.name == name).unwrap());
+            let listing = list(&of, &mut Egret::default(), 0);
             assert!(!listing.structures.is_empty(), "{name}: {:?}", listing.none);
             for (s, at) in &listing.structures {
                 let outcome = Egret::default().call(&s.call(&s.vars(), at));

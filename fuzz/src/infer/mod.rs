@@ -9,10 +9,11 @@
 //! |---|---|
 //! | [`term`] | terms and requirements, their text form |
 //! | [`structure`] | argument structures and their variables |
+//! | [`declaration`] | what is said of an operator beforehand, by the registry or by records of calls |
 //! | [`list`] | the structures of an operator, by its declaration and by trying |
 //! | [`grow`] | valid calls of other operands from valid calls |
 //! | [`mod@bench`] | experiments |
-//! | [`outputs`], [`requires`] | candidates that fit |
+//! | [`outputs`], [`windows`], [`requires`] | candidates that fit |
 //! | [`lift`] | candidates from rules at other ranks and of other types |
 //! | [`search`] | the loop: synthesise, challenge, repeat |
 //! | [`run`] | many operators side by side |
@@ -20,6 +21,7 @@
 //! | `score` (feature `z3`) | a rule file against the registry's rules |
 
 pub mod bench;
+pub mod declaration;
 pub mod grow;
 pub mod lift;
 pub mod list;
@@ -32,3 +34,4 @@ pub mod score;
 pub mod search;
 pub mod structure;
 pub mod term;
+pub mod windows;

@@ -2,10 +2,12 @@
 //!
 //! Tried in order: a variable, a number, two variables, more; polynomials (their coefficients are solved for exactly,
 //! modulo a prime); quotients of a polynomial by a stride, rounded down or up, as windows have them; products of lists;
-//! ranges with clamped ends.
+//! ranges with clamped ends; products of windows. What fits no such expression may do so where operands have elements.
 
 use super::bench::{Bench, Row};
+use super::structure::VarKind;
 use super::term::{OPS2, Op2, Pred, Term};
+use super::windows::by_role;
 use std::collections::{BTreeMap, HashSet};
 use std::sync::Arc;
 
@@ -29,7 +31,7 @@ pub struct Found {
 /// `hints` are tried before what is enumerated.
 pub fn extent(bench: &Bench<'_>, j: usize, hints: &[Term]) -> Option<Found> {
     let want: Vec<i64> = bench.valid.iter().map(|r| r.out.as_ref()?[j]).collect::<Option<_>>()?;
-    column(bench, &want, &[], hints)
+    column(bench, &bench.valid, &want, &[], hints).or_else(|| apart_where_empty(bench, &want, hints))
 }
 
 /// The simplest expression of other variables for a variable that no valid experiments differ in alone: an extent of an
@@ -50,12 +52,11 @@ pub fn determined(bench: &Bench<'_>, v: usize) -> Option<Found> {
     }
     let equal = |w: &usize| bench.valid.iter().zip(&want).all(|(r, x)| r.at[*w] == *x);
     let without: Vec<usize> = (0..bench.vars.len()).filter(equal).collect();
-    column(bench, &want, &without, &[]).filter(|f| !matches!(f.term, Term::Int(_) | Term::Var(_)))
+    column(bench, &bench.valid, &want, &without, &[]).filter(|f| !matches!(f.term, Term::Int(_) | Term::Var(_)))
 }
 
-/// The simplest expression for the numbers `want` of the valid experiments that does not mention the variables `without`.
-fn column(bench: &Bench<'_>, want: &[i64], without: &[usize], hints: &[Term]) -> Option<Found> {
-    let rows = &bench.valid;
+/// The simplest expression for the numbers `want` of the experiments `rows` that does not mention the variables `without`.
+fn column(bench: &Bench<'_>, rows: &[Row], want: &[i64], without: &[usize], hints: &[Term]) -> Option<Found> {
     let plain = |term: Term| Some(Found { term, numerator: None });
     let mentions = |t: &Term| {
         let mut any = false;
@@ -112,14 +113,14 @@ fn column(bench: &Bench<'_>, want: &[i64], without: &[usize], hints: &[Term]) ->
         return plain(Term::Int(first));
     }
     if let Some(t) =
-        products(bench, &fits).or_else(|| broadcast(bench, want, without, &fits)).or_else(|| range(bench, &fits))
+        products(bench, &fits).or_else(|| broadcast(n, rows, want, without, &fits)).or_else(|| range(bench, &fits))
     {
         return plain(t);
     }
     if let Some(t) = rest(n, &fits).or_else(|| squared(n, &fits)) {
         return plain(t);
     }
-    let (sure, maybe) = relevant(bench, want, without);
+    let (sure, maybe) = relevant(n, rows, want, without);
     // Fewer variables need fewer experiments; variables that may matter come in one by one.
     let mut sizes = vec![maybe.len().min(8usize.saturating_sub(sure.len())), 0, 1, 2, 3];
     sizes.dedup();
@@ -132,7 +133,34 @@ fn column(bench: &Bench<'_>, want: &[i64], without: &[usize], hints: &[Term]) ->
             return Some(found);
         }
     }
-    scaled(n, &fits).and_then(plain)
+    scaled(n, &fits).and_then(plain).or_else(|| by_role(bench, &fits))
+}
+
+/// An expression where some operand has elements, and a variable or a number where it has none: what is empty has rules of its
+/// own, or nobody thought of it.
+fn apart_where_empty(bench: &Bench<'_>, want: &[i64], hints: &[Term]) -> Option<Found> {
+    let all: Vec<usize> = (0..bench.vars.len()).collect();
+    let extents = lists(bench).into_iter().filter(|l| matches!(bench.vars[l[0]].kind, VarKind::Extent(..)));
+    let whole = extents.filter(|l| l.len() > 1).map(|l| Term::product(l.into_iter().map(Term::Var)));
+    for size in all.iter().map(|&v| Term::Var(v)).chain(whole) {
+        let (mut empty, mut full) = ((Vec::new(), Vec::new()), (Vec::new(), Vec::new()));
+        for (r, w) in bench.valid.iter().zip(want) {
+            let side = if size.eval(&r.at) == Some(0) { &mut empty } else { &mut full };
+            side.0.push(r.clone());
+            side.1.push(*w);
+        }
+        if empty.0.len() < 2 || full.0.len() <= 8 {
+            continue;
+        }
+        let there = |t: &Term| empty.0.iter().zip(&empty.1).all(|(r, w)| t.eval(&r.at) == Some(*w));
+        let Some(then) = all.iter().map(|&v| Term::Var(v)).chain([Term::Int(empty.1[0])]).find(there) else { continue };
+        if let Some(found) = column(bench, &full.0, &full.1, &[], hints) {
+            let nothing = Pred::eq(size, Term::Int(0));
+            let term = Term::Select(Box::new(nothing), Arc::new((then, found.term)));
+            return Some(Found { term, ..found });
+        }
+    }
+    None
 }
 
 /// A variable, one of `hints`, or a number for the column `j` of the results, if one fits.
@@ -249,7 +277,7 @@ pub fn list_products(bench: &Bench<'_>) -> Vec<Term> {
 /// Products of the elements of an operand, where 0 stands for an extent of another operand at that place and -1 for
 /// nothing.
 fn filled_lists(bench: &Bench<'_>) -> Vec<Term> {
-    use super::structure::{ArgKind, ArgSlot, Slot, VarKind};
+    use super::structure::{ArgKind, ArgSlot, Slot};
     let place = |kind: VarKind| bench.vars.iter().position(|v| v.kind == kind).map(Term::Var);
     let mut out = Vec::new();
     for (i, arg) in bench.structure.args.iter().enumerate() {
@@ -273,9 +301,9 @@ fn filled_lists(bench: &Bench<'_>) -> Vec<Term> {
 }
 
 /// What several broadcast to: of the variables that are 1 or the extent wherever they are, as few as make it.
-fn broadcast(bench: &Bench<'_>, want: &[i64], without: &[usize], fits: &dyn Fn(&Term) -> bool) -> Option<Term> {
-    let agrees = |v: &usize| bench.valid.iter().zip(want).all(|(r, &w)| r.at[*v] == 1 || r.at[*v] == w);
-    let mut vars: Vec<usize> = (0..bench.vars.len()).filter(|v| !without.contains(v)).filter(agrees).collect();
+fn broadcast(n: usize, rows: &[Row], want: &[i64], without: &[usize], fits: &dyn Fn(&Term) -> bool) -> Option<Term> {
+    let agrees = |v: &usize| rows.iter().zip(want).all(|(r, &w)| r.at[*v] == 1 || r.at[*v] == w);
+    let mut vars: Vec<usize> = (0..n).filter(|v| !without.contains(v)).filter(agrees).collect();
     let chain = |vars: &[usize]| {
         let last = vars.iter().map(|&v| Term::Var(v)).reduce(|a, b| Term::two(Op2::Bcast, a, b));
         last.filter(|t| fits(t))
@@ -292,7 +320,7 @@ fn broadcast(bench: &Bench<'_>, want: &[i64], without: &[usize], fits: &dyn Fn(&
 
 /// `max(0, ceil((end - start) / step))` with ends counted from either side and clamped.
 fn range(bench: &Bench<'_>, fits: &dyn Fn(&Term) -> bool) -> Option<Term> {
-    use super::structure::{ArgKind, ArgSlot, Slot, VarKind};
+    use super::structure::{ArgKind, ArgSlot, Slot};
     // Every number that a call states beside extents may be an end or a step.
     let mut ends: Vec<Term> = Vec::new();
     let mut extents = Vec::new();
@@ -376,11 +404,10 @@ fn scaled(n: usize, fits: &dyn Fn(&Term) -> bool) -> Option<Term> {
 
 /// Variables that the column surely depends on, and those that it may, likeliest first: two valid experiments differ in one
 /// variable (or in two) and in the column. Variables `without` are not looked at.
-fn relevant(bench: &Bench<'_>, want: &[i64], without: &[usize]) -> (Vec<usize>, Vec<usize>) {
-    let n = bench.vars.len();
+fn relevant(n: usize, rows: &[Row], want: &[i64], without: &[usize]) -> (Vec<usize>, Vec<usize>) {
     let mut votes = vec![0usize; n];
     let vars: Vec<usize> = (0..n).filter(|v| !without.contains(v)).collect();
-    let rows = &bench.valid[..bench.valid.len().min(400)];
+    let rows = &rows[..rows.len().min(400)];
     for (i, a) in rows.iter().enumerate() {
         for (k, b) in rows[..i].iter().enumerate() {
             if want[i] == want[k] {

@@ -641,8 +641,9 @@ fn mentioned(p: &Pred) -> Vec<usize> {
 
 #[cfg(all(test, feature = "z3"))]
 mod tests {
+    use super::super::declaration::Declaration;
     use super::super::score::{Verdict, score};
-    use super::super::structure::{ArgKind, ArgSlot, AttrSlot, operand_names};
+    use super::super::structure::{ArgKind, ArgSlot, AttrSlot};
     use super::*;
     use crate::blackbox::Egret;
     use egret_ir::{Attr, DType, ops};
@@ -654,7 +655,7 @@ mod tests {
         Structure {
             domain: "ai.onnx".into(),
             op: op.into(),
-            names: operand_names(def, ranks.len()),
+            names: Declaration::of_def(def).operand_names(ranks.len()),
             by_name: false,
             args: ranks.iter().map(tensor).collect(),
             attrs: attrs.iter().map(|(n, a)| ((*n).to_owned(), a.clone())).collect::<BTreeMap<_, _>>(),

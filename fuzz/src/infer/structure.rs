@@ -12,10 +12,10 @@ use egret_ir::{Attr, Attrs, DType, Dim, OpDef};
 use serde_json::{Value as Json, json};
 use std::collections::BTreeMap;
 
-/// An element of an operand whose elements matter.
+/// An element of an operand whose elements matter, or of an attribute.
 #[derive(Clone, Copy, PartialEq, Debug)]
 pub enum Slot {
-    /// Open, at least 1.
+    /// Open: of an operand at least 1, of an attribute at least 0.
     Free,
     /// A number.
     Pin(i64),
@@ -55,6 +55,13 @@ pub enum AttrSlot {
     Int,
     /// So many open integers.
     Ints(usize),
+    /// Integers of which those that are not settled are open and at least 0: where negative ones have a meaning of their own.
+    Signed {
+        /// Whether it is one integer and no list.
+        scalar: bool,
+        /// Its integers.
+        slots: Vec<Slot>,
+    },
 }
 
 /// An operator with everything settled but integers.
@@ -94,16 +101,23 @@ pub struct Var {
     pub name: String,
     /// What it is.
     pub kind: VarKind,
+    least: i64,
 }
 
 impl Var {
-    /// Least value that the structure speaks of.
-    pub fn least(&self) -> i64 {
-        match self.kind {
+    /// A variable of any numbers of its kind: extents from 0 on, elements from 1 on, all numbers of an attribute.
+    pub fn new(name: String, kind: VarKind) -> Var {
+        let least = match kind {
             VarKind::Extent(..) => 0,
             VarKind::Element(..) => 1,
             VarKind::Attr(..) => i64::MIN,
-        }
+        };
+        Var { name, kind, least }
+    }
+
+    /// Least value that the structure speaks of.
+    pub fn least(&self) -> i64 {
+        self.least
     }
 
     /// The list that it belongs to, for products and sums: its name without the index.
@@ -114,10 +128,17 @@ impl Var {
 
 /// Names of an operator's operands: the declared ones, a repeated one numbered.
 pub fn operand_names(def: &OpDef, n: usize) -> Vec<String> {
-    let declared: Vec<&str> = def.inputs.split(',').map(str::trim).filter(|s| !s.is_empty()).collect();
-    let name = |i: usize| match declared.get(i.min(declared.len().saturating_sub(1))) {
-        Some(d) if d.ends_with('*') => format!("{}{}", d.trim_end_matches('*'), i + 1 - declared.len().min(i + 1)),
-        Some(d) => d.trim_end_matches('?').to_owned(),
+    let declared = def.inputs.split(',').map(str::trim).filter(|s| !s.is_empty());
+    let declared: Vec<(&str, bool)> = declared.map(|s| (s.trim_end_matches(['?', '*']), s.ends_with('*'))).collect();
+    numbered(&declared, n, "")
+}
+
+/// Names of `n` operands: the declared ones, a repeated one with `dot` and its number.
+pub fn numbered(declared: &[(&str, bool)], n: usize, dot: &str) -> Vec<String> {
+    let fixed = declared.len().saturating_sub(1);
+    let name = |i: usize| match declared.get(i.min(fixed)) {
+        Some((name, true)) => format!("{name}{dot}{}", i.saturating_sub(fixed)),
+        Some((name, false)) => (*name).to_owned(),
         None => format!("x{i}"),
     };
     (0..n).map(name).collect()
@@ -147,9 +168,25 @@ impl Structure {
                 AttrSlot::Ints(n) => {
                     vars.extend((0..*n).map(|k| (format!("{word}[{k}]"), VarKind::Attr(name.clone(), Some(k)))));
                 }
+                AttrSlot::Signed { scalar: true, slots } => {
+                    vars.extend(slots.contains(&Slot::Free).then(|| (word, VarKind::Attr(name.clone(), None))));
+                }
+                AttrSlot::Signed { slots, .. } => {
+                    let open = (0..slots.len()).filter(|&k| slots[k] == Slot::Free);
+                    vars.extend(open.map(|k| (format!("{word}[{k}]"), VarKind::Attr(name.clone(), Some(k)))));
+                }
             }
         }
-        vars.into_iter().map(|(name, kind)| Var { name, kind }).collect()
+        let signed = |kind: &VarKind| match kind {
+            VarKind::Attr(name, _) => matches!(self.attrs.get(name), Some(AttrSlot::Signed { .. })),
+            _ => false,
+        };
+        vars.into_iter()
+            .map(|(name, kind)| {
+                let var = Var::new(name, kind);
+                if signed(&var.kind) { Var { least: 0, ..var } } else { var }
+            })
+            .collect()
     }
 
     /// The call with numbers for all variables.
@@ -180,6 +217,10 @@ impl Structure {
                     AttrSlot::Fixed(a) => a.clone(),
                     AttrSlot::Int => Attr::from(0),
                     AttrSlot::Ints(n) => Attr::Ints(vec![Dim::ZERO; *n]),
+                    AttrSlot::Signed { scalar: true, slots } => Attr::from(settled(slots.first())),
+                    AttrSlot::Signed { slots, .. } => {
+                        Attr::Ints(slots.iter().map(|s| Dim::int(settled(Some(s)))).collect())
+                    }
                 };
                 (name.clone(), value)
             })
@@ -208,6 +249,35 @@ impl Structure {
             operands = self.names[..inputs.len()].to_vec();
         }
         Call { domain: self.domain.clone(), op: self.op.clone(), attrs, operands, inputs, n_outputs: self.n_outputs }
+    }
+
+    /// The structures that this one falls into where the sign of an open attribute matters: all open ones at least 0, and each
+    /// number of one settled at -1 or -2. None where no attribute is open.
+    pub fn by_sign(&self) -> Vec<Structure> {
+        let mut all = self.clone();
+        for slot in all.attrs.values_mut() {
+            let (scalar, n) = match slot {
+                AttrSlot::Int => (true, 1),
+                AttrSlot::Ints(n) => (false, *n),
+                _ => continue,
+            };
+            *slot = AttrSlot::Signed { scalar, slots: vec![Slot::Free; n] };
+        }
+        if all == *self {
+            return Vec::new();
+        }
+        let mut out = vec![all.clone()];
+        for (name, slot) in &all.attrs {
+            let AttrSlot::Signed { slots, .. } = slot else { continue };
+            for (k, v) in (0..slots.len()).flat_map(|k| [(k, -1), (k, -2)]) {
+                let mut one = all.clone();
+                if let Some(AttrSlot::Signed { slots, .. }) = one.attrs.get_mut(name) {
+                    slots[k] = Slot::Pin(v);
+                }
+                out.push(one);
+            }
+        }
+        out
     }
 
     /// The structure of a call. Integer attributes that `open` names are open, and so are elements that are at least 1, unless
@@ -288,12 +358,7 @@ impl Structure {
                 None => "none".into(),
                 Some(ArgSlot { dtype, kind: ArgKind::Tensor(rank) }) => format!("{name}: {dtype} rank {rank}"),
                 Some(ArgSlot { dtype, kind: ArgKind::Content { scalar, slots } }) => {
-                    let slot = |s: &Slot| match s {
-                        Slot::Free => "?".to_owned(),
-                        Slot::Pin(v) => v.to_string(),
-                        Slot::PinFloat(v) => format!("{v:?}"),
-                    };
-                    let list = slots.iter().map(slot).collect::<Vec<_>>().join(", ");
+                    let list = slots.iter().map(slot_text).collect::<Vec<_>>().join(", ");
                     if *scalar { format!("{name}: {dtype} {list}") } else { format!("{name}: {dtype} [{list}]") }
                 }
             })
@@ -305,6 +370,10 @@ impl Structure {
                 AttrSlot::Fixed(a) => format!("{name} = {}", attr_json(a)),
                 AttrSlot::Int => format!("{name} = ?"),
                 AttrSlot::Ints(n) => format!("{name} = [{}]", vec!["?"; *n].join(", ")),
+                AttrSlot::Signed { scalar, slots } => {
+                    let list = slots.iter().map(slot_text).collect::<Vec<_>>().join(", ");
+                    if *scalar { format!("{name} = {list} >= 0") } else { format!("{name} = [{list}] >= 0") }
+                }
             })
             .collect();
         let attrs = if attrs.is_empty() { String::new() } else { format!(" {{{}}}", attrs.join(", ")) };
@@ -321,12 +390,7 @@ impl Structure {
                 None => Json::Null,
                 Some(ArgSlot { dtype, kind: ArgKind::Tensor(rank) }) => json!({ "dtype": dtype.name(), "rank": rank }),
                 Some(ArgSlot { dtype, kind: ArgKind::Content { scalar, slots } }) => {
-                    let slot = |s: &Slot| match s {
-                        Slot::Free => json!("?"),
-                        Slot::Pin(v) => json!(v),
-                        Slot::PinFloat(v) => json!(v),
-                    };
-                    let list: Vec<Json> = slots.iter().map(slot).collect();
+                    let list: Vec<Json> = slots.iter().map(slot_json).collect();
                     json!({ "dtype": dtype.name(), "values": list, "scalar": scalar })
                 }
             })
@@ -339,6 +403,10 @@ impl Structure {
                     AttrSlot::Fixed(a) => attr_json(a),
                     AttrSlot::Int => json!({ "open": "integer" }),
                     AttrSlot::Ints(n) => json!({ "open": n }),
+                    AttrSlot::Signed { scalar, slots } => {
+                        json!({ "open": "at least 0", "values": slots.iter().map(slot_json).collect::<Vec<_>>(),
+                                "scalar": scalar })
+                    }
                 };
                 (name.clone(), value)
             })
@@ -365,17 +433,9 @@ impl Structure {
                 return Ok(None);
             }
             let kind = match a["values"].as_array() {
-                Some(values) => ArgKind::Content {
-                    scalar: a["scalar"] == true,
-                    slots: values
-                        .iter()
-                        .map(|v| match (v.as_i64(), v.as_f64()) {
-                            (Some(v), _) => Slot::Pin(v),
-                            (None, Some(v)) => Slot::PinFloat(v),
-                            (None, None) => Slot::Free,
-                        })
-                        .collect(),
-                },
+                Some(values) => {
+                    ArgKind::Content { scalar: a["scalar"] == true, slots: values.iter().map(slot_of).collect() }
+                }
                 None => {
                     let rank = a["rank"].as_u64().context("an operand has no rank")?;
                     ensure!(rank <= MAX_RANK as u64, "an operand of rank {rank}, {MAX_RANK} is the highest");
@@ -389,7 +449,18 @@ impl Structure {
             let slot = match &value["open"] {
                 Json::Null => AttrSlot::Fixed(attr(value)?),
                 Json::Number(n) => AttrSlot::Ints(n.as_u64().unwrap_or(0).min(64) as usize),
-                _ => AttrSlot::Int,
+                _ => match value["values"].as_array() {
+                    None => AttrSlot::Int,
+                    Some(values) => {
+                        let scalar = value["scalar"] == true;
+                        ensure!(
+                            values.len() <= 64 && (!scalar || values.len() == 1),
+                            "{name} has {} numbers",
+                            values.len()
+                        );
+                        AttrSlot::Signed { scalar, slots: values.iter().map(slot_of).collect() }
+                    }
+                },
             };
             attrs.insert(name.clone(), slot);
         }
@@ -404,6 +475,35 @@ impl Structure {
             attrs,
             n_outputs: json["n_outputs"].as_u64().unwrap_or(1) as usize,
         })
+    }
+}
+
+/// The number of an attribute's slot, 0 where it is open.
+fn settled(slot: Option<&Slot>) -> i64 {
+    if let Some(Slot::Pin(v)) = slot { *v } else { 0 }
+}
+
+fn slot_text(s: &Slot) -> String {
+    match s {
+        Slot::Free => "?".to_owned(),
+        Slot::Pin(v) => v.to_string(),
+        Slot::PinFloat(v) => format!("{v:?}"),
+    }
+}
+
+fn slot_json(s: &Slot) -> Json {
+    match s {
+        Slot::Free => json!("?"),
+        Slot::Pin(v) => json!(v),
+        Slot::PinFloat(v) => json!(v),
+    }
+}
+
+fn slot_of(json: &Json) -> Slot {
+    match (json.as_i64(), json.as_f64()) {
+        (Some(v), _) => Slot::Pin(v),
+        (None, Some(v)) => Slot::PinFloat(v),
+        (None, None) => Slot::Free,
     }
 }
 

@@ -41,7 +41,8 @@ Examples:
   egret fuzz infer Conv Gather --out rules.jsonl
   egret fuzz infer --all --out rules.jsonl
   egret fuzz infer Concat --list              argument structures only
-  egret fuzz infer Conv --most 8 --system onnxruntime --out ort.jsonl")]
+  egret fuzz infer Conv --most 8 --system onnxruntime --out ort.jsonl
+  egret fuzz infer --system torch --from torch.jsonl conv2d cat --out torch-rules.jsonl")]
 pub(super) struct InferArgs {
     /// Operators by ONNX name.
     ops: Vec<String>,
@@ -60,12 +61,17 @@ pub(super) struct InferArgs {
     /// At most so many structures of each operator, spread over its list.
     #[arg(long, value_name = "N")]
     most: Option<usize>,
-    /// What runs the operators: `egret`, or a runtime in a process of its own (`onnxruntime`).
+    /// Operators that records of calls (`egret fuzz trace`) tell of, instead of the registry's: functions of PyTorch, custom
+    /// operators. Those named (the last part of a dotted name is enough), or all of the file.
+    #[arg(long, value_name = "RECORDS", conflicts_with = "all")]
+    from: Option<PathBuf>,
+    /// What runs the operators: `egret`, or a runtime in a process of its own (`onnxruntime`, `torch`).
     #[arg(long, default_value = "egret")]
     system: String,
-    /// Python with the runtime, onnx and numpy.
-    #[arg(long, value_name = "PROGRAM", default_value = ".venv/bin/python")]
-    python: PathBuf,
+    /// Python with the runtime, onnx and numpy. Default: `.venv/bin/python`, for torch the one of `cargo xtask runtime torch
+    /// torch`.
+    #[arg(long, value_name = "PROGRAM")]
+    python: Option<PathBuf>,
     /// Operators side by side. Default: the processors that this process may use.
     #[arg(long, value_name = "N")]
     jobs: Option<usize>,
@@ -96,9 +102,9 @@ pub(super) struct ScoreArgs {
     /// Compare with this system, on fresh calls only, and not with the registry's rules.
     #[arg(long)]
     system: Option<String>,
-    /// Python with the runtime, onnx and numpy.
-    #[arg(long, value_name = "PROGRAM", default_value = ".venv/bin/python")]
-    python: PathBuf,
+    /// Python with the runtime, onnx and numpy. Default: as for `infer`.
+    #[arg(long, value_name = "PROGRAM")]
+    python: Option<PathBuf>,
     /// Structures side by side. Default: the processors that this process may use.
     #[arg(long, value_name = "N")]
     jobs: Option<usize>,
@@ -120,16 +126,16 @@ mod with_fuzzer {
     use super::super::super::{Failure, say, say_json};
     use super::{InferArgs, ScoreArgs, ShowArgs, TraceArgs};
     use anyhow::{Context, Result};
-    use egret::ir::{OpDef, ops};
+    use egret::ir::ops;
     use egret_fuzz::blackbox::{BlackBox, Egret};
-    use egret_fuzz::form::seed_of;
+    use egret_fuzz::infer::declaration::Declaration;
     use egret_fuzz::infer::list::list;
     use egret_fuzz::infer::rulefile;
-    use egret_fuzz::infer::run::{Inferred, operators, side_by_side};
+    use egret_fuzz::infer::run::{Inferred, Make, operators, side_by_side};
     use egret_fuzz::infer::score::{Asked, Counts, Score, Verdict, fresh, score_beside};
     use egret_fuzz::infer::search::{Effort, Rule, Status, render};
     use egret_fuzz::runtime::Runtime;
-    use egret_fuzz::trace::{Call, Outcome, Record, trace_examples, trace_model, trace_script};
+    use egret_fuzz::trace::{Call, Outcome, Record, read as read_records, trace_examples, trace_model, trace_script};
     use egret_fuzz::workers;
     use serde_json::json;
     use std::collections::BTreeMap;
@@ -200,16 +206,38 @@ mod with_fuzzer {
         file.flush().with_context(|| path.display().to_string())
     }
 
-    fn named(names: &[String], all: bool) -> Result<Vec<&'static OpDef>> {
+    /// Operators of the registry by name.
+    fn named(names: &[String], all: bool) -> Result<Vec<Declaration>> {
         if names.is_empty() && !all {
             return Err(Failure::usage("name operators, or give --all"));
         }
         for n in names {
             if !ops::OPS.iter().any(|d| d.name == n) {
-                return Err(Failure::usage(format!("the registry has no operator `{n}`")));
+                return Err(Failure::usage(format!(
+                    "the registry has no operator `{n}`; records of its calls declare one (--from)"
+                )));
             }
         }
-        Ok(ops::OPS.iter().copied().filter(|d| names.is_empty() || names.iter().any(|n| n == d.name)).collect())
+        let wanted = ops::OPS.iter().filter(|d| names.is_empty() || names.iter().any(|n| n == d.name));
+        Ok(wanted.map(|d| Declaration::of_def(d)).collect())
+    }
+
+    /// Operators of a file of records: all, or those of these names. The last part of a dotted name is enough.
+    fn recorded(path: &Path, names: &[String]) -> Result<Vec<Declaration>> {
+        let at = || path.display().to_string();
+        let records = read_records(&std::fs::read_to_string(path).with_context(at)?).with_context(at)?;
+        let mut declared = Declaration::of_records(&records);
+        for n in names {
+            if !declared.iter().any(|d| is_named(&d.op, n)) {
+                return Err(Failure::usage(format!("{} has no call of `{n}`", path.display())));
+            }
+        }
+        declared.retain(|d| names.is_empty() || names.iter().any(|n| is_named(&d.op, n)));
+        Ok(declared)
+    }
+
+    fn is_named(op: &str, name: &str) -> bool {
+        op == name || op.strip_suffix(name).is_some_and(|rest| rest.ends_with('.'))
     }
 
     fn black_box(system: &str, python: &Path) -> Box<dyn BlackBox> {
@@ -240,37 +268,40 @@ mod with_fuzzer {
     }
 
     pub(in super::super) fn infer(args: &InferArgs) -> Result<()> {
-        let defs = named(&args.ops, args.all)?;
+        let declared = match &args.from {
+            Some(path) => recorded(path, &args.ops)?,
+            None => named(&args.ops, args.all)?,
+        };
+        let python = args.python.as_deref().unwrap_or_else(|| workers::python(&args.system));
+        // A runtime that does not start is told of here and not in a thread.
+        if args.system != "egret" {
+            Runtime::start(&args.system, python)?;
+        }
+        let make = || black_box(&args.system, python);
+        let egret = || black_box("egret", python);
+        // Structures of operators that the registry does not know are tried where they are run.
+        let lister: Make<'_> = if args.from.is_some() { &make } else { &egret };
         if args.list {
             let mut total = 0;
-            for def in &defs {
-                let listing = list(def, &mut Egret::default(), args.seed ^ seed_of(def));
+            let mut system = lister();
+            for of in &declared {
+                let listing = list(of, &mut *system, args.seed ^ of.seed());
                 total += listing.structures.len();
                 for (s, _) in &listing.structures {
                     say(&format!("{}\n", s.text()))?;
                 }
                 if let Some(why) = &listing.none {
-                    say(&format!("{}: {why}\n", def.name))?;
+                    say(&format!("{}: {why}\n", of.op))?;
                 }
             }
-            return say(&format!("{} of {}\n", count(total, "structure"), count(defs.len(), "operator")));
+            return say(&format!("{} of {}\n", count(total, "structure"), count(declared.len(), "operator")));
         }
         let begin = Instant::now();
-        let bar = bar(defs.len());
-        // A runtime that does not start is told of here and not in a thread.
-        if args.system != "egret" {
-            Runtime::start(&args.system, &args.python)?;
-        }
-        let make = || black_box(&args.system, &args.python);
+        let bar = bar(declared.len());
         let effort = Effort { structures: args.most, ..Effort::default() };
-        let found = operators(&defs, &make, args.seed, effort, jobs(args.jobs), &|i: &Inferred| {
+        let found = operators(&declared, lister, &make, args.seed, effort, jobs(args.jobs), &|i: &Inferred| {
             bar.inc(1);
-            bar.set_message(format!(
-                "{}: {} in {:.1} s",
-                i.def.name,
-                count(i.rules.len(), "rule"),
-                i.took.as_secs_f64()
-            ));
+            bar.set_message(format!("{}: {} in {:.1} s", i.op, count(i.rules.len(), "rule"), i.took.as_secs_f64()));
         });
         bar.finish_and_clear();
         let rules: Vec<&Rule> = found.iter().flat_map(|i| &i.rules).collect();
@@ -284,13 +315,13 @@ mod with_fuzzer {
         }
         for i in &found {
             if let Some(why) = &i.none {
-                say(&format!("{}: no rule, {why}\n", i.def.name))?;
+                say(&format!("{}: no rule, {why}\n", i.op))?;
             }
         }
         let mut slow: Vec<&Inferred> = found.iter().collect();
         slow.sort_by_key(|i| std::cmp::Reverse(i.took));
         let slow: Vec<String> =
-            slow.iter().take(5).map(|i| format!("{} {:.1} s", i.def.name, i.took.as_secs_f64())).collect();
+            slow.iter().take(5).map(|i| format!("{} {:.1} s", i.op, i.took.as_secs_f64())).collect();
         say(&format!("slowest: {}\n", slow.join(", ")))?;
         let stand = rules.iter().filter(|r| r.status == Status::Stands).count();
         let calls: usize = rules.iter().map(|r| r.experiments.0 + r.experiments.1).sum();
@@ -309,7 +340,7 @@ mod with_fuzzer {
 
     pub(in super::super) fn show(args: &ShowArgs) -> Result<()> {
         let rules = read(&args.rules)?;
-        let wanted = |r: &&Rule| args.ops.is_empty() || args.ops.contains(&r.structure.op);
+        let wanted = |r: &&Rule| args.ops.is_empty() || args.ops.iter().any(|n| is_named(&r.structure.op, n));
         for r in rules.iter().filter(wanted) {
             say(&render(r))?;
         }
@@ -318,7 +349,7 @@ mod with_fuzzer {
 
     pub(in super::super) fn score(args: &ScoreArgs) -> Result<()> {
         let mut rules = read(&args.rules)?;
-        rules.retain(|r| args.ops.is_empty() || args.ops.contains(&r.structure.op));
+        rules.retain(|r| args.ops.is_empty() || args.ops.iter().any(|n| is_named(&r.structure.op, n)));
         if let Some(system) = &args.system {
             return score_fresh(&rules, system, args);
         }
@@ -348,11 +379,13 @@ mod with_fuzzer {
 
     /// Rules against a black box on fresh calls.
     fn score_fresh(rules: &[Rule], system: &str, args: &ScoreArgs) -> Result<()> {
+        let python = args.python.as_deref().unwrap_or_else(|| workers::python(system));
+        Runtime::start(system, python)?;
         let bar = bar(rules.len());
         let counts = side_by_side(
             rules,
             jobs(args.jobs),
-            || black_box(system, &args.python),
+            || black_box(system, python),
             |system, rule| {
                 bar.inc(1);
                 fresh(rule, args.seed, &mut **system)
