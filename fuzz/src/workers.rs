@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 const FILES: &[(&str, &str)] = &[
     ("runtimes.py", include_str!("../workers/runtimes.py")),
     ("torch_functions.py", include_str!("../workers/torch_functions.py")),
+    ("torch_onnx.py", include_str!("../workers/torch_onnx.py")),
     ("torch_record.py", include_str!("../workers/torch_record.py")),
     ("torch_runtime.py", include_str!("../workers/torch_runtime.py")),
 ];

@@ -74,7 +74,7 @@ struct GraphArgs {
 #[derive(Args)]
 struct RunArgs {
     /// `egret` (each stage, in this process); `egret-native` (its fused machine code alone); `onnxruntime`,
-    /// `onnxruntime-unoptimised`, `openvino` or `mnn` (each in a process of its own under `--python`); or
+    /// `onnxruntime-unoptimised`, `openvino`, `mnn` or `torch` (each in a process of its own under `--python`); or
     /// `worker:PROGRAM ARGS…`, a program that speaks the protocol of `egret worker`.
     #[arg(long, default_value = "egret")]
     system: String,
@@ -90,9 +90,10 @@ struct RunArgs {
     /// again with the same options it goes on where it was.
     #[arg(long, value_name = "FOLDER")]
     out: Option<PathBuf>,
-    /// Python with the runtime, onnx and numpy.
-    #[arg(long, value_name = "PROGRAM", default_value = ".venv/bin/python")]
-    python: PathBuf,
+    /// Python with the runtime, onnx and numpy. Default: `.venv/bin/python`, for torch the one of `cargo xtask runtime torch
+    /// torch`.
+    #[arg(long, value_name = "PROGRAM")]
+    python: Option<PathBuf>,
     /// More causes that are known (`egret fuzz known --help`): such calls are not made.
     #[arg(long, value_name = "FILE")]
     known: Vec<PathBuf>,
@@ -119,9 +120,10 @@ struct KnownArgs {
     /// As for `run`.
     #[arg(long, default_value = "onnxruntime")]
     system: String,
-    /// Python with the runtime, onnx and numpy.
-    #[arg(long, value_name = "PROGRAM", default_value = ".venv/bin/python")]
-    python: PathBuf,
+    /// Python with the runtime, onnx and numpy. Default: `.venv/bin/python`, for torch the one of `cargo xtask runtime torch
+    /// torch`.
+    #[arg(long, value_name = "PROGRAM")]
+    python: Option<PathBuf>,
     /// More causes.
     #[arg(long, value_name = "FILE")]
     known: Vec<PathBuf>,
@@ -178,9 +180,10 @@ struct ReproArgs {
     /// As for `run`. Default: the system that the finding names.
     #[arg(long)]
     system: Option<String>,
-    /// Python with the runtime, onnx and numpy.
-    #[arg(long, value_name = "PROGRAM", default_value = ".venv/bin/python")]
-    python: PathBuf,
+    /// Python with the runtime, onnx and numpy. Default: `.venv/bin/python`, for torch the one of `cargo xtask runtime torch
+    /// torch`.
+    #[arg(long, value_name = "PROGRAM")]
+    python: Option<PathBuf>,
 }
 
 #[cfg(not(feature = "fuzz"))]
@@ -211,6 +214,7 @@ mod with_fuzzer {
     use egret_fuzz::known::{Known, confirm};
     use egret_fuzz::runtime::Runtime;
     use egret_fuzz::store::{Database, Memory, Store};
+    use egret_fuzz::workers;
     use serde_json::json;
     use std::path::Path;
     use std::time::{Duration, Instant};
@@ -246,7 +250,8 @@ mod with_fuzzer {
         }
     }
 
-    fn system(name: &str, python: &Path) -> Result<Box<dyn System>> {
+    fn system(name: &str, python: Option<&Path>) -> Result<Box<dyn System>> {
+        let python = python.unwrap_or_else(|| workers::python(name));
         Ok(match name {
             "egret" => Box::new(Egret::default()),
             "egret-native" => Box::new(Egret { native_only: true }),
@@ -257,7 +262,7 @@ mod with_fuzzer {
     fn run_campaign(args: &RunArgs) -> Result<()> {
         // Panics of the compiler under test are findings; their text goes there and not to standard error.
         std::panic::set_hook(Box::new(|_| {}));
-        let mut system = system(&args.system, &args.python)?;
+        let mut system = system(&args.system, args.python.as_deref())?;
         let time = args.time.map(Duration::try_from_secs_f64).transpose();
         let time = time.map_err(|e| Failure::usage(format!("--time: {e}")))?;
         // Two systems are compared on what the specification says; Egret's stages on everything that Egret says.
@@ -314,7 +319,7 @@ mod with_fuzzer {
         if args.list {
             return causes.into_iter().try_for_each(|c| say(&format!("{}\n", c.text())));
         }
-        let mut system = system(&args.system, &args.python)?;
+        let mut system = system(&args.system, args.python.as_deref())?;
         let (mut unseen, mut all) = (0, 0);
         for cause in causes {
             let c = confirm(cause, &mut *system, args.calls, args.tries)?;
@@ -416,7 +421,7 @@ mod with_fuzzer {
         let json: serde_json::Value = serde_json::from_str(&text).with_context(|| path.display().to_string())?;
         let stage = json["stage"].as_str().unwrap_or_default();
         let name = args.system.clone().unwrap_or_else(|| system_of(stage).to_owned());
-        match failure(&mut *system(&name, &args.python)?, &case)? {
+        match failure(&mut *system(&name, args.python.as_deref())?, &case)? {
             Some(f) => {
                 say(&format!("{} ({}): {}\n", f.stage, f.kind.name(), f.text))?;
                 Err(Failure::Found.into())

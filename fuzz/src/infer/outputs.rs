@@ -153,7 +153,8 @@ fn apart_where_empty(bench: &Bench<'_>, want: &[i64], hints: &[Term]) -> Option<
             continue;
         }
         let there = |t: &Term| empty.0.iter().zip(&empty.1).all(|(r, w)| t.eval(&r.at) == Some(*w));
-        let Some(then) = all.iter().map(|&v| Term::Var(v)).chain([Term::Int(empty.1[0])]).find(there) else { continue };
+        let number = std::iter::once(Term::Int(empty.1[0]));
+        let Some(then) = number.chain(all.iter().map(|&v| Term::Var(v))).find(there) else { continue };
         if let Some(found) = column(bench, &full.0, &full.1, &[], hints) {
             let nothing = Pred::eq(size, Term::Int(0));
             let term = Term::Select(Box::new(nothing), Arc::new((then, found.term)));

@@ -1,4 +1,4 @@
-//! Functions that the standard library lacks, in `f64`.
+//! Functions that the standard library lacks, or has for part of the numbers only, in `f64`.
 //!
 //! `erf` follows FreeBSD's `s_erf.c` (Sun Microsystems, 1993; error below 1 ulp): rational approximations on five
 //! intervals.
@@ -13,6 +13,26 @@ pub fn sigmoid(x: f64) -> f64 {
         let e = x.exp();
         e / (1.0 + e)
     }
+}
+
+/// From here on `x + 1` is `x` and the logarithm of `2 x` tells `acosh(x)` and `asinh(x)` to the last bit; the standard library
+/// doubles the number, which overflows.
+const HUGE: f64 = 1e300;
+
+/// The inverse hyperbolic cosine; NaN below 1.
+pub fn acosh(x: f64) -> f64 {
+    if x > HUGE { x.ln() + std::f64::consts::LN_2 } else { x.acosh() }
+}
+
+/// The inverse hyperbolic sine.
+pub fn asinh(x: f64) -> f64 {
+    if x.abs() > HUGE { (x.abs().ln() + std::f64::consts::LN_2).copysign(x) } else { x.asinh() }
+}
+
+/// The inverse hyperbolic tangent: odd, so that negative numbers are as good as positive ones (the standard library's logarithm
+/// cancels near -1).
+pub fn atanh(x: f64) -> f64 {
+    x.abs().atanh().copysign(x)
 }
 
 fn poly(x: f64, coefficients: &[f64]) -> f64 {
@@ -142,6 +162,25 @@ mod tests {
         }
         assert_eq!(erf(f64::INFINITY), 1.0);
         assert!(erf(f64::NAN).is_nan());
+    }
+
+    #[test]
+    fn inverse_hyperbolic_functions_are_finite_where_numbers_are() {
+        // ln(2) + ln(f64::MAX), by hand.
+        let most = 710.475_860_073_943_9;
+        assert!((acosh(f64::MAX) - most).abs() < 1e-12 && (asinh(-f64::MAX) + most).abs() < 1e-12);
+        assert!((acosh(1.0e300) - acosh(1.000_000_1e300)).abs() < 1e-6);
+        assert_eq!((acosh(f64::INFINITY), asinh(f64::NEG_INFINITY)), (f64::INFINITY, f64::NEG_INFINITY));
+        assert!(acosh(f64::NEG_INFINITY).is_nan() && asinh(f64::NAN).is_nan());
+    }
+
+    #[test]
+    fn atanh_is_odd_and_exact_near_its_poles() {
+        // By mpmath with 200 bits.
+        let (x, y) = (0.989_510_508_592_495_2, 2.622_634_987_101_197_4);
+        assert!((atanh(x) - y).abs() < 2e-15 && (atanh(-x) + y).abs() < 2e-15, "{} {}", atanh(x), atanh(-x));
+        assert_eq!((atanh(1.0), atanh(-1.0)), (f64::INFINITY, f64::NEG_INFINITY));
+        assert!(atanh(-0.0).is_sign_negative() && atanh(1.5).is_nan());
     }
 
     #[test]

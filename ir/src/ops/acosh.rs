@@ -24,7 +24,7 @@ impl Op for Acosh {
     }
 
     fn eval(&self, cx: &mut EvalCx<'_>) -> Result<()> {
-        eval_float(cx, f64::acosh)
+        eval_float(cx, crate::loops::special::acosh)
     }
 
     fn lower(&self, cx: &LowerCx<'_>) -> Result<Lowering> {

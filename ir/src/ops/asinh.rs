@@ -24,7 +24,7 @@ impl Op for Asinh {
     }
 
     fn eval(&self, cx: &mut EvalCx<'_>) -> Result<()> {
-        eval_float(cx, f64::asinh)
+        eval_float(cx, crate::loops::special::asinh)
     }
 
     fn lower(&self, cx: &LowerCx<'_>) -> Result<Lowering> {

@@ -24,7 +24,7 @@ impl Op for Atanh {
     }
 
     fn eval(&self, cx: &mut EvalCx<'_>) -> Result<()> {
-        eval_float(cx, f64::atanh)
+        eval_float(cx, crate::loops::special::atanh)
     }
 
     fn lower(&self, cx: &LowerCx<'_>) -> Result<Lowering> {
