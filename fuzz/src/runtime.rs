@@ -44,6 +44,18 @@ impl Runtime {
     /// # Errors
     /// When it does not start.
     pub fn start(name: &str, python: &Path) -> Result<Runtime> {
+        Runtime::start_with(name, python, None)
+    }
+
+    /// The same with a library of custom operators, which ONNX Runtime takes.
+    ///
+    /// # Errors
+    /// When it does not start.
+    pub fn start_with(name: &str, python: &Path, library: Option<&Path>) -> Result<Runtime> {
+        ensure!(
+            library.is_none() || name.starts_with("onnxruntime"),
+            "a library of custom operators is for ONNX Runtime, {name} takes none"
+        );
         // Files in memory where there is a place for them.
         let shm = Path::new("/dev/shm");
         let folder = if shm.is_dir() { tempfile::tempdir_in(shm) } else { tempfile::tempdir() };
@@ -57,7 +69,11 @@ impl Runtime {
                     RUNTIMES.join(", ")
                 );
                 let script = workers::unpack(folder.path(), "runtimes.py")?;
-                vec![python.display().to_string(), script.display().to_string(), name.into()]
+                let library = library.map(|l| l.display().to_string());
+                [python.display().to_string(), script.display().to_string(), name.into()]
+                    .into_iter()
+                    .chain(library)
+                    .collect()
             }
         };
         let version = String::new();

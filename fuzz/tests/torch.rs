@@ -1,6 +1,11 @@
 //! What needs PyTorch, which is a large download and no part of the test command:
 //! `cargo xtask runtime torch torch`, then `cargo test -p egret-fuzz --features z3 --test torch -- --ignored`.
 
+use egret_fuzz::blackbox::BlackBox;
+use egret_fuzz::check::System;
+use egret_fuzz::choices::Seeded;
+use egret_fuzz::generate::{Config, Generator};
+use egret_fuzz::runtime::Runtime;
 use egret_fuzz::trace::{Outcome, Record, read, trace_script};
 use std::path::PathBuf;
 
@@ -45,4 +50,35 @@ fn a_script_is_recorded_and_keeps_its_arguments_and_exit_code() {
     assert_eq!(of("torch.Tensor.view").len(), 1);
     let cat: Vec<bool> = of("torch.cat").iter().map(|r| matches!(r.outcome, Outcome::Valid(_))).collect();
     assert_eq!(cat, [true, false]);
+}
+
+#[test]
+#[ignore = "needs target/runtimes/torch"]
+fn recorded_calls_are_made_again() {
+    let folder = tempfile::tempdir().unwrap();
+    let (script, out) =
+        (PathBuf::from(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/torch/functions.py")), folder.path().join("r"));
+    let none: [&str; 0] = [];
+    assert!(trace_script(&python(), &script, &none, &out, 100).unwrap().success());
+    let records = read(&std::fs::read_to_string(out).unwrap()).unwrap();
+    assert!(records.len() > 60, "{}", records.len());
+    let mut torch = Runtime::start("torch", &python()).unwrap();
+    for r in records {
+        assert_eq!(torch.call(&r.call), r.outcome, "{:?}", r.call);
+    }
+}
+
+#[test]
+#[ignore = "needs target/runtimes/torch"]
+fn generated_graphs_agree_with_torch() {
+    let mut torch = Runtime::start("torch", &python()).unwrap();
+    let only = ["Add", "Conv", "Gather", "MatMul", "MaxPool", "Pad", "ReduceSum", "Reshape", "Softmax", "Transpose"];
+    let only = only.map(String::from).into();
+    let mut generator = Generator::new(Config { only, stated: true, ..Config::default() });
+    for k in 0..60 {
+        let case = generator.generate(&mut Seeded::new(5, k)).unwrap();
+        let failure = torch.check(&case).unwrap();
+        assert!(failure.is_none(), "graph {k}: {failure:?}");
+    }
+    assert!(System::unsupported(&torch) < 30, "{}", System::unsupported(&torch));
 }

@@ -1,4 +1,5 @@
-"""Runs ONNX models in another runtime for the fuzzer: `runtimes.py NAME`, then one command a line on standard input.
+"""Runs ONNX models in another runtime for the fuzzer: `runtimes.py NAME [LIBRARY]`, then one command a line on standard input.
+LIBRARY holds custom operators for ONNX Runtime.
 
 The commands are those of `egret worker` (fields separated by tabs, one JSON object a line as answer):
   load THREADS MODEL FOLDER   compile MODEL for FOLDER/input_k.pb
@@ -57,7 +58,7 @@ class OnnxRuntime:
     def __init__(self, level="ORT_ENABLE_ALL"):
         import onnxruntime
 
-        self.ort, self.level = onnxruntime, level
+        self.ort, self.level, self.libraries = onnxruntime, level, sys.argv[2:]
         onnxruntime.set_default_logger_severity(4)
         if self.newest() < self.OLDER_THAN_OPSET:
             self.MARKS += self.OLDER
@@ -74,6 +75,8 @@ class OnnxRuntime:
         options.graph_optimization_level = getattr(self.ort.GraphOptimizationLevel, self.level)
         options.intra_op_num_threads, options.inter_op_num_threads = threads, 1
         options.log_severity_level = 4
+        for library in self.libraries:
+            options.register_custom_ops_library(library)
         return self.ort.InferenceSession(model, options, providers=["CPUExecutionProvider"])
 
     def newest(self):

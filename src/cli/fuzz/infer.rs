@@ -72,6 +72,9 @@ pub(super) struct InferArgs {
     /// torch`.
     #[arg(long, value_name = "PROGRAM")]
     python: Option<PathBuf>,
+    /// A library of custom operators for `--system onnxruntime`.
+    #[arg(long, value_name = "FILE")]
+    library: Option<PathBuf>,
     /// Operators side by side. Default: the processors that this process may use.
     #[arg(long, value_name = "N")]
     jobs: Option<usize>,
@@ -105,6 +108,9 @@ pub(super) struct ScoreArgs {
     /// Python with the runtime, onnx and numpy. Default: as for `infer`.
     #[arg(long, value_name = "PROGRAM")]
     python: Option<PathBuf>,
+    /// A library of custom operators for `--system onnxruntime`.
+    #[arg(long, value_name = "FILE", requires = "system")]
+    library: Option<PathBuf>,
     /// Structures side by side. Default: the processors that this process may use.
     #[arg(long, value_name = "N")]
     jobs: Option<usize>,
@@ -240,11 +246,11 @@ mod with_fuzzer {
         op == name || op.strip_suffix(name).is_some_and(|rest| rest.ends_with('.'))
     }
 
-    fn black_box(system: &str, python: &Path) -> Box<dyn BlackBox> {
+    fn black_box(system: &str, python: &Path, library: Option<&Path>) -> Box<dyn BlackBox> {
         if system == "egret" {
             return Box::new(Egret::default());
         }
-        match Runtime::start(system, python) {
+        match Runtime::start_with(system, python, library) {
             Ok(runtime) => Box::new(runtime),
             Err(e) => Box::new(Absent(format!("{e:#}"))),
         }
@@ -273,12 +279,13 @@ mod with_fuzzer {
             None => named(&args.ops, args.all)?,
         };
         let python = args.python.as_deref().unwrap_or_else(|| workers::python(&args.system));
+        let library = args.library.as_deref();
         // A runtime that does not start is told of here and not in a thread.
         if args.system != "egret" {
-            Runtime::start(&args.system, python)?;
+            Runtime::start_with(&args.system, python, library)?;
         }
-        let make = || black_box(&args.system, python);
-        let egret = || black_box("egret", python);
+        let make = || black_box(&args.system, python, library);
+        let egret = || black_box("egret", python, None);
         // Structures of operators that the registry does not know are tried where they are run.
         let lister: Make<'_> = if args.from.is_some() { &make } else { &egret };
         if args.list {
@@ -380,12 +387,12 @@ mod with_fuzzer {
     /// Rules against a black box on fresh calls.
     fn score_fresh(rules: &[Rule], system: &str, args: &ScoreArgs) -> Result<()> {
         let python = args.python.as_deref().unwrap_or_else(|| workers::python(system));
-        Runtime::start(system, python)?;
+        Runtime::start_with(system, python, args.library.as_deref())?;
         let bar = bar(rules.len());
         let counts = side_by_side(
             rules,
             jobs(args.jobs),
-            || black_box(system, python),
+            || black_box(system, python, args.library.as_deref()),
             |system, rule| {
                 bar.inc(1);
                 fresh(rule, args.seed, &mut **system)
