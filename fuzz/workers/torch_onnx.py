@@ -890,6 +890,111 @@ def grid_sample(a, x, grid):
     return F.grid_sample(x, grid, mode, a.get("padding_mode", "zeros"), bool(a.get("align_corners", 0)))
 
 
+@operator("Resize")
+def resize(a, x, roi=None, scales=None, sizes=None):
+    mode, place = a.get("mode", "nearest"), a.get("coordinate_transformation_mode", "half_pixel")
+    aligned = place == "align_corners"
+    known = {
+        ("nearest", "asymmetric", "floor"): "nearest",
+        ("nearest", "half_pixel", "round_prefer_ceil"): "nearest-exact",
+    }
+    if mode == "nearest":
+        name = known.get((mode, place, a.get("nearest_mode", "round_prefer_floor")))
+    else:
+        name = {"linear": ("linear", "bilinear", "trilinear"), "cubic": (None, "bicubic", None)}[mode]
+        name = name[x.dim() - 3] if 3 <= x.dim() <= 5 and (place == "half_pixel" or aligned) else None
+    unusual = (a.get("antialias", 0) or a.get("axes") or a.get("exclude_outside", 0)
+               or a.get("keep_aspect_ratio_policy", "stretch") != "stretch" or a.get("cubic_coeff_a", -0.75) != -0.75)
+    if name is None or unusual or not 3 <= x.dim() <= 5 or x.dtype not in (torch.float32, torch.float64):
+        raise Unsupported("another form of Resize")
+    if sizes is None:
+        # A scale that is no quotient of extents places points otherwise than the quotient does.
+        factors = scales.tolist()
+        if any(f * d != int(f * d) for f, d in zip(factors, x.shape)):
+            raise Unsupported("a scale that is no quotient of extents")
+        wanted = [int(f * d) for f, d in zip(factors, x.shape)]
+    else:
+        wanted = ints(sizes)
+    if wanted[:2] != list(x.shape[:2]) or 0 in wanted or x.numel() == 0:
+        raise Unsupported("another form of Resize")
+    return F.interpolate(x, wanted[2:], mode=name, align_corners=None if mode == "nearest" else aligned)
+
+
+# Recurrent networks, with the usual activations; one direction or both.
+
+
+def recurrent(a, x, initial, hidden, directions):
+    """Checks what torch's networks have; the operand and initial states, time first."""
+    if a.get("activations") or "clip" in a or a.get("layout", 0) or a.get("input_forget", 0):
+        raise Unsupported("another form of a recurrent network")
+    if 0 in x.shape or hidden == 0:
+        raise Unsupported("a recurrent network over nothing")
+    empty = torch.zeros(directions, x.shape[1], hidden, dtype=x.dtype)
+    states = [empty if state is None else state for state in initial]
+    way = a.get("direction", "forward")
+    if way == "reverse":
+        x = x.flip(0)
+    return x, states, way
+
+
+def turned(w, order, hidden):
+    """Gates in torch's order."""
+    return torch.cat([w[k * hidden:(k + 1) * hidden] for k in order])
+
+
+def weights(w, r, b, order, hidden):
+    flat = []
+    for d in range(w.shape[0]):
+        flat += [turned(w[d], order, hidden), turned(r[d], order, hidden)]
+        if b is None:
+            flat += [torch.zeros(len(order) * hidden, dtype=w.dtype)] * 2
+        else:
+            gates = len(order) * hidden
+            flat += [turned(b[d][:gates], order, hidden), turned(b[d][gates:], order, hidden)]
+    return flat
+
+
+def unfolded(y, way, directions, hidden):
+    """`y[time, batch, directions * hidden]` with an axis for directions."""
+    y = y.reshape(y.shape[0], y.shape[1], directions, hidden).permute(0, 2, 1, 3)
+    return y.flip(0) if way == "reverse" else y
+
+
+@operator("LSTM")
+def lstm(a, x, w, r, b=None, lengths=None, h=None, c=None, peepholes=None):
+    if lengths is not None or peepholes is not None:
+        raise Unsupported("lengths and peepholes")
+    hidden, directions = r.shape[2], w.shape[0]
+    x, states, way = recurrent(a, x, (h, c), hidden, directions)
+    # From input, output, forget, cell to input, forget, cell, output.
+    flat = weights(w, r, b, (0, 2, 3, 1), hidden)
+    y, h, c = torch.lstm(x, states, flat, True, 1, 0.0, False, way == "bidirectional", False)
+    return unfolded(y, way, directions, hidden), h, c
+
+
+@operator("GRU")
+def gru(a, x, w, r, b=None, lengths=None, h=None):
+    if lengths is not None or not a.get("linear_before_reset", 0):
+        raise Unsupported("lengths, and a reset before the product")
+    hidden, directions = r.shape[2], w.shape[0]
+    x, states, way = recurrent(a, x, (h,), hidden, directions)
+    # From update, reset, new to reset, update, new.
+    flat = weights(w, r, b, (1, 0, 2), hidden)
+    y, h = torch.gru(x, states[0], flat, True, 1, 0.0, False, way == "bidirectional", False)
+    return unfolded(y, way, directions, hidden), h
+
+
+@operator("RNN")
+def rnn(a, x, w, r, b=None, lengths=None, h=None):
+    if lengths is not None:
+        raise Unsupported("lengths")
+    hidden, directions = r.shape[2], w.shape[0]
+    x, states, way = recurrent(a, x, (h,), hidden, directions)
+    flat = weights(w, r, b, (0,), hidden)
+    y, h = torch.rnn_tanh(x, states[0], flat, True, 1, 0.0, False, way == "bidirectional", False)
+    return unfolded(y, way, directions, hidden), h
+
+
 # What makes tensors.
 
 
@@ -988,7 +1093,8 @@ def dequantize_linear(a, x, scale, zero=None):
 @operator("QuantizeLinear")
 def quantize_linear(a, x, scale, zero=None):
     to = dtype_of(a["output_dtype"]) if a.get("output_dtype", 0) else torch.uint8 if zero is None else zero.dtype
-    if a.get("block_size", 0) or to.is_floating_point or x.dtype != torch.float32 or scale.dtype != torch.float32:
+    other = a.get("block_size", 0) or a.get("precision", 0) not in (0, 1) or to.is_floating_point
+    if other or x.dtype != torch.float32 or scale.dtype != torch.float32:
         raise Unsupported("another form of QuantizeLinear")
     rounded = torch.round(x / by_axis(scale, x, a.get("axis", 1))).double()
     if zero is not None:
@@ -1026,6 +1132,8 @@ def run(model, feeds):
         more = {"n_outputs": len(node.output)} if node.op_type == "Split" else {}
         try:
             result = OPERATORS[node.op_type](attrs, *operands, **more)
+        except Unsupported:
+            raise
         except Exception as e:
             # What a function of torch refuses says nothing of ONNX's operator.
             raise Unsupported(f"{node.op_type}: {e}") from e

@@ -27,8 +27,7 @@ class Torch:
         return torch.__version__
 
     def call(self, call):
-        """Runs a function, or for a call without names of operands an operator of ONNX, as `OnnxRuntime.call` does; "op" is the
-        function's dotted name, "operands" names the inputs."""
+        """Runs a function as `OnnxRuntime.call` runs an operator; "op" is its dotted name, "operands" names the inputs."""
         self.limit()
         if call["domain"] != "torch":
             raise Unsupported(f"operators of the domain {call['domain']}")
