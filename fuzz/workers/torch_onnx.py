@@ -927,6 +927,8 @@ def recurrent(a, x, initial, hidden, directions):
     """Checks what torch's networks have; the operand and initial states, time first."""
     if a.get("activations") or "clip" in a or a.get("layout", 0) or a.get("input_forget", 0):
         raise Unsupported("another form of a recurrent network")
+    if x.dtype not in (torch.float32, torch.float64):
+        raise Unsupported("sums of 16 bits")
     if 0 in x.shape or hidden == 0:
         raise Unsupported("a recurrent network over nothing")
     empty = torch.zeros(directions, x.shape[1], hidden, dtype=x.dtype)

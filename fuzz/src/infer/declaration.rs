@@ -3,11 +3,15 @@
 //! PyTorch as well.
 
 use super::structure::numbered;
+use crate::blackbox::BlackBox;
 use crate::form::seed_of;
 use crate::trace::{Call, Outcome, Record, calls_shown};
 use egret_ir::attr::AttrDoc;
 use egret_ir::{Attr, Attrs, OpDef};
 use std::collections::{BTreeMap, BTreeSet};
+
+/// Recorded calls that are looked at to find attributes that number axes, at most.
+const LOOKED_AT: usize = 20;
 
 /// What is said of an operator.
 #[derive(Clone, Debug)]
@@ -165,6 +169,32 @@ impl Declaration {
         let attrs = attributes(records, &valid);
         let (domain, op) = (domain.clone(), op.clone());
         Declaration { domain, op, operands, by_name, recorded: true, attrs, results, calls }
+    }
+
+    /// With attributes that turn out to number axes, whatever they are called: beside an operand of rank `r` in a valid call,
+    /// they may be `-r` and `r - 1` and nothing beyond.
+    pub fn with_axes_found(&self, system: &mut dyn BlackBox) -> Declaration {
+        let mut of = self.clone();
+        for attr in of.attrs.iter_mut().filter(|a| a.open && a.wanted == [Wanted::Int]) {
+            let mut seen = 0;
+            let mut is_axis = |call: &Call| {
+                let rank = call.inputs.iter().flatten().next().map_or(0, |a| a.shape.len() as i64);
+                if rank < 2 || !call.attrs.contains_key(&attr.name) {
+                    return true;
+                }
+                seen += 1;
+                [(-rank - 1, false), (-rank, true), (rank - 1, true), (rank, false)].into_iter().all(|(v, valid)| {
+                    let mut call = call.clone();
+                    call.attrs.insert(attr.name.clone(), Attr::from(v));
+                    matches!(system.call(&call), Outcome::Valid(_)) == valid
+                })
+            };
+            let all = self.calls.iter().take(LOOKED_AT).all(&mut is_axis);
+            if all && seen > 0 {
+                (attr.axis, attr.open) = (true, false);
+            }
+        }
+        of
     }
 
     /// The names of so many operands, a repeated one numbered.

@@ -77,6 +77,8 @@ pub fn list(of: &Declaration, system: &mut dyn BlackBox, seed: u64) -> Listing {
     if of.has_bodies() {
         return Listing { structures: Vec::new(), none: Some("its attributes hold graphs".into()) };
     }
+    let found = of.recorded.then(|| of.with_axes_found(system));
+    let of = found.as_ref().unwrap_or(of);
     let valid = of.calls.iter().filter(|c| matches!(system.call(c), Outcome::Valid(_))).cloned().collect();
     let (required, optional) = of.attrs.iter().partition(|a| a.required);
     let mut lister = Lister {

@@ -151,6 +151,42 @@ mod tests {
         assert!(counts.both > 30 && counts.neither > 20, "{counts:?}");
     }
 
+    /// The last axis of a tensor of rank 3 goes where `place` says.
+    struct Moves;
+
+    impl BlackBox for Moves {
+        fn name(&self) -> &str {
+            "moves"
+        }
+
+        fn call(&mut self, call: &Call) -> Outcome {
+            let shape = call.inputs[0].as_ref().unwrap().shape.clone();
+            let Some(Attr::Int(place)) = call.attrs.get("place") else { return Outcome::Invalid("no place".into()) };
+            let (r, place) = (shape.len() as i64, place.as_int().unwrap());
+            if r == 0 || place < -r || place >= r {
+                return Outcome::Invalid("no such axis".into());
+            }
+            let mut shape: Vec<Option<i64>> = shape.into_iter().map(Some).collect();
+            let last = shape.pop().unwrap();
+            shape.insert(((place + r) % r) as usize, last);
+            Outcome::Valid(vec![Produced::Tensor { dtype: DType::F32, shape }])
+        }
+    }
+
+    #[test]
+    fn an_attribute_that_numbers_axes_is_found_whatever_it_is_called() {
+        let text = r#"{"op":"move","domain":"d","inputs":[{"dtype":"f32","shape":[2,3,4]}],"attrs":{"place":0},"outputs":[{"dtype":"f32","shape":[4,2,3]}]}"#;
+        let declared = Declaration::of_records(&read(text).unwrap());
+        assert!(declared[0].attrs[0].open);
+        let found = declared[0].with_axes_found(&mut Moves);
+        assert!(found.attrs[0].axis && !found.attrs[0].open);
+        let make = || Box::new(Moves) as Box<dyn BlackBox>;
+        let found = operators(&declared, &make, &make, 0, Effort::default(), 1, &|_| {});
+        assert!(found[0].rules.iter().all(|r| r.status == Status::Stands && r.structure.by_sign().is_empty()));
+        let texts: Vec<String> = found[0].rules.iter().map(|r| r.structure.text()).collect();
+        assert!(texts.contains(&"move(x0: f32 rank 3) {place = -2}".into()), "{texts:?}");
+    }
+
     /// An operator that no registry has: windows over the last axis of `x`, as long as `w` with holes of `reach`, every `step`;
     /// with `same` as if `x` went on.
     struct MadeUp;

@@ -371,8 +371,9 @@ impl Structure {
                 AttrSlot::Int => format!("{name} = ?"),
                 AttrSlot::Ints(n) => format!("{name} = [{}]", vec!["?"; *n].join(", ")),
                 AttrSlot::Signed { scalar, slots } => {
-                    let list = slots.iter().map(slot_text).collect::<Vec<_>>().join(", ");
-                    if *scalar { format!("{name} = {list} >= 0") } else { format!("{name} = [{list}] >= 0") }
+                    let slot = |s: &Slot| if *s == Slot::Free { "? >= 0".to_owned() } else { slot_text(s) };
+                    let list = slots.iter().map(slot).collect::<Vec<_>>().join(", ");
+                    if *scalar { format!("{name} = {list}") } else { format!("{name} = [{list}]") }
                 }
             })
             .collect();
