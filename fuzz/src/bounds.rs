@@ -17,6 +17,9 @@ use egret_ir::{Attr, DType, Graph, GraphBuilder, Node, Result, Tensor, Value, Va
 /// A deviation that was seen in few trials is taken this many times.
 const SAFETY: f64 = 4.0;
 
+/// Elements of 16 bits that are this large and change their sign by rounding errors lie next to a pole.
+const POLE: f64 = 16.0;
+
 /// Evaluations of an operator without a formula on operands that are off by a rounding error.
 const CONDITION_TRIALS: usize = 4;
 
@@ -45,7 +48,12 @@ impl Bound {
         }
         let (Ok(x), Ok(y)) = (numbers(want), numbers(seen)) else { return };
         let float = want.dtype().is_float();
+        let narrow = float && want.dtype().bits() <= 16;
         for i in 0..x.len() {
+            // Between large numbers of both signs lies a pole, which few bits step over.
+            if narrow && x[i] * y[i] < 0.0 && x[i].abs().min(y[i].abs()) > POLE {
+                self.unsure[i] = true;
+            }
             if x[i].is_finite() && y[i].is_finite() && float {
                 self.error[i] = self.error[i].max(SAFETY * (x[i] - y[i]).abs());
             } else if !(x[i] == y[i] || x[i].is_nan() && y[i].is_nan()) {
@@ -368,7 +376,9 @@ fn local_errors(
                             return f64::INFINITY;
                         }
                         let rounded = if has_bias(node) { s } else { y };
-                        (terms.min(4096) as f64 + 8.0) * (inner * s + least) + 2.0 * u * rounded
+                        // Sums of numbers as they are lose nothing below the least one.
+                        let lost = if is_plain_sum(node) { 0.0 } else { least };
+                        (terms.min(4096) as f64 + 8.0) * (inner * s + lost) + 2.0 * u * rounded
                     }
                 }
             };
@@ -376,6 +386,11 @@ fn local_errors(
         }
     }
     out
+}
+
+/// Whether nothing is multiplied before it is summed up.
+fn is_plain_sum(node: &Node) -> bool {
+    matches!(node.op.def().name, "CumSum" | "ReduceL1" | "ReduceSum" | "Sum")
 }
 
 /// Whether it is a sum to which a bias is added: the sum may be rounded to a narrow type before that.
@@ -424,6 +439,7 @@ fn sizes(node: &Node, base: &[Option<Value>], choices: &mut dyn Choices) -> Vec<
             let open = least < few || many * size.max(1.0) * size_of(0) > largest_finite(dtype);
             if open { everywhere(f64::INFINITY) } else { on_magnitudes(node, base).unwrap_or_default() }
         }
+        "ReduceProd" => of_products(node, base, dtype).into_iter().collect(),
         // Cubic weights are negative too: their sizes along three axes sum up to less than 3.
         "GridSample" | "Resize" if node.op.attrs().get("mode") == Some(&Attr::String("cubic".into())) => {
             everywhere(3.0 * size_of(0))
@@ -474,6 +490,26 @@ fn sizes(node: &Node, base: &[Option<Value>], choices: &mut dyn Choices) -> Vec<
         }
     }
     sizes
+}
+
+/// How large products are that err by the units in the last place of the result: factors are multiplied in any order. A
+/// partial product that is next to 0 errs by the least number there is, which the factors after it make larger.
+fn of_products(node: &Node, base: &[Option<Value>], dtype: DType) -> Option<Vec<f64>> {
+    let of = |change: fn(f64) -> f64| {
+        let mut change = |_: usize, t: &Tensor| Some(t.floats().ok()?.into_iter().map(change).collect());
+        on_changed(node, base, &mut change)?.into_iter().next()
+    };
+    let greatest = of(|x| x.abs().max(1.0))?;
+    let is_zero = of(|x| f64::from(u8::from(x != 0.0)))?.into_iter().map(|x| x == 0.0);
+    let ys = tensor(base, node.outputs[0]?.index())?.floats().ok()?;
+    let size = |((y, most), zero): ((f64, f64), bool)| {
+        if most > largest_finite(dtype) / 4.0 {
+            return f64::INFINITY;
+        }
+        let lost = if zero { 0.0 } else { most * least_positive(dtype) / dtype.unit_roundoff().unwrap_or(1.0) };
+        y.abs() + lost
+    };
+    Some(ys.into_iter().zip(greatest).zip(is_zero).map(size).collect())
 }
 
 /// Whether it is a convolution of operands that are not finite: whether padding is multiplied by a weight, ONNX does not say,
@@ -795,8 +831,51 @@ mod tests {
         };
         let x = Tensor::from_slice(&[1, 2, 2], &[1.8e19f32, 1.8e19, 3.0, 4.0]);
         let bound = bounds(&case(build, vec![x.into()]), 4, &mut Seeded::new(1, 0)).remove(0);
-        assert_eq!(bound.unsure, [true, false]);
+        assert_eq!(bound.unsure, [true, false], "{bound:?}");
         assert!(bound.error[1] < 1e-4, "{bound:?}");
+    }
+
+    #[test]
+    fn next_to_a_pole_the_sign_is_nobodys_fault() {
+        let build = |b: &mut GraphBuilder| {
+            let x = b.input("x", Type::tensor(DType::F16, &[2]));
+            let a = b.op("Acos", attrs! {}, &[x]).unwrap();
+            b.op("Tan", attrs! {}, &[a]).unwrap()
+        };
+        let x = Tensor::from_floats(DType::F16, &[2], [0.0, 0.5]);
+        let bound = bounds(&case(build, vec![x.into()]), 16, &mut Seeded::new(1, 0)).remove(0);
+        assert_eq!(bound.unsure, [true, false], "{bound:?}");
+    }
+
+    #[test]
+    fn a_lane_of_the_least_numbers_may_be_one_of_zeros() {
+        let build = |b: &mut GraphBuilder| {
+            let x = b.input("x", Type::tensor(DType::F16, &[1, 2]));
+            let half = b.constant(Tensor::from_floats(DType::F16, &[], [0.25]));
+            let y = b.op("PRelu", attrs! {}, &[x, half]).unwrap();
+            b.op("LpNormalization", attrs! { p: 1i64 }, &[y]).unwrap()
+        };
+        let x = Tensor::from_floats(DType::F16, &[1, 2], [0.0, -2f64.powi(-23)]);
+        let case = case(build, vec![x.into()]);
+        let bounds = bounds(&case, 48, &mut Seeded::new(1, 0));
+        let got = Tensor::from_floats(DType::F16, &[1, 2], [0.0, -1.0]);
+        assert_eq!(difference(&case, &[got.into()], &bounds), None);
+    }
+
+    #[test]
+    fn a_product_whose_parts_vanish_or_overflow_is_nobodys_fault() {
+        let build = |b: &mut GraphBuilder| {
+            let x = b.input("x", Type::tensor(DType::F32, &[5, 3]));
+            let axes = b.ints(&[1]);
+            b.op("ReduceProd", attrs! {}, &[x, axes]).unwrap()
+        };
+        let rows =
+            [[1e-30f32, 1e-12, 1e30], [1e30, 1e12, 1e-30], [1e-30, 0.0, 1e30], [1e-3, 1e-4, 1e10], [1e-41, 1.0, 1.0]];
+        let case = case(build, vec![Tensor::from_slice(&[5, 3], &rows.concat()).into()]);
+        let bound = bounds(&case, 4, &mut Seeded::new(1, 0)).remove(0);
+        assert_eq!(bound.unsure, [false, true, false, false, false]);
+        assert!((1e-15..1e-12).contains(&bound.error[0]), "{bound:?}");
+        assert!(bound.error[2] < 1e-41 && bound.error[3] < 1e-1 && bound.error[4] < 1e-41, "{bound:?}");
     }
 
     #[test]

@@ -3,9 +3,10 @@
 //! All that it does is kept in a [`Store`] as it goes, so that a campaign which was killed goes on where it was.
 
 use crate::check::{Failure, Kind, System, failure};
-use crate::choices::Seeded;
+use crate::choices::{Choices, Seeded};
 use crate::finding;
 use crate::generate::{Case, Config, Generator, full_name};
+use crate::metamorphic::{Rewritten, rewritten};
 use crate::page::{page, picture};
 use crate::probe::{Admission, Probe};
 use crate::reduce::reduce;
@@ -25,6 +26,9 @@ const AGAIN: u64 = 64;
 /// The file in a campaign's folder that says which kinds of calls the system implements.
 const PROBE: &str = "probe.json";
 
+/// Choices of equal graphs are those of another seed.
+const ANEW: u64 = 0xa4e0 << 48;
+
 /// How often progress is kept, and the page written.
 const KEEP: Duration = Duration::from_secs(5);
 
@@ -41,12 +45,15 @@ pub struct Plan {
     pub deadline: Option<Instant>,
     /// Kind of graphs.
     pub config: Config,
+    /// Of 100 graphs that show no failure, how many are run once more, written as an equal graph.
+    pub rewritten_percent: usize,
 }
 
 impl Plan {
     /// What makes two runs one campaign: all but its length.
     fn describe(&self, system: &str) -> String {
-        format!("{system}, seed {}, from graph {}, {:?}", self.seed, self.from, self.config)
+        let Plan { seed, from, config, rewritten_percent, .. } = self;
+        format!("{system}, seed {seed}, from graph {from}, {config:?}, rewritten {rewritten_percent}")
     }
 }
 
@@ -105,8 +112,9 @@ pub fn run(
         let found = failure(system, &case)?;
         // Smaller cases that a reduction tries do not count.
         campaign.report.progress.unsupported += system.unsupported() - unsupported_before;
-        if let Some(failure) = found {
-            campaign.failed(plan.seed, i, &case, &failure, system)?;
+        match found {
+            Some(failure) => campaign.failed(plan.seed, i, &case, &failure, system)?,
+            None => campaign.rewritten(plan, i, &case, system)?,
         }
         for (graph, inputs, text) in generator.bugs.drain(..) {
             campaign.refused_by_reference(graph, inputs, text)?;
@@ -162,6 +170,33 @@ impl Campaign<'_> {
             generator.forbid(self.probe.take_fresh());
         }
         Ok(case)
+    }
+
+    /// The case once more as an equal graph, if it is one of those of which that is wanted.
+    fn rewritten(&mut self, plan: &Plan, i: u64, case: &Case, system: &mut dyn System) -> Result<()> {
+        let mut choices = Seeded::new(plan.seed ^ ANEW, i);
+        if choices.below(100) >= plan.rewritten_percent {
+            return Ok(());
+        }
+        let other = match rewritten(case, &mut choices) {
+            Rewritten::Equal(other) => other,
+            Rewritten::No => return Ok(()),
+            Rewritten::Bug(graph, inputs, text) => return self.refused_by_reference(*graph, inputs, text),
+        };
+        if !plan.config.wants_all(&other) {
+            return Ok(());
+        }
+        if system.is_partial() {
+            match self.probe.admits(&other, system)? {
+                Admission::Yes => {}
+                Admission::No => return Ok(()),
+                Admission::Refused(call, failure) => return self.failed(plan.seed, i, &call, &failure, system),
+            }
+        }
+        match failure(system, &other)? {
+            Some(failure) => self.failed(plan.seed, i, &other, &failure, system),
+            None => Ok(()),
+        }
     }
 
     fn failed(&mut self, seed: u64, i: u64, case: &Case, failure: &Failure, system: &mut dyn System) -> Result<()> {
@@ -283,13 +318,42 @@ mod tests {
         }
     }
 
+    /// Says that every graph with a `Transpose` is wrong.
+    struct HatesTurning;
+
+    impl System for HatesTurning {
+        fn name(&self) -> &str {
+            "straight"
+        }
+
+        fn check(&mut self, case: &Case) -> Result<Option<Failure>> {
+            let bad = case.graph.nodes.iter().any(|n| n.op.def().name == "Transpose");
+            Ok(bad.then(|| Failure { stage: "straight".into(), kind: Kind::Wrong, text: "no".into() }))
+        }
+    }
+
+    #[test]
+    fn an_equal_graph_shows_what_the_graph_does_not() {
+        let of = |rewritten_percent| {
+            let config = Config { nodes: 2, only: vec!["Add".into()], ..Config::default() };
+            let plan = Plan { seed: 1, from: 0, count: 100, deadline: None, config, rewritten_percent };
+            let store = &mut crate::store::Memory;
+            run(&plan, &mut HatesTurning, store, None, &mut |_| {}).unwrap()
+        };
+        assert!(of(0).findings.is_empty());
+        let report = of(100);
+        assert_eq!(report.findings.len(), 1);
+        let found = report.findings.values().next().unwrap();
+        assert!(found.graph.contains("transpose") && found.nodes == 1, "{}", found.graph);
+    }
+
     #[test]
     fn a_campaign_goes_on_and_finds_one_cause_once() {
         let folder = tempfile::tempdir().unwrap();
         let out = folder.path();
         let only = ["Add", "Relu", "Neg"].map(Into::into).into();
         let config = Config { nodes: 3, only, ..Config::default() };
-        let plan = Plan { seed: 1, from: 0, count: 10, deadline: None, config };
+        let plan = Plan { seed: 1, from: 0, count: 10, deadline: None, config, rewritten_percent: 0 };
         let go = || {
             let mut store = Database::open(&out.join("campaign.sqlite")).unwrap();
             run(&plan, &mut Hater, &mut store, Some(out), &mut |_| {}).unwrap()

@@ -1,11 +1,12 @@
-//! Egret against its own reference: the graph as an ONNX file holds it, after each pass, and native code with and without fusion.
+//! Egret against its own reference: the graph as an ONNX file holds it, after each pass, and kernels at each level, with and
+//! without fusion.
 
 use crate::bounds::{Bound, bounds, difference, may_refuse};
 use crate::choices::Seeded;
 use crate::generate::Case;
 use crate::runtime::model;
 use egret_codegen::exec::{ExecOptions, Executable};
-use egret_codegen::isa::Effort;
+use egret_codegen::isa::{Effort, IsaLevel};
 use egret_ir::eval::{Env, Limits, evaluate};
 use egret_ir::onnx;
 use egret_ir::{DType, Error, ErrorKind, Graph, Value};
@@ -28,9 +29,14 @@ pub enum Kind {
     Refused,
     /// Its results differ by more than the bounds allow.
     Wrong,
+    /// It takes more memory with each run.
+    Grows,
 }
 
 impl Kind {
+    /// All there are.
+    pub const ALL: [Kind; 5] = [Kind::Crash, Kind::Hang, Kind::Refused, Kind::Wrong, Kind::Grows];
+
     /// The word in reports.
     pub fn name(self) -> &'static str {
         match self {
@@ -38,6 +44,7 @@ impl Kind {
             Kind::Hang => "hang",
             Kind::Refused => "refused",
             Kind::Wrong => "wrong",
+            Kind::Grows => "grows",
         }
     }
 }
@@ -67,7 +74,7 @@ impl Failure {
         ops.sort_unstable();
         ops.dedup();
         let words = match self.kind {
-            Kind::Wrong | Kind::Hang => String::new(),
+            Kind::Wrong | Kind::Hang | Kind::Grows => String::new(),
             _ => self
                 .text
                 .split(|c: char| !c.is_alphabetic())
@@ -169,7 +176,25 @@ pub struct Egret {
     pub native_only: bool,
 }
 
-/// Time of one run of native code.
+/// What runs the optimised graph, and the stage's name.
+struct Code {
+    stage: &'static str,
+    fuse: bool,
+    level: IsaLevel,
+}
+
+const NATIVE: &str = "egret: native";
+
+/// From the plainest to what users run, so that the first which fails says where: lowering, fusion, machine code, FMA.
+const CODES: &[Code] = &[
+    Code { stage: "egret: interpreted without fusion", fuse: false, level: IsaLevel::Interpret },
+    Code { stage: "egret: interpreted", fuse: true, level: IsaLevel::Interpret },
+    Code { stage: "egret: native without FMA", fuse: true, level: IsaLevel::BaselineWithoutFma },
+    Code { stage: "egret: native without fusion", fuse: false, level: IsaLevel::Baseline },
+    Code { stage: NATIVE, fuse: true, level: IsaLevel::Baseline },
+];
+
+/// Time of one run of code.
 const TIME: Duration = Duration::from_secs(10);
 
 impl System for Egret {
@@ -203,30 +228,32 @@ impl System for Egret {
                 }
             }
         }
-        for fuse in [true, false] {
-            let stage = if fuse { "egret: native" } else { "egret: native without fusion" };
+        for code in CODES {
+            // Graphs of one node have nothing to fuse.
+            let alike = !code.fuse && case.graph.nodes.len() < 2;
+            if self.native_only && code.stage != NATIVE || alike {
+                continue;
+            }
             let done = guarded(|| {
                 let limits = Limits { deadline: Instant::now().checked_add(TIME), ..Limits::default() };
                 // Both of the compiler's efforts are met, the quick one wherever only one code is made.
-                let effort = if fuse && !self.native_only { Effort::Speed } else { Effort::Quick };
-                let options = ExecOptions { fuse, limits, effort, ..ExecOptions::default() };
+                let effort = if code.stage == NATIVE && !self.native_only { Effort::Speed } else { Effort::Quick };
+                let options =
+                    ExecOptions { fuse: code.fuse, level: code.level, limits, effort, ..ExecOptions::default() };
                 let executable = Executable::new(Arc::new(case.graph.clone()), Arc::new(DefaultPlanner), options)?;
                 // The first shape once more, by the plan that is kept.
                 let again = runs.first().filter(|_| runs.len() > 1);
                 runs.iter().chain(again).map(|run| executable.run(run.inputs.clone())).collect::<Result<Vec<_>, _>>()
             });
+            let stage = code.stage.to_owned();
             match done {
                 Ok(got) => {
                     let with = runs.iter().chain(runs.first());
                     if let Some(text) = with.zip(&got).find_map(|(run, got)| judge(run, got)) {
-                        return Ok(Some(Failure { stage: stage.into(), kind: Kind::Wrong, text }));
+                        return Ok(Some(Failure { stage, kind: Kind::Wrong, text }));
                     }
                 }
-                Err(failed) => return Ok(Some(failed.at(stage.into()))),
-            }
-            // Graphs of one node have nothing to fuse.
-            if self.native_only || case.graph.nodes.len() < 2 {
-                break;
+                Err(failed) => return Ok(Some(failed.at(stage))),
             }
         }
         Ok(None)

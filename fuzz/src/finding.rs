@@ -96,7 +96,8 @@ fn script(failure: &Failure, plain: bool) -> String {
         other => driven(other),
     };
     let summary = one_line(failure).replace('\\', "\\\\").replace("\"\"\"", "'''");
-    TEMPLATE.replace("@RUN@", run.trim_end()).replace("@SUMMARY@", &summary)
+    let grows = if failure.kind == Kind::Grows { "True" } else { "False" };
+    TEMPLATE.replace("@GROWS@", grows).replace("@RUN@", run.trim_end()).replace("@SUMMARY@", &summary)
 }
 
 /// Has Egret drive the system.

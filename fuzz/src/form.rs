@@ -157,7 +157,7 @@ pub fn seed_of(domain: &str, name: &str) -> u64 {
 }
 
 /// All forms of an operator on elements of these types that trying finds, with what its rule says of each; the same for the same operator, always.
-pub fn forms_of(def: &'static OpDef, types: Types) -> Vec<(Form, Inferred)> {
+pub fn forms_of(def: &'static OpDef, types: &Types) -> Vec<(Form, Inferred)> {
     let mut choices = Seeded::new(seed_of(def.domain, def.name), 0);
     let mut shown: Vec<Form> = calls_of_examples(def).iter().filter_map(|c| Form::of_call(def, c)).collect();
     shown.retain(|f| fits(f, types).is_some());
@@ -179,6 +179,7 @@ pub fn forms_of(def: &'static OpDef, types: Types) -> Vec<(Form, Inferred)> {
         };
         if let Some(open) = fits(&form, types)
             && let Some((form, open)) = told(form, open)
+            && types.has(&form)
             && !forms.iter().any(|(f, _)| f.is(&form))
         {
             forms.push((form, open));
@@ -246,8 +247,8 @@ fn reads(seen: &Inferred, form: &Form, at: &[usize]) -> bool {
 }
 
 /// What the rule says of the form, where it accepts it for some extents, as far as it can tell.
-fn fits(form: &Form, types: Types) -> Option<Inferred> {
-    let drawn = |dtype: DType| DTYPES.contains(&dtype) || types == Types::All && RARE.contains(&dtype);
+fn fits(form: &Form, types: &Types) -> Option<Inferred> {
+    let drawn = |dtype: DType| types.draws(dtype);
     if !form.operands.iter().flatten().all(|o| drawn(o.dtype())) {
         return None;
     }
@@ -268,19 +269,50 @@ pub fn is_plain(ty: &Type) -> bool {
     ty.as_tensor().is_some_and(|t| DTYPES.contains(&t.dtype) || RARE.contains(&t.dtype))
 }
 
-/// Element types of forms.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Types {
-    /// Numbers of 8 bits and more, and truth values.
-    Usual,
-    /// Also integers of 2 and 4 bits, floats of 4 and 8 bits, and texts.
-    All,
+/// Element types and ranks of forms.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct Types {
+    /// Not only numbers of 8 bits and more, and truth values: also integers of 2 and 4 bits, floats of 4 and 8 bits, texts.
+    pub rare: bool,
+    /// These element types only, where there are any. Shapes, axes and the like are integers all the same.
+    pub only: Vec<DType>,
+    /// Operands of these ranks only, where there are any.
+    pub ranks: Vec<usize>,
 }
 
 impl Types {
-    fn draw(self, choices: &mut dyn Choices) -> DType {
-        let rare = self == Types::All && choices.chance(1, 5);
+    /// All element types.
+    pub fn all() -> Types {
+        Types { rare: true, ..Types::default() }
+    }
+
+    fn draw(&self, choices: &mut dyn Choices) -> DType {
+        if !self.only.is_empty() {
+            return *pick(choices, &self.only);
+        }
+        let rare = self.rare && choices.chance(1, 5);
         *pick(choices, if rare { RARE } else { DTYPES })
+    }
+
+    fn draw_rank(&self, choices: &mut dyn Choices) -> usize {
+        if self.ranks.is_empty() { choices.below(MAX_RANK + 1) } else { *pick(choices, &self.ranks) }
+    }
+
+    /// Whether elements of this type are drawn at all.
+    fn draws(&self, dtype: DType) -> bool {
+        DTYPES.contains(&dtype) || (self.rare || self.only.contains(&dtype)) && RARE.contains(&dtype)
+    }
+
+    /// Whether a form's operands are of these types and ranks.
+    fn has(&self, form: &Form) -> bool {
+        let one = |o: &Operand| match o {
+            Operand::Content { .. } => true,
+            Operand::Tensor { dtype, rank } => {
+                (self.only.is_empty() || self.only.contains(dtype))
+                    && (self.ranks.is_empty() || self.ranks.contains(rank))
+            }
+        };
+        form.operands.iter().flatten().all(one)
     }
 }
 
@@ -332,12 +364,12 @@ const DTYPES: &[DType] = &[
 /// Most results of an operator that gives any number.
 const MANY: usize = 3;
 
-fn propose(def: &'static OpDef, types: Types, choices: &mut dyn Choices) -> Form {
+fn propose(def: &'static OpDef, types: &Types, choices: &mut dyn Choices) -> Form {
     let (least, most) = def.arity();
     let most = most.unwrap_or(least.max(1) + 2);
     let n = least + choices.below(most - least + 1);
     let main = types.draw(choices);
-    let rank = choices.below(MAX_RANK + 1);
+    let rank = types.draw_rank(choices);
     // Most operators want all ranks equal, or one tensor with vectors beside it.
     let habit = choices.weighted(&[4, 3, 3]);
     let mut operands = Vec::new();
@@ -349,7 +381,7 @@ fn propose(def: &'static OpDef, types: Types, choices: &mut dyn Choices) -> Form
         let rank_i = match (habit, i) {
             (_, 0) | (0, _) => rank,
             (1, _) => 1,
-            _ => choices.below(MAX_RANK + 1),
+            _ => types.draw_rank(choices),
         };
         operands.push(Some(operand(def, i, (main, types), rank, rank_i, choices)));
     }
@@ -370,7 +402,7 @@ fn propose(def: &'static OpDef, types: Types, choices: &mut dyn Choices) -> Form
 fn operand(
     def: &'static OpDef,
     i: usize,
-    (main, types): (DType, Types),
+    (main, types): (DType, &Types),
     main_rank: usize,
     rank: usize,
     choices: &mut dyn Choices,
@@ -407,7 +439,7 @@ fn n_results(def: &'static OpDef, choices: &mut dyn Choices) -> usize {
 }
 
 /// A form with another element type, rank, attribute, operand or number of results, or several of these.
-fn changed(form: &Form, types: Types, choices: &mut dyn Choices) -> Form {
+fn changed(form: &Form, types: &Types, choices: &mut dyn Choices) -> Form {
     let mut form = form.clone();
     for _ in 0..1 + choices.below(3) {
         change(&mut form, types, choices);
@@ -415,7 +447,7 @@ fn changed(form: &Form, types: Types, choices: &mut dyn Choices) -> Form {
     form
 }
 
-fn change(form: &mut Form, types: Types, choices: &mut dyn Choices) {
+fn change(form: &mut Form, types: &Types, choices: &mut dyn Choices) {
     let (def, rank) = (form.def, form.rank());
     let tensors: Vec<usize> =
         (0..form.operands.len()).filter(|&i| matches!(form.operands[i], Some(Operand::Tensor { .. }))).collect();
@@ -539,7 +571,7 @@ fn integer(choices: &mut dyn Choices, name: &str) -> Dim {
     }
 }
 
-fn attribute(doc: &egret_ir::attr::AttrDoc, rank: usize, types: Types, choices: &mut dyn Choices) -> Option<Attr> {
+fn attribute(doc: &egret_ir::attr::AttrDoc, rank: usize, types: &Types, choices: &mut dyn Choices) -> Option<Attr> {
     let float = |choices: &mut dyn Choices| *pick(choices, &[0.5f32, 1.0, 0.0, 2.0, -1.5, 0.1, 1e-5]);
     Some(match doc.wanted {
         "an integer" => Attr::Int(if choices.chance(1, 2) {
@@ -593,7 +625,7 @@ mod tests {
     use egret_ir::ops;
 
     fn forms(name: &str) -> Vec<Form> {
-        forms_of(ops::find("ai.onnx", name).unwrap(), Types::Usual).into_iter().map(|(form, _)| form).collect()
+        forms_of(ops::find("ai.onnx", name).unwrap(), &Types::default()).into_iter().map(|(form, _)| form).collect()
     }
 
     #[test]
@@ -607,13 +639,13 @@ mod tests {
 
     #[test]
     fn rare_element_types_are_where_they_are_wanted() {
-        let rare = |types| {
+        let rare = |types: &Types| {
             let forms = forms_of(ops::find("ai.onnx", "Identity").unwrap(), types);
             let all = forms.into_iter().flat_map(|(f, _)| f.operands).flatten().map(|o| o.dtype());
             all.filter(|d| RARE.contains(d)).collect::<BTreeSet<_>>()
         };
-        assert!(rare(Types::Usual).is_empty());
-        assert!(rare(Types::All).len() > 3 && rare(Types::All).contains(&DType::String));
+        assert!(rare(&Types::default()).is_empty());
+        assert!(rare(&Types::all()).len() > 3 && rare(&Types::all()).contains(&DType::String));
     }
 
     #[test]

@@ -10,8 +10,9 @@ use egret_ir::ops::{
     global_lp_pool::GlobalLpPool, group_normalization::GroupNormalization, hard_sigmoid::HardSigmoid,
     instance_normalization::InstanceNormalization, layer_normalization::LayerNormalization, log_softmax::LogSoftmax,
     lp_normalization::LpNormalization, lp_pool::LpPool, lrn::Lrn,
-    mean_variance_normalization::MeanVarianceNormalization, rms_normalization::RmsNormalization, selu::Selu,
-    simplified_layer_normalization::SimplifiedLayerNormalization, softmax::Softmax,
+    mean_variance_normalization::MeanVarianceNormalization, ml::normalizer::Normalizer,
+    rms_normalization::RmsNormalization, selu::Selu, simplified_layer_normalization::SimplifiedLayerNormalization,
+    softmax::Softmax,
 };
 use egret_ir::{Attrs, DType, Dim, GraphBuilder, Node, Op, Result, Tensor, ValueId, attrs};
 
@@ -282,6 +283,24 @@ fn written(
             let divisor = s.b.op("Where", attrs! {}, &[zero, one, norm])?;
             let quotient = s.two("Div", x, divisor)?;
             s.b.op("Where", attrs! {}, &[zero, nothing, quotient])?
+        }
+        ("ai.onnx.ml", "Normalizer") => {
+            let Some(op) = op.downcast::<Normalizer>() else { return Ok(None) };
+            let axes = [rank - 1];
+            let divisor = match op.norm.as_str() {
+                "L1" => s.reduce("ReduceL1", x, &axes)?,
+                "L2" => {
+                    let square = s.two("Mul", x, x)?;
+                    let sum = s.reduce("ReduceSum", square, &axes)?;
+                    s.one("Sqrt", sum)?
+                }
+                _ => s.reduce("ReduceMax", x, &axes)?,
+            };
+            // A row whose squares vanish stays as it is.
+            let zero = s.with("Equal", divisor, 0.0)?;
+            let quotient = s.two("Div", x, divisor)?;
+            let y = s.b.op("Where", attrs! {}, &[zero, x, quotient])?;
+            s.cast(y, DType::F32)?
         }
         ("ai.onnx", "GlobalLpPool") => {
             let Some(op) = op.downcast::<GlobalLpPool>() else { return Ok(None) };

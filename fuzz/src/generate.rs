@@ -5,6 +5,7 @@
 //! range, a shape that depends on elements) hold too and the expected results come with the graph.
 
 mod control;
+mod domains;
 mod dynamic;
 mod growing;
 mod prepared;
@@ -43,7 +44,7 @@ pub struct Config {
     pub constant_percent: usize,
     /// Of 100 calls, how many are inserted before an argument, whose producer they become.
     pub backward_percent: usize,
-    /// Element types of calls.
+    /// Element types and ranks of calls.
     pub types: Types,
     /// Of 100 calls, how many have bodies (`If`, `Loop`, `Scan`, `SequenceMap`).
     pub control_percent: usize,
@@ -52,6 +53,9 @@ pub struct Config {
     pub quantised_percent: usize,
     /// Of 100 graphs, how many get symbols for extents of arguments, and a run with another shape, where they take one.
     pub dynamic_percent: usize,
+    /// Of 100 graphs in which a call makes infinities or NaN of finite numbers, how many get elements for which it does not,
+    /// where such are found.
+    pub settled_percent: usize,
     /// Whether infinities, NaN and overflow may occur.
     pub special: bool,
     /// Whether only calls are made whose results the specification states.
@@ -70,10 +74,11 @@ impl Default for Config {
             shared_percent: 40,
             constant_percent: 25,
             backward_percent: 20,
-            types: Types::Usual,
+            types: Types::default(),
             control_percent: 0,
             dynamic_percent: 0,
             quantised_percent: 0,
+            settled_percent: 50,
             special: true,
             stated: false,
             known: Known::default(),
@@ -84,7 +89,13 @@ impl Default for Config {
 impl Config {
     /// Graphs of a campaign: some of everything.
     pub fn varied() -> Config {
-        Config { types: Types::All, control_percent: 5, dynamic_percent: 10, quantised_percent: 5, ..Config::default() }
+        Config {
+            types: Types::all(),
+            control_percent: 5,
+            dynamic_percent: 10,
+            quantised_percent: 5,
+            ..Config::default()
+        }
     }
 
     /// Whether there are calls that may not be made.
@@ -94,7 +105,8 @@ impl Config {
 
     /// Whether all calls of a case may be made; they are evaluated only where some may not.
     pub(crate) fn wants_all(&self, case: &Case) -> bool {
-        !self.is_choosy() || all_calls(case, |op, operands, results| self.wants(op, operands, results))
+        let wants = |run: &Case| all_calls(run, |op, operands, results| self.wants(op, operands, results));
+        !self.is_choosy() || case.runs().iter().all(wants)
     }
 
     /// Whether a call with these values may be made.
@@ -114,6 +126,16 @@ pub struct Case {
     pub outputs: Vec<Value>,
     /// Runs of the same graph with other shapes; then symbols stand in the types of arguments.
     pub others: Vec<Run>,
+}
+
+/// Gives a name to each value and call that has none, as files need them.
+pub(crate) fn name_all(graph: &mut Graph) {
+    for (k, value) in graph.values.iter_mut().enumerate().filter(|(_, v)| v.name.is_empty()) {
+        value.name = format!("v{k}");
+    }
+    for (k, node) in graph.nodes.iter_mut().enumerate().filter(|(_, n)| n.name.is_empty()) {
+        node.name = format!("n{k}");
+    }
 }
 
 /// Arguments of a graph and what the reference makes of them.
@@ -228,7 +250,12 @@ impl Generator {
         if growing.graph.nodes.is_empty() {
             return None;
         }
-        let case = growing.finish(choices);
+        let mut case = growing.finish(choices);
+        if choices.below(100) < self.config.settled_percent
+            && let Some(settled) = domains::settled(&case, &self.config, choices)
+        {
+            case = settled;
+        }
         if self.config.dynamic_percent > 0 && choices.below(100) < self.config.dynamic_percent {
             match dynamic::opened(&case, &self.config, choices) {
                 dynamic::Opened::Case(open) => return Some(open),
@@ -249,7 +276,7 @@ impl Generator {
         let at = *pick(choices, &list);
         let entry = &mut self.menu[at];
         if entry.forms.is_none() {
-            entry.forms = Some(forms_of(entry.def, self.config.types).into_iter().filter_map(Prepared::new).collect());
+            entry.forms = Some(forms_of(entry.def, &self.config.types).into_iter().filter_map(Prepared::new).collect());
         }
         Some(at)
     }

@@ -12,13 +12,23 @@
 //! | `attrs` | values of attributes, or lists of values of which one is there; `null`: it is not there |
 //! | `symbolic` | `true`, and no condition: it speaks of calls of which an operand's extents are symbols, in a graph that runs with several shapes |
 //! | `dtypes` | element types of operands, a list of which it has one |
-//! | `kind` | `crash`, `hang`, `refused` or `wrong`, or a list of these |
+//! | `kind` | `crash`, `hang`, `refused`, `wrong` or `grows`, or a list of these |
 //! | `verdict` | `bug`; `limit`: a call that the system says it does not do; `beyond`: Egret takes the call, the specification does not; `open`: the specification does not say |
 //! | `why` | the reason, with where it is said |
 //!
-//! Names: an attribute that is an integer (`size`), an element of one that is a list (`pads[0]`), an operand's extent (`X[0]`),
-//! and `.rank`, `.len` (elements), `.least` and `.last` (extents), `.min` and `.max` (elements, rounded outwards), `.finite`,
-//! `.nan`, `.ones` (how many of the first elements are 1), `.there` (1 or 0), `.sign` of an attribute that is a number.
+//! Names are those of values and of attributes that are integers, with what is asked of them:
+//!
+//! | part | what |
+//! |---|---|
+//! | `X[0]`, `pads[0]` | an extent; an element of an attribute that is a list |
+//! | `.rank`, `.len`, `.least`, `.last` | number of axes, of elements; least and last extent |
+//! | `.min`, `.max` | least and greatest element, rounded outwards; of truth values 0 and 1 |
+//! | `.exponent` | of 2, of the greatest finite element by magnitude |
+//! | `.sign` | of an attribute that is a number, or of the first element: -1, 0 or 1 |
+//! | `.ones` | how many of the first elements are 1 |
+//! | `.finite`, `.nan` | whether all elements are finite, whether one is NaN: 1 or 0 |
+//! | `.there` | whether the value or attribute is given: 1 or 0 |
+//! | `.distinct` | whether no element of a list occurs twice: 1 or 0 |
 //!
 //! Calls that meet a record are not made for the system, so that what a campaign reports is new. [`confirm`] says whether a
 //! record is (still) true, and how many of the calls that it keeps out do fail.
@@ -30,6 +40,7 @@ use crate::generate::{Config, Generator, full_name};
 use crate::infer::structure::operand_names;
 use crate::infer::term::{Parser, Pred, Term};
 use crate::probe::all_calls;
+use crate::stated::repeats;
 use crate::trace::dtype;
 use anyhow::{Context, Result, anyhow, bail, ensure};
 use egret_ir::{Attr, DType, Graph, Op, OpDef, Tensor, Value, ops};
@@ -179,9 +190,8 @@ fn read(line: &str) -> Result<Vec<Cause>> {
     };
     let text = |json: &Json| json.as_str().map(str::to_owned).with_context(|| format!("{json} is no text"));
     let kind = |json: &Json| {
-        let all = [Kind::Crash, Kind::Hang, Kind::Refused, Kind::Wrong];
-        let found = all.into_iter().find(|k| json == k.name());
-        found.with_context(|| format!("{json} is none of the kinds crash, hang, refused, wrong"))
+        let found = Kind::ALL.into_iter().find(|k| json == k.name());
+        found.with_context(|| format!("{json} is none of the kinds {}", Kind::ALL.map(Kind::name).join(", ")))
     };
     let kinds: Vec<Kind> = many(&json["kind"]).iter().map(kind).collect::<Result<_>>()?;
     ensure!(!kinds.is_empty(), "no `kind`");
@@ -221,7 +231,8 @@ fn read(line: &str) -> Result<Vec<Cause>> {
 const FUNCTIONS: &[&str] = &["or", "select", "min", "max", "ceil_div", "broadcast", "wrap"];
 
 /// What may stand behind a name.
-const PARTS: &[&str] = &["rank", "len", "least", "last", "min", "max", "finite", "nan", "ones", "there", "sign"];
+const PARTS: &[&str] =
+    &["rank", "len", "least", "last", "min", "max", "finite", "nan", "ones", "there", "sign", "distinct", "exponent"];
 
 /// Reads a condition over the names of an operator's values and attributes.
 fn condition(text: &str, def: &OpDef) -> Result<When> {
@@ -346,6 +357,7 @@ fn attribute_number(attr: &Attr, part: &str) -> Option<i64> {
         (Attr::Float(v), ".sign") => Some(if *v > 0.0 { 1 } else { -i64::from(*v < 0.0) }),
         (Attr::Int(d), ".sign") => Some(d.as_int()?.signum()),
         (Attr::Ints(list), ".len") => Some(list.len() as i64),
+        (Attr::Ints(list), ".distinct") => Some(i64::from(!repeats(list))),
         (Attr::Ints(list), ".min") => list.iter().map(|d| d.as_int()).min()?,
         (Attr::Ints(list), ".max") => list.iter().map(|d| d.as_int()).max()?,
         (Attr::Ints(list), part) => list.get(index(part)?)?.as_int(),
@@ -375,6 +387,18 @@ fn tensor_number(t: &Tensor, part: &str) -> Option<i64> {
                 if part == ".min" { elements.reduce(f64::min)?.floor() } else { elements.reduce(f64::max)?.ceil() };
             Some(found.clamp(-9e15, 9e15) as i64)
         }
+        ".min" | ".max" if t.dtype() == DType::Bool => {
+            let elements = t.bools().ok()?.into_iter();
+            flag(if part == ".min" { elements.min()? } else { elements.max()? })
+        }
+        ".exponent" => {
+            let most = t.floats().ok()?.into_iter().map(f64::abs).filter(|x| x.is_finite()).fold(0.0, f64::max);
+            (most > 0.0).then(|| most.log2().floor() as i64)
+        }
+        ".sign" => {
+            let first = *t.floats().ok()?.first()?;
+            Some(if first > 0.0 { 1 } else { -i64::from(first < 0.0) })
+        }
         ".finite" => flag(!t.dtype().is_float() || t.floats().ok()?.iter().all(|x| x.is_finite())),
         ".ones" => int(t.floats().ok()?.into_iter().take_while(|x| *x == 1.0).count()),
         ".nan" => flag(t.dtype().is_float() && t.floats().ok()?.iter().any(|x| x.is_nan())),
@@ -398,7 +422,7 @@ pub struct Confirmed {
 pub fn confirm(cause: &Cause, system: &mut dyn System, wanted: usize, tries: u64) -> Result<Confirmed> {
     let only = vec![cause.def.name.to_owned()];
     let dynamic_percent = if cause.symbolic { 100 } else { 0 };
-    let types = Types::All;
+    let types = Types::all();
     let mut generator = Generator::new(Config { nodes: 1, only, types, dynamic_percent, ..Config::default() });
     let mut out = Confirmed::default();
     for i in 0..tries {

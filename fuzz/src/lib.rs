@@ -10,7 +10,9 @@
 //! | `unroll` | a case without bodies, for what walks its calls |
 //! | [`bounds`], `formulas` | how far a correct compiler's results may lie from the reference's; operators step by step |
 //! | [`check`], [`runtime`] | Egret stage by stage; other runtimes in processes of their own |
+//! | `tract` (feature `tract`) | tract behind the protocol of other runtimes |
 //! | [`stated`] | calls whose results the specification leaves open |
+//! | [`mod@metamorphic`] | a graph written anew, with the same results |
 //! | [`known`] | calls whose failures somebody has looked at, with verdicts |
 //! | [`probe`] | which kinds of calls a runtime implements at all |
 //! | [`mod@reduce`], [`finding`], [`campaign`] | the smallest failing graph; a folder for it; all of it in a row |
@@ -38,6 +40,7 @@ pub mod generate;
 pub mod hostile;
 pub mod infer;
 pub mod known;
+pub mod metamorphic;
 pub mod mutate;
 pub mod page;
 pub mod probe;
@@ -52,6 +55,8 @@ pub mod stated;
 pub mod store;
 pub mod surface;
 pub mod trace;
+#[cfg(feature = "tract")]
+pub mod tract;
 mod unroll;
 pub mod values;
 pub mod worker;

@@ -21,6 +21,20 @@ pub const RUNTIMES: &[&str] = &["onnxruntime", "onnxruntime-unoptimised", "openv
 /// What a system's name begins with where the rest is a program that speaks the worker protocol.
 pub const PROGRAM: &str = "worker:";
 
+/// The runtime that is built in with the feature `tract`; its process is this program once more.
+pub const TRACT: &str = "tract";
+
+#[cfg(feature = "tract")]
+fn tract() -> Result<Vec<String>> {
+    let program = std::env::current_exe().context("the program does not know where it is")?;
+    Ok(vec![program.display().to_string(), "worker".into(), "--runtime".into(), TRACT.into()])
+}
+
+#[cfg(not(feature = "tract"))]
+fn tract() -> Result<Vec<String>> {
+    bail!("this build has no tract: build with `--features tract`")
+}
+
 /// How long a runtime may take to start, and for one command.
 const TIME: (Duration, Duration) = (Duration::from_secs(60), Duration::from_secs(20));
 
@@ -35,7 +49,17 @@ pub struct Runtime {
     pub version: String,
     /// Cases that it did not support.
     unsupported: u64,
+    /// Cases until the next whose memory is looked at.
+    until_measured: u32,
+    /// Cases of which each is looked at: memory grew lately.
+    watched: u32,
 }
+
+/// One of so many cases is run again and again, to see whether memory grows with the runs.
+const MEASURED: u32 = 32;
+
+/// Runs of such a case, and bytes that each run must lose to count.
+const RUNS: (u64, u64) = (64, 16 << 10);
 
 impl Runtime {
     /// The runtime `name` of [`RUNTIMES`] under this Python, or after [`PROGRAM`] any program with arguments, separated by
@@ -62,10 +86,11 @@ impl Runtime {
         let folder = folder.context("no temporary folder")?;
         let program = match name.strip_prefix(PROGRAM) {
             Some(line) => line.split_whitespace().map(str::to_owned).collect(),
+            None if name == TRACT => tract()?,
             None => {
                 ensure!(
                     RUNTIMES.contains(&name),
-                    "`{name}` is neither `{PROGRAM}PROGRAM` nor one of the runtimes {}",
+                    "`{name}` is neither `{PROGRAM}PROGRAM` nor one of the runtimes {}, {TRACT}",
                     RUNTIMES.join(", ")
                 );
                 let script = workers::unpack(folder.path(), "runtimes.py")?;
@@ -77,7 +102,16 @@ impl Runtime {
             }
         };
         let version = String::new();
-        let mut runtime = Runtime { name: name.into(), program, folder, worker: None, version, unsupported: 0 };
+        let mut runtime = Runtime {
+            name: name.into(),
+            program,
+            folder,
+            worker: None,
+            version,
+            unsupported: 0,
+            until_measured: 1,
+            watched: 0,
+        };
         runtime.spawn()?;
         Ok(runtime)
     }
@@ -111,8 +145,12 @@ impl Runtime {
         Ok(answer)
     }
 
-    /// Loads and runs; its results, or a failure, or neither where the case is not supported.
-    fn run(&mut self, case: &Case) -> Result<Outcome> {
+    /// Loads and runs; its results (none where they are not `wanted`), or a failure, or neither where the case is not
+    /// supported.
+    fn run(&mut self, case: &Case, wanted: bool) -> Result<Outcome> {
+        if case.inputs.iter().any(|v| v.tensor().is_err()) {
+            return Ok(Outcome::Unsupported);
+        }
         let Ok(bytes) = onnx::export(&model(case)) else { return Ok(Outcome::Unsupported) };
         let path = self.folder.path().to_path_buf();
         let model_file = path.join("model.onnx");
@@ -129,12 +167,12 @@ impl Runtime {
             data::save(&stale, &case.graph.value(case.graph.inputs[k]).name, &case.inputs[k])?;
         }
         let folder = path.display();
-        for command in
-            [format!("load\t1\t{}\t{folder}", model_file.display()), "run\t1".into(), format!("save\t{folder}")]
-        {
+        let commands =
+            [format!("load\t1\t{}\t{folder}", model_file.display()), "run\t1".into(), format!("save\t{folder}")];
+        for command in &commands[..if wanted { 3 } else { 2 }] {
             let stage = self.name.clone();
             let fail = |kind, text| Ok(Outcome::Failed(Failure { stage, kind, text }));
-            match self.ask(&command)? {
+            match self.ask(command)? {
                 Answer::Done(_) => {}
                 Answer::Refused { unsupported: true, .. } => return Ok(Outcome::Unsupported),
                 Answer::Refused { error, .. } => return fail(Kind::Refused, error),
@@ -145,7 +183,45 @@ impl Runtime {
         let read = |k: usize| -> Result<Value> {
             Ok(data::load(&path.join(format!("output_{k}.pb")), &Type::Unknown, &Limits::default())?.1)
         };
-        Ok(Outcome::Results((0..case.outputs.len()).map(read).collect::<Result<_>>()?))
+        let wanted = if wanted { case.outputs.len() } else { 0 };
+        Ok(Outcome::Results((0..wanted).map(read).collect::<Result<_>>()?))
+    }
+}
+
+impl Runtime {
+    /// Whether memory grows with each run of the case that is loaded; of some cases only, and not of a program that does not
+    /// know the command.
+    fn growth(&mut self) -> Result<Option<Failure>> {
+        self.until_measured = self.until_measured.saturating_sub(1);
+        if self.until_measured > 0 && self.watched == 0 {
+            return Ok(None);
+        }
+        (self.until_measured, self.watched) = (MEASURED, self.watched.saturating_sub(1));
+        let mut resident = |runs: u64| -> Result<Option<u64>> {
+            if !matches!(self.ask(&format!("run\t{runs}"))?, Answer::Done(_)) {
+                return Ok(None);
+            }
+            match self.ask("rss")? {
+                Answer::Done(json) => Ok(json["kb"].as_u64()),
+                _ => Ok(None),
+            }
+        };
+        // What a runtime sets aside once is no growth: it must grow in each of three rounds.
+        let (runs, least) = RUNS;
+        let mut grown = u64::MAX;
+        let Some(mut before) = resident(runs)? else { return Ok(None) };
+        for _ in 0..3 {
+            let Some(now) = resident(runs)? else { return Ok(None) };
+            grown = grown.min(now.saturating_sub(before));
+            before = now;
+            if grown * 1024 < runs * least {
+                return Ok(None);
+            }
+        }
+        // Smaller cases are looked at too.
+        self.watched = 8 * MEASURED;
+        let text = format!("each run takes {} KiB more memory", grown / runs);
+        Ok(Some(Failure { stage: self.name.clone(), kind: Kind::Grows, text }))
     }
 }
 
@@ -246,7 +322,11 @@ impl System for Runtime {
     }
 
     fn takes(&mut self, case: &Case) -> Result<Taken> {
-        Ok(match self.run(case)? {
+        // Only tensors travel: of a call on a sequence it cannot be asked.
+        if case.inputs.iter().any(|v| v.tensor().is_err()) {
+            return Ok(Taken::Yes);
+        }
+        Ok(match self.run(case, false)? {
             Outcome::Results(_) => Taken::Yes,
             Outcome::Unsupported => Taken::No,
             Outcome::Failed(failure) => Taken::Failed(failure),
@@ -259,11 +339,14 @@ impl System for Runtime {
 
     fn check(&mut self, case: &Case) -> Result<Option<Failure>> {
         for (run, judged) in each_run(case).iter().zip(case.runs().iter()) {
-            match self.run(run)? {
+            match self.run(run, true)? {
                 Outcome::Failed(failure) => return Ok(Some(failure)),
                 Outcome::Results(got) => {
                     if let Some(text) = judge(judged, &got) {
                         return Ok(Some(Failure { stage: self.name.clone(), kind: Kind::Wrong, text }));
+                    }
+                    if let Some(failure) = self.growth()? {
+                        return Ok(Some(failure));
                     }
                 }
                 Outcome::Unsupported => {
@@ -288,4 +371,41 @@ fn each_run(case: &Case) -> Cow<'_, [Case]> {
         ..Case::default()
     });
     Cow::Owned(std::iter::once(case.clone()).chain(others).collect())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use egret_ir::{GraphBuilder, attrs};
+
+    /// A program that answers everything and says that it holds so many KiB more with each run.
+    fn grows(kib: usize) -> Option<Failure> {
+        let script = format!(
+            r#"n=0; while IFS= read -r line; do
+                 case "$line" in
+                   run*) n=$((n + $(echo "$line" | cut -f2)));;
+                   save*) cp "$(echo "$line" | cut -f2)/input_0.pb" "$(echo "$line" | cut -f2)/output_0.pb";;
+                 esac
+                 echo "{{\"ok\":true,\"kb\":$((n * {kib}))}}"
+               done"#
+        );
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("worker.sh");
+        std::fs::write(&file, script).unwrap();
+        let mut runtime = Runtime::start(&format!("{PROGRAM}sh {}", file.display()), Path::new("")).unwrap();
+        let mut b = GraphBuilder::new("t");
+        let x = b.input("x", Type::tensor(DType::F32, &[1]));
+        let y = b.op("Identity", attrs! {}, &[x]).unwrap();
+        let value = Value::from(egret_ir::Tensor::from_slice(&[1], &[1.0f32]));
+        let (inputs, outputs) = (vec![value.clone()], vec![value]);
+        let case = Case { graph: b.finish(&[y]), inputs, outputs, ..Case::default() };
+        runtime.check(&case).unwrap()
+    }
+
+    #[test]
+    fn memory_that_grows_with_each_run_is_told() {
+        let found = grows(20).unwrap();
+        assert_eq!((found.kind, &*found.text), (Kind::Grows, "each run takes 20 KiB more memory"));
+        assert!(grows(1).is_none());
+    }
 }

@@ -6,7 +6,7 @@
 //! of nothing.
 
 use egret_ir::op::Accuracy;
-use egret_ir::{Attr, DType, Dim, Op, Tensor, Value};
+use egret_ir::{Attr, DType, Dim, Op, OpDef, Tensor, Value};
 
 /// Operators that compare elements without a word on NaN.
 const ORDERED: &[&str] =
@@ -36,6 +36,12 @@ pub fn is_stated(op: &dyn Op, operands: &[Option<&Value>], results: &[Value]) ->
     let large = |v: &Value| v.tensor().is_ok_and(|t| t.floats().is_ok_and(|x| x.iter().any(|x| x.abs() > 1e18)));
     if (name.contains("Normaliz") || matches!(name, "Inverse" | "Einsum"))
         && operands.iter().flatten().any(|v| large(v))
+    {
+        return false;
+    }
+    // Quotients and products of scales that overflow or vanish.
+    if quantises(op.def())
+        && op.def().inputs.split(',').zip(operands).any(|(n, v)| n.contains("scale") && v.is_some_and(is_extreme))
     {
         return false;
     }
@@ -102,6 +108,18 @@ pub fn is_stated(op: &dyn Op, operands: &[Option<&Value>], results: &[Value]) ->
     }
 }
 
+/// Whether an operator quantises, or multiplies what is quantised.
+pub(crate) fn quantises(def: &OpDef) -> bool {
+    def.name.starts_with('Q') || ["Quantize", "quantize", "Integer"].iter().any(|w| def.name.contains(w))
+}
+
+/// Whether a scale is 0, or further from 1 than 2^32.
+fn is_extreme(v: &Value) -> bool {
+    const MOST: f64 = (1u64 << 32) as f64;
+    let within = |x: &f64| (MOST.recip()..=MOST).contains(&x.abs());
+    v.tensor().is_ok_and(|t| t.dtype().is_float() && !t.floats().is_ok_and(|x| x.iter().all(within)))
+}
+
 fn is_finite(t: &Tensor) -> bool {
     !t.dtype().is_float() || t.floats().is_ok_and(|v| v.iter().all(|x| x.is_finite()))
 }
@@ -132,7 +150,8 @@ fn sum_is_in_range(t: &Tensor) -> bool {
     squares.is_some_and(|s| s <= hi) && product.is_some_and(|p| p <= hi)
 }
 
-fn repeats(list: &[Dim]) -> bool {
+/// Whether an element occurs twice.
+pub(crate) fn repeats(list: &[Dim]) -> bool {
     list.iter().enumerate().any(|(i, d)| list[..i].contains(d))
 }
 
@@ -163,6 +182,12 @@ mod tests {
         let large = Tensor::from_slice(&[2], &[i64::MAX, 1]);
         assert!(!stated("ReduceSum", &attrs! {}, large.clone(), large));
         assert!(!stated("HannWindow", &attrs! { periodic: 0i64 }, Tensor::scalar(1i64), f(&[1.0])));
+        let scaled = |scale: f32| {
+            let op = (ops::find("ai.onnx", "DequantizeLinear").unwrap().parse)(&attrs! {}).unwrap();
+            let (x, scale) = (Tensor::scalar(1i8).into(), Tensor::scalar(scale).into());
+            is_stated(&*op, &[Some(&x), Some(&scale)], &[Tensor::scalar(1.0f32).into()])
+        };
+        assert!(scaled(-0.5) && !scaled(0.0) && !scaled(1e30));
         assert!(stated("HannWindow", &attrs! { periodic: 0i64 }, Tensor::scalar(2i64), f(&[1.0, 1.0])));
     }
 }

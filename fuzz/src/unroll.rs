@@ -4,7 +4,7 @@
 //! control flow. What decided the way is kept beside the results: where rounding errors may change it, nothing is known of
 //! what came after.
 
-use crate::generate::Case;
+use crate::generate::{Case, name_all};
 use egret_ir::eval::{Env, Limits, Reference, eval_call};
 use egret_ir::{Attr, Attrs, Graph, Node, Op, Tensor, Type, Value, ValueId, attrs, ops};
 use std::sync::Arc;
@@ -51,6 +51,7 @@ pub(crate) fn unrolled(case: &Case) -> Option<(Case, usize)> {
     results.append(&mut u.deciding);
     let outputs = results.iter().map(|v| u.values[v.index()].clone()).collect();
     u.graph.outputs = results;
+    name_all(&mut u.graph);
     Some((Case { graph: u.graph, inputs: case.inputs.clone(), outputs, ..Case::default() }, deciding))
 }
 

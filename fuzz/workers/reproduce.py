@@ -11,6 +11,8 @@ import numpy
 import onnx
 from onnx import numpy_helper
 
+# Whether it is the memory that grows with each run.
+GROWS = @GROWS@
 here = os.path.dirname(os.path.abspath(__file__))
 sets = sorted(glob.glob(here + "/test_data_set_*"))
 
@@ -43,4 +45,13 @@ for folder in sets:
     for k, ((name, want), have) in enumerate(zip(tensors(folder, "output"), run(dict(tensors(folder, "input"))))):
         print(name, "expected", want.tolist(), "got", numpy.asarray(have).tolist())
         wrong |= differs(want, have, allowed[k] if allowed else numpy.zeros(want.shape))
+if GROWS:
+    feeds, resident = dict(tensors(sets[0], "input")), []
+    for _ in range(5):
+        for _ in range(64):
+            run(feeds)
+        with open("/proc/self/statm") as f:
+            resident.append(int(f.read().split()[1]) * os.sysconf("SC_PAGE_SIZE") // 1024)
+    print("resident KiB after each 64 runs", resident)
+    wrong |= all(b - a >= 1024 for a, b in zip(resident[1:], resident[2:]))
 sys.exit(1 if wrong else 0)

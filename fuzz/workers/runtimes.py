@@ -7,6 +7,7 @@ The commands are those of `egret worker` (fields separated by tabs, one JSON obj
   save FOLDER                 write the last outputs as FOLDER/output_k.pb
   input FOLDER                take new inputs
   call JSON                   run one operator (see `OnnxRuntime.call`); the answer gives element types and shapes
+  rss                         resident memory: {"kb": ...}
   version                     the runtime's version
   quit                        end
 Runtimes: onnxruntime, onnxruntime-unoptimised, openvino, mnn, torch. An answer {"ok": false, "error": ..., "unsupported": true}
@@ -41,7 +42,14 @@ def read(folder, kind):
     return out
 
 
-class OnnxRuntime:
+class Runtime:
+    """What all have: `load(threads, path)`, `take(inputs)`, `run()` (names and values of results), `version()`, and MARKS."""
+
+    def tensor(self, name, value):
+        return numpy_helper.from_array(value, name)
+
+
+class OnnxRuntime(Runtime):
     """The CPU provider; `level` is a member of GraphOptimizationLevel."""
 
     MARKS = ("NOT_IMPLEMENTED", "Could not find an implementation", "is not a registered function", "not supported",
@@ -154,21 +162,21 @@ class OnnxRuntime:
 
     def run(self):
         names = [o.name for o in self.session.get_outputs()]
-        if self.texts:
-            return [(n, numpy_helper.from_array(v, n)) for n, v in zip(names, self.session.run(names, self.feeds))]
-        values = self.session.run_with_ort_values(names, self.feeds)
-        return [(n, self.tensor(n, v)) for n, v in zip(names, values)]
+        run = self.session.run if self.texts else self.session.run_with_ort_values
+        return list(zip(names, run(names, self.feeds)))
 
     def tensor(self, name, value):
+        if self.texts:
+            return super().tensor(name, value)
         if value.data_type() in self.RAW:
             # The bytes are read where they lie.
             code, size = self.RAW[value.data_type()]
             raw = ctypes.string_at(value.data_ptr(), size * math.prod(value.shape()))
             return onnx.helper.make_tensor(name, code, value.shape(), raw, raw=True)
-        return numpy_helper.from_array(value.numpy(), name)
+        return super().tensor(name, value.numpy())
 
 
-class OpenVino:
+class OpenVino(Runtime):
     """The CPU plugin with binary32 kept as it is."""
 
     MARKS = ("not supported", "Not supported", "unsupported", "Unsupported", "not implemented", "Not implemented",
@@ -202,10 +210,10 @@ class OpenVino:
 
     def run(self):
         out = self.compiled(self.feeds)
-        return [(p.get_any_name(), numpy_helper.from_array(out[i], p.get_any_name())) for i, p in enumerate(self.compiled.outputs)]
+        return [(p.get_any_name(), out[i]) for i, p in enumerate(self.compiled.outputs)]
 
 
-class Mnn:
+class Mnn(Runtime):
     """MNN's converter and its CPU backend in high precision. It computes with 32-bit integers, so elements of 64 bits that
     do not fit into them are unsupported."""
 
@@ -259,7 +267,7 @@ class Mnn:
         results = []
         for (name, dtype), value in zip(self.outputs, self.net.forward(self.feeds)):
             array = self.mnn.expr.convert(value, self.mnn.expr.NCHW).read()
-            results.append((name, numpy_helper.from_array(array.astype(dtype), name)))
+            results.append((name, array.astype(dtype)))
         return results
 
 
@@ -305,12 +313,15 @@ def answer(runtime, state, command, *fields):
         return {"ms": took}
     if command == "save":
         os.makedirs(fields[0], exist_ok=True)
-        for k, (_, tensor) in enumerate(state["outputs"]):
+        for k, (name, value) in enumerate(state["outputs"]):
             with open(os.path.join(fields[0], f"output_{k}.pb"), "wb") as f:
-                f.write(tensor.SerializeToString())
+                f.write(runtime.tensor(name, value).SerializeToString())
         return {"n": len(state["outputs"])}
     if command == "call":
         return {"outputs": runtime.call(json.loads(fields[0]))}
+    if command == "rss":
+        with open("/proc/self/statm") as f:
+            return {"kb": int(f.read().split()[1]) * resource.getpagesize() // 1024}
     if command == "version":
         return {"version": runtime.version()}
     raise ValueError(f"no command {command!r}")

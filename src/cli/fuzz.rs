@@ -59,6 +59,25 @@ struct GraphArgs {
     /// draws no others.
     #[arg(long)]
     usual_types: bool,
+    /// Operands of these element types only (`f32,f16,i8`); shapes, axes and the like are integers all the same.
+    #[arg(long, value_delimiter = ',', value_name = "TYPES", value_parser = element_type)]
+    dtypes: Vec<egret::ir::DType>,
+    /// Operands of these ranks only (`2,4`).
+    #[arg(long, value_delimiter = ',', value_name = "RANKS")]
+    ranks: Vec<usize>,
+    /// Largest tensor, in elements. Default: 4096.
+    #[arg(long, value_name = "N")]
+    max_elements: Option<usize>,
+    /// Of 100 operands, how many read a value that is there where one fits: few give wide graphs with many results.
+    /// Default: 75.
+    #[arg(long, value_name = "PERCENT", value_parser = clap::value_parser!(u8).range(0..=100))]
+    reuse: Option<u8>,
+    /// Of 100 operands that read such a value, how many may take one that something reads already. Default: 40.
+    #[arg(long, value_name = "PERCENT", value_parser = clap::value_parser!(u8).range(0..=100))]
+    shared: Option<u8>,
+    /// Of 100 new operands, how many are constants and not arguments. Default: 25.
+    #[arg(long, value_name = "PERCENT", value_parser = clap::value_parser!(u8).range(0..=100))]
+    constants: Option<u8>,
     /// Of 100 calls, how many have generated bodies: `If`, `Loop`, `Scan`, `SequenceMap`. Default: 5 for `run`, else 0.
     #[arg(long, value_name = "PERCENT", value_parser = clap::value_parser!(u8).range(0..=100))]
     control_flow: Option<u8>,
@@ -74,8 +93,8 @@ struct GraphArgs {
 #[derive(Args)]
 struct RunArgs {
     /// `egret` (each stage, in this process); `egret-native` (its fused machine code alone); `onnxruntime`,
-    /// `onnxruntime-unoptimised`, `openvino`, `mnn` or `torch` (each in a process of its own under `--python`); or
-    /// `worker:PROGRAM ARGS…`, a program that speaks the protocol of `egret worker`.
+    /// `onnxruntime-unoptimised`, `openvino`, `mnn` or `torch` (each in a process of its own under `--python`); `tract` (in
+    /// builds with it); or `worker:PROGRAM ARGS…`, a program that speaks the protocol of `egret worker`.
     #[arg(long, default_value = "egret")]
     system: String,
     #[command(flatten)]
@@ -86,6 +105,9 @@ struct RunArgs {
     /// End after this time: seconds, or with a unit (`90s`, `30m`, `2h`).
     #[arg(long, value_name = "TIME", value_parser = seconds)]
     time: Option<f64>,
+    /// Of 100 graphs, how many are run a second time, written as another graph that must give the same results.
+    #[arg(long, value_name = "PERCENT", default_value_t = 10, value_parser = clap::value_parser!(u8).range(0..=100))]
+    rewritten: u8,
     /// Write a folder for each finding here, a page `index.html`, and the campaign's state in `campaign.sqlite`: run
     /// again with the same options it goes on where it was.
     #[arg(long, value_name = "FOLDER")]
@@ -154,6 +176,11 @@ struct GenerateArgs {
     /// Only count: graphs a second, and how often each operator was used.
     #[arg(long, conflicts_with = "out")]
     stats: bool,
+}
+
+/// An element type by its name in the IR.
+fn element_type(text: &str) -> Result<egret::ir::DType, String> {
+    text.parse().map_err(|_| format!("`{text}` is no element type; f32, f16, i8, bool are"))
 }
 
 /// A time in seconds, with or without a unit.
@@ -241,7 +268,15 @@ mod with_fuzzer {
                 nodes: self.nodes,
                 only: self.ops.clone(),
                 special: !self.ordinary,
-                types: if self.usual_types { Types::Usual } else { usual.types },
+                types: Types {
+                    rare: usual.types.rare && !self.usual_types,
+                    only: self.dtypes.clone(),
+                    ranks: self.ranks.clone(),
+                },
+                max_elems: self.max_elements.unwrap_or(usual.max_elems),
+                reuse_percent: percent(self.reuse, usual.reuse_percent),
+                shared_percent: percent(self.shared, usual.shared_percent),
+                constant_percent: percent(self.constants, usual.constant_percent),
                 control_percent: percent(self.control_flow, usual.control_percent),
                 dynamic_percent: percent(self.dynamic, usual.dynamic_percent),
                 quantised_percent: percent(self.quantised, usual.quantised_percent),
@@ -277,6 +312,7 @@ mod with_fuzzer {
             count: args.count.unwrap_or(if args.time.is_some() { u64::MAX } else { 1000 }),
             deadline: time.and_then(|t| Instant::now().checked_add(t)),
             config,
+            rewritten_percent: args.rewritten.into(),
         };
         let (bar, template) = match args.count.is_none() && args.time.is_some() {
             true => (indicatif::ProgressBar::no_length(), "{elapsed} {pos} graphs, {per_sec}, {msg}"),

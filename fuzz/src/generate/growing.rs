@@ -8,6 +8,7 @@ use crate::choices::{Choices, pick};
 use crate::form::{Operand, is_plain};
 use crate::probe::kind_of;
 use crate::solve::State;
+use crate::stated::quantises;
 use crate::values::{self, Values};
 use egret_ir::eval::{Env, Reference, eval_call};
 use egret_ir::infer::infer_call;
@@ -38,11 +39,6 @@ pub(super) struct Growing {
 
 /// Scales of quantised tensors.
 pub(super) const SCALES: (f64, f64) = (1.0 / 64.0, 2.0);
-
-/// Whether an operator quantises, or computes with quantised tensors.
-pub(super) fn quantises(def: &OpDef) -> bool {
-    def.name.starts_with('Q') || ["Quantize", "quantize", "Integer"].iter().any(|w| def.name.contains(w))
-}
 
 /// The names of an operator's operands, lower case.
 pub(super) fn operand_names(def: &OpDef) -> Vec<String> {
