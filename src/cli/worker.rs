@@ -34,6 +34,10 @@ pub(super) struct WorkerArgs {
     /// What runs the graph: `native`, `baseline` or `reference`. Default: native, or what EGRET_ISA says.
     #[arg(long, value_name = "LEVEL")]
     level: Option<Level>,
+    /// Another runtime than Egret (`tract`), in builds with it.
+    #[cfg(feature = "tract")]
+    #[arg(long, value_name = "NAME", value_parser = ["tract"], conflicts_with = "level")]
+    runtime: Option<String>,
 }
 
 thread_local! {
@@ -63,7 +67,17 @@ pub(super) fn run(args: &WorkerArgs) -> Result<()> {
         let place = info.location().map(|at| format!(" at {at}")).unwrap_or_default();
         PANIC.with_borrow_mut(|text| *text = format!("{}{place}", panic_text(info.payload())));
     }));
+    #[cfg(feature = "tract")]
+    if args.runtime.is_some() {
+        let mut tract = egret_fuzz::tract::Tract::default();
+        return serve(&mut |line| tract.command(line), egret_fuzz::tract::is_unsupported);
+    }
     let mut worker = Worker { level: args.level, ..Worker::default() };
+    serve(&mut |line| worker.command(line), |_| false)
+}
+
+/// Answers commands until `quit` or the end; errors that say so are marked as no failures but things that are not supported.
+fn serve(command: &mut dyn FnMut(&str) -> Result<Json>, is_unsupported: fn(&str) -> bool) -> Result<()> {
     for line in std::io::stdin().lock().split(b'\n') {
         let line = line?;
         let line = String::from_utf8_lossy(&line);
@@ -71,32 +85,36 @@ pub(super) fn run(args: &WorkerArgs) -> Result<()> {
         if line == "quit" {
             break;
         }
-        say(&format!("{}\n", worker.answer(line)))?;
+        let mut answer = answer(command, line);
+        if answer["error"].as_str().is_some_and(is_unsupported) {
+            answer["unsupported"] = true.into();
+        }
+        say(&format!("{answer}\n"))?;
     }
     Ok(())
 }
 
-impl Worker {
-    fn answer(&mut self, line: &str) -> Json {
-        let start = Instant::now();
-        let done = catch_unwind(AssertUnwindSafe(|| self.command(line)));
-        let done = done.unwrap_or_else(|panic| {
-            let text = PANIC.take();
-            Err(anyhow::anyhow!(if text.is_empty() { panic_text(&*panic) } else { text }))
-        });
-        match done {
-            Ok(mut fields) => {
-                fields["ok"] = true.into();
-                fields
-            }
-            Err(e) => {
-                let text: String = format!("{e:#}").split_whitespace().collect::<Vec<_>>().join(" ");
-                let text: String = text.chars().take(2000).collect();
-                json!({ "ok": false, "error": text, "after_ms": ms(start.elapsed()) })
-            }
+fn answer(command: &mut dyn FnMut(&str) -> Result<Json>, line: &str) -> Json {
+    let start = Instant::now();
+    let done = catch_unwind(AssertUnwindSafe(|| command(line)));
+    let done = done.unwrap_or_else(|panic| {
+        let text = PANIC.take();
+        Err(anyhow::anyhow!(if text.is_empty() { panic_text(&*panic) } else { text }))
+    });
+    match done {
+        Ok(mut fields) => {
+            fields["ok"] = true.into();
+            fields
+        }
+        Err(e) => {
+            let text: String = format!("{e:#}").split_whitespace().collect::<Vec<_>>().join(" ");
+            let text: String = text.chars().take(2000).collect();
+            json!({ "ok": false, "error": text, "after_ms": ms(start.elapsed()) })
         }
     }
+}
 
+impl Worker {
     fn command(&mut self, line: &str) -> Result<Json> {
         match line.split('\t').collect::<Vec<_>>()[..] {
             ["load", threads, model, folder] => {
@@ -227,11 +245,11 @@ mod tests {
     fn failures_are_answered() {
         let mut w = Worker::default();
         for line in ["", "run\t1", "load\tx\ty\tz", "load\t1\t/absent.onnx\t/absent", "save\t/tmp", "limit\t1"] {
-            let answer = w.answer(line);
+            let answer = answer(&mut |line| w.command(line), line);
             assert_eq!(answer["ok"], false, "{line}");
             assert!(!answer["error"].as_str().unwrap().is_empty());
         }
-        assert_eq!(w.answer("limit\t100\t1000")["ok"], true);
-        assert!(w.answer("rss")["kb"].as_u64().unwrap() > 0);
+        assert_eq!(answer(&mut |line| w.command(line), "limit\t100\t1000")["ok"], true);
+        assert!(answer(&mut |line| w.command(line), "rss")["kb"].as_u64().unwrap() > 0);
     }
 }
