@@ -17,6 +17,7 @@ use crate::known::{Known, Seen};
 use crate::probe::all_calls;
 use crate::stated::is_stated;
 use control::Place;
+pub(crate) use control::open_bodies_of;
 use egret_ir::eval::Limits;
 use egret_ir::{Graph, Op, OpDef, Value, ops};
 use growing::Growing;

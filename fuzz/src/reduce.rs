@@ -5,7 +5,7 @@
 
 mod bodies;
 
-use crate::generate::{Case, Run};
+use crate::generate::{Case, Run, open_bodies_of};
 use egret_ir::eval::{Env, Limits, Reference, eval_call, evaluate};
 use egret_ir::infer::{constant_fact, infer, infer_call};
 use egret_ir::{Dim, Fact, Graph, Node, Tensor, Type, Value, ValueId};
@@ -170,7 +170,14 @@ impl Sketch {
                 }
                 outputs.push(Some(id));
             }
-            graph.nodes.push(Node { inputs: ids, captures, outputs, ..node.clone() });
+            let mut call = node.clone();
+            // What bodies state of operands that have changed is not so any more.
+            let changed = |(a, b): (ValueId, ValueId)| old.ty(a) != graph.ty(b);
+            let uses = ids.iter().flatten().chain(&captures).copied();
+            if node.uses().zip(uses).any(changed) {
+                open_bodies_of(&mut call);
+            }
+            graph.nodes.push(Node { inputs: ids, captures, outputs, ..call });
         }
         graph.outputs = old.outputs.iter().map(|v| at[v.index()]).collect::<Option<_>>()?;
         let outputs = graph.outputs.iter().map(|v| values[v.index()].clone()).collect();

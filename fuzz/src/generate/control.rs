@@ -487,24 +487,30 @@ fn open_types(body: &mut Graph) {
 
 /// States no extents in the bodies within.
 pub(super) fn open_bodies(graph: &mut Graph) {
-    for node in graph.nodes.iter_mut().filter(|n| !n.op.bodies().is_empty()) {
-        let mut attrs = node.op.attrs();
-        for attr in attrs.values_mut() {
-            if let Attr::Graph(inner) = attr {
-                let mut inner = (**inner).clone();
-                open_types(&mut inner);
-                if node.op.def().name == "Loop" {
-                    // These are scalars in every iteration.
-                    for (v, dtype) in inner.inputs.clone().into_iter().zip([DType::I64, DType::Bool]) {
-                        inner.values[v.index()].ty = Type::tensor(dtype, &[]);
-                    }
+    graph.nodes.iter_mut().for_each(open_bodies_of);
+}
+
+/// States no extents in the bodies of a call.
+pub(crate) fn open_bodies_of(node: &mut Node) {
+    if node.op.bodies().is_empty() {
+        return;
+    }
+    let mut attrs = node.op.attrs();
+    for attr in attrs.values_mut() {
+        if let Attr::Graph(inner) = attr {
+            let mut inner = (**inner).clone();
+            open_types(&mut inner);
+            if node.op.def().name == "Loop" {
+                // These are scalars in every iteration.
+                for (v, dtype) in inner.inputs.clone().into_iter().zip([DType::I64, DType::Bool]) {
+                    inner.values[v.index()].ty = Type::tensor(dtype, &[]);
                 }
-                *attr = Attr::Graph(Arc::new(inner));
             }
+            *attr = Attr::Graph(Arc::new(inner));
         }
-        if let Ok(op) = (node.op.def().parse)(&attrs) {
-            node.op = op;
-        }
+    }
+    if let Ok(op) = (node.op.def().parse)(&attrs) {
+        node.op = op;
     }
 }
 
