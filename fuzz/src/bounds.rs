@@ -444,6 +444,17 @@ fn sizes(node: &Node, base: &[Option<Value>], choices: &mut dyn Choices) -> Vec<
         "GridSample" | "Resize" if node.op.attrs().get("mode") == Some(&Attr::String("cubic".into())) => {
             everywhere(3.0 * size_of(0))
         }
+        // The factors are rounded too, those that are 0 as well: no term is larger than an element, and none of the window
+        // is than 1 but where it says so.
+        "DFT" | "STFT" => {
+            let x = operand(0).and_then(|v| tensor(base, v.index())).and_then(|t| t.floats().ok()).unwrap_or_default();
+            let window = if node.op.def().name == "STFT" { size_of(2).max(1.0) } else { 1.0 };
+            everywhere(if all_finite(node, base) {
+                2.0 * window * x.iter().map(|x| x.abs()).sum::<f64>()
+            } else {
+                f64::INFINITY
+            })
+        }
         // Elimination errs as the largest numbers on its way.
         "Inverse" => {
             let elements = |v: Option<ValueId>| v.and_then(|v| tensor(base, v.index())).and_then(|t| t.floats().ok());
@@ -470,13 +481,6 @@ fn sizes(node: &Node, base: &[Option<Value>], choices: &mut dyn Choices) -> Vec<
                 let terms = node.inputs.first().map_or(1.0, |v| n(v) as f64);
                 let most = largest_finite(dtype) / terms.max(1.0);
                 sizes.iter_mut().flatten().filter(|s| **s > most).for_each(|s| *s = f64::INFINITY);
-            }
-            if name == "DFT" || name == "STFT" {
-                // The factors are rounded too, and no bin has larger terms than the first.
-                for size in &mut sizes {
-                    let most = size.iter().copied().fold(0.0, f64::max);
-                    size.fill(if all_finite(node, base) { 2.0 * most } else { f64::INFINITY });
-                }
             }
             sizes
         }
@@ -867,6 +871,17 @@ mod tests {
         let bounds = bounds(&case, 48, &mut Seeded::new(1, 0));
         let got = Tensor::from_floats(DType::F16, &[1, 2], [0.0, -1.0]);
         assert_eq!(difference(&case, &[got.into()], &bounds), None);
+    }
+
+    #[test]
+    fn factors_that_are_0_are_rounded_too() {
+        let build = |b: &mut GraphBuilder| {
+            let x = b.input("x", Type::tensor(DType::F32, &[2, 1]));
+            b.op("DFT", attrs! { axis: 0i64 }, &[x]).unwrap()
+        };
+        let x = Tensor::from_slice(&[2, 1], &[0.0f32, 1.0]);
+        let bound = bounds(&case(build, vec![x.into()]), 2, &mut Seeded::new(1, 0)).remove(0);
+        assert!(bound.error.iter().all(|e| (1e-7..1e-4).contains(e)), "{bound:?}");
     }
 
     #[test]
