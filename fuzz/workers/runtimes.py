@@ -43,9 +43,10 @@ def read(folder, kind):
 
 
 class Runtime:
-    """What all have: `load(threads, path)`, `take(inputs)`, `run()` (names and values of results), `version()`, and MARKS."""
+    """What all have: `load(threads, path)`, `take(inputs)`, `run()` (names and values of results), `proto(name, value)` (such a
+    result as a TensorProto), `version()`, and MARKS."""
 
-    def tensor(self, name, value):
+    def proto(self, name, value):
         return numpy_helper.from_array(value, name)
 
 
@@ -165,15 +166,15 @@ class OnnxRuntime(Runtime):
         run = self.session.run if self.texts else self.session.run_with_ort_values
         return list(zip(names, run(names, self.feeds)))
 
-    def tensor(self, name, value):
+    def proto(self, name, value):
         if self.texts:
-            return super().tensor(name, value)
+            return super().proto(name, value)
         if value.data_type() in self.RAW:
             # The bytes are read where they lie.
             code, size = self.RAW[value.data_type()]
             raw = ctypes.string_at(value.data_ptr(), size * math.prod(value.shape()))
             return onnx.helper.make_tensor(name, code, value.shape(), raw, raw=True)
-        return super().tensor(name, value.numpy())
+        return super().proto(name, value.numpy())
 
 
 class OpenVino(Runtime):
@@ -315,7 +316,7 @@ def answer(runtime, state, command, *fields):
         os.makedirs(fields[0], exist_ok=True)
         for k, (name, value) in enumerate(state["outputs"]):
             with open(os.path.join(fields[0], f"output_{k}.pb"), "wb") as f:
-                f.write(runtime.tensor(name, value).SerializeToString())
+                f.write(runtime.proto(name, value).SerializeToString())
         return {"n": len(state["outputs"])}
     if command == "call":
         return {"outputs": runtime.call(json.loads(fields[0]))}

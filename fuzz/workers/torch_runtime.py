@@ -105,7 +105,7 @@ class Torch:
     def run(self):
         with torch.no_grad():
             values = torch_onnx.run(self.nodes, {**self.constants, **self.feeds})
-        return [(name, self.proto(name, values[name])) for name in self.outputs]
+        return [(name, values[name]) for name in self.outputs]
 
     @staticmethod
     def proto(name, tensor):
