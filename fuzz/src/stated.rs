@@ -24,6 +24,11 @@ pub fn is_stated(op: &dyn Op, operands: &[Option<&Value>], results: &[Value]) ->
         _ => None,
     };
     let negative = |name: &str| matches!(attrs.get(name), Some(Attr::Float(v)) if *v < 0.0);
+    // A seed says nothing of the numbers that follow from it.
+    let mut unseeded = attrs.clone();
+    if unseeded.remove("seed").is_some() && !(op.def().parse)(&unseeded).is_ok_and(|op| op.facts().pure) {
+        return false;
+    }
     let name = op.def().name;
     let empty = tensor(0).is_some_and(Tensor::is_empty);
     let facts = op.facts();
@@ -182,6 +187,8 @@ mod tests {
         let large = Tensor::from_slice(&[2], &[i64::MAX, 1]);
         assert!(!stated("ReduceSum", &attrs! {}, large.clone(), large));
         assert!(!stated("HannWindow", &attrs! { periodic: 0i64 }, Tensor::scalar(1i64), f(&[1.0])));
+        let random = |attrs: &Attrs| stated("Multinomial", attrs, f(&[1.0]), Tensor::from_slice(&[1], &[0i32]));
+        assert!(!random(&attrs! { seed: 1.0f32 }));
         let scaled = |scale: f32| {
             let op = (ops::find("ai.onnx", "DequantizeLinear").unwrap().parse)(&attrs! {}).unwrap();
             let (x, scale) = (Tensor::scalar(1i8).into(), Tensor::scalar(scale).into());

@@ -203,11 +203,15 @@ class OpenVino(Runtime):
         for port in [*self.compiled.inputs, *self.compiled.outputs]:
             if (kind := port.get_element_type().get_type_name()) in self.OTHERS:
                 raise RuntimeError(f"unsupported: elements of type {kind}")
-        # A port has the names of all values that are the same tensor. Arrays must be writable.
-        self.feeds = [
-            next(numpy.array(array) for name, array, _ in inputs if name in port.get_names())
-            for port in self.compiled.inputs
-        ]
+        # Arrays must be writable. A port has the names of all values that are the same tensor, of which the argument's own may
+        # be lost; ports are in the order of arguments.
+        ports = self.compiled.inputs
+        named = [next((a for n, a, _ in inputs if n in port.get_names()), None) for port in ports]
+        if len(ports) == len(inputs):
+            named = [a if a is not None else given for a, (_, given, _) in zip(named, inputs)]
+        if any(a is None for a in named):
+            raise RuntimeError("unsupported: an argument that is optimised away without its name")
+        self.feeds = [numpy.array(a) for a in named]
 
     def run(self):
         out = self.compiled(self.feeds)
