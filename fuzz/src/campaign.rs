@@ -43,6 +43,8 @@ pub struct Plan {
     pub count: u64,
     /// End of the campaign.
     pub deadline: Option<Instant>,
+    /// End once so many causes are known.
+    pub max_findings: Option<usize>,
     /// Kind of graphs.
     pub config: Config,
     /// Of 100 graphs that show no failure, how many are run once more, written as an equal graph.
@@ -105,6 +107,9 @@ pub fn run(
     let mut kept = Instant::now();
     for i in first..first.saturating_add(plan.count) {
         if plan.deadline.is_some_and(|d| Instant::now() > d) {
+            break;
+        }
+        if plan.max_findings.is_some_and(|most| campaign.report.findings.len() >= most) {
             break;
         }
         let Some(case) = campaign.next(plan.seed, i, &mut generator, system)? else { break };
@@ -304,8 +309,8 @@ mod tests {
     use super::*;
     use crate::store::Database;
 
-    /// Says that every graph with a `Relu` is wrong.
-    struct Hater;
+    /// Says that every graph with one of these operators is wrong.
+    struct Hater(&'static [&'static str]);
 
     impl System for Hater {
         fn name(&self) -> &str {
@@ -313,32 +318,21 @@ mod tests {
         }
 
         fn check(&mut self, case: &Case) -> Result<Option<Failure>> {
-            let bad = case.graph.nodes.iter().any(|n| n.op.def().name == "Relu");
+            let bad = case.graph.nodes.iter().any(|n| self.0.contains(&n.op.def().name));
             Ok(bad.then(|| Failure { stage: "hater".into(), kind: Kind::Wrong, text: "no".into() }))
         }
     }
 
-    /// Says that every graph with a `Transpose` is wrong.
-    struct HatesTurning;
-
-    impl System for HatesTurning {
-        fn name(&self) -> &str {
-            "straight"
-        }
-
-        fn check(&mut self, case: &Case) -> Result<Option<Failure>> {
-            let bad = case.graph.nodes.iter().any(|n| n.op.def().name == "Transpose");
-            Ok(bad.then(|| Failure { stage: "straight".into(), kind: Kind::Wrong, text: "no".into() }))
-        }
+    fn plan(nodes: usize, only: &[&str], count: u64) -> Plan {
+        let config = Config { nodes, only: only.iter().map(|n| (*n).into()).collect(), ..Config::default() };
+        Plan { seed: 1, from: 0, count, deadline: None, max_findings: None, config, rewritten_percent: 0 }
     }
 
     #[test]
     fn an_equal_graph_shows_what_the_graph_does_not() {
         let of = |rewritten_percent| {
-            let config = Config { nodes: 2, only: vec!["Add".into()], ..Config::default() };
-            let plan = Plan { seed: 1, from: 0, count: 100, deadline: None, config, rewritten_percent };
-            let store = &mut crate::store::Memory;
-            run(&plan, &mut HatesTurning, store, None, &mut |_| {}).unwrap()
+            let plan = Plan { rewritten_percent, ..plan(2, &["Add"], 100) };
+            run(&plan, &mut Hater(&["Transpose"]), &mut crate::store::Memory, None, &mut |_| {}).unwrap()
         };
         assert!(of(0).findings.is_empty());
         let report = of(100);
@@ -348,15 +342,25 @@ mod tests {
     }
 
     #[test]
+    fn a_campaign_ends_with_the_findings_that_are_enough() {
+        let of = |max_findings| {
+            let plan = Plan { max_findings, ..plan(3, &["Add", "Relu", "Neg"], 100) };
+            run(&plan, &mut Hater(&["Relu", "Neg"]), &mut crate::store::Memory, None, &mut |_| {}).unwrap()
+        };
+        let (all, one) = (of(None), of(Some(1)));
+        assert_eq!((all.graphs, all.findings.len()), (100, 2));
+        assert_eq!(one.findings.len(), 1);
+        assert!(one.graphs < 20, "{}", one.graphs);
+    }
+
+    #[test]
     fn a_campaign_goes_on_and_finds_one_cause_once() {
         let folder = tempfile::tempdir().unwrap();
         let out = folder.path();
-        let only = ["Add", "Relu", "Neg"].map(Into::into).into();
-        let config = Config { nodes: 3, only, ..Config::default() };
-        let plan = Plan { seed: 1, from: 0, count: 10, deadline: None, config, rewritten_percent: 0 };
+        let plan = plan(3, &["Add", "Relu", "Neg"], 10);
         let go = || {
             let mut store = Database::open(&out.join("campaign.sqlite")).unwrap();
-            run(&plan, &mut Hater, &mut store, Some(out), &mut |_| {}).unwrap()
+            run(&plan, &mut Hater(&["Relu"]), &mut store, Some(out), &mut |_| {}).unwrap()
         };
         let first = go();
         assert_eq!((first.progress.next, first.findings.len()), (10, 1));

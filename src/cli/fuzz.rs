@@ -105,6 +105,9 @@ struct RunArgs {
     /// End after this time: seconds, or with a unit (`90s`, `30m`, `2h`).
     #[arg(long, value_name = "TIME", value_parser = seconds)]
     time: Option<f64>,
+    /// End once so many causes were found; 1 ends with the first.
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
+    max_findings: Option<u64>,
     /// Of 100 graphs, how many are run a second time, written as another graph that must give the same results.
     #[arg(long, value_name = "PERCENT", default_value_t = 10, value_parser = clap::value_parser!(u8).range(0..=100))]
     rewritten: u8,
@@ -311,6 +314,7 @@ mod with_fuzzer {
             from: args.graphs.from,
             count: args.count.unwrap_or(if args.time.is_some() { u64::MAX } else { 1000 }),
             deadline: time.and_then(|t| Instant::now().checked_add(t)),
+            max_findings: args.max_findings.and_then(|n| usize::try_from(n).ok()),
             config,
             rewritten_percent: args.rewritten.into(),
         };

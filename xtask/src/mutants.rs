@@ -525,6 +525,11 @@ fn hunt(egret: &Path, system: &str, options: &Options, before: &Before<'_>) -> R
     let most = (budget / CAMPAIGN.as_secs_f64() * MOST_CAMPAIGNS).ceil().max(1.0) as usize;
     let mut hunted = Hunted::none(Outcome::Survived);
     let mut causes = BTreeSet::new();
+    // One more than are known: at least one of them is new.
+    let enough = match before {
+        Before::Unchanged => Vec::new(),
+        Before::Known(known) => vec!["--max-findings".to_owned(), (known.len() + 1).to_string()],
+    };
     for seed in (options.seed..).take(most) {
         let left = Duration::from_secs_f64((budget - hunted.seconds).max(0.0));
         if left < Duration::from_secs(1) {
@@ -532,7 +537,8 @@ fn hunt(egret: &Path, system: &str, options: &Options, before: &Before<'_>) -> R
         }
         let time = CAMPAIGN.min(left);
         let cmd = Cmd::new(egret).args(["fuzz", "run", "--json", "--count", "1000000000", "--system", system]);
-        let cmd = cmd.arg("--seed").arg(seed.to_string()).arg("--time").arg(time.as_secs_f64().to_string());
+        let cmd =
+            cmd.arg("--seed").arg(seed.to_string()).arg("--time").arg(time.as_secs_f64().to_string()).args(&enough);
         let clock = Clock::start();
         let ended = cmd.output_within(2 * time + PATIENCE)?;
         hunted.seconds += clock.seconds();
