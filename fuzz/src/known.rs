@@ -42,6 +42,7 @@ use crate::infer::term::{Parser, Pred, Term};
 use crate::probe::all_calls;
 use crate::stated::repeats;
 use crate::trace::dtype;
+use crate::values::is_finite;
 use anyhow::{Context, Result, anyhow, bail, ensure};
 use egret_ir::{Attr, DType, Graph, Op, OpDef, Tensor, Value, ops};
 use serde_json::Value as Json;
@@ -399,7 +400,7 @@ fn tensor_number(t: &Tensor, part: &str) -> Option<i64> {
             let first = *t.floats().ok()?.first()?;
             Some(if first > 0.0 { 1 } else { -i64::from(first < 0.0) })
         }
-        ".finite" => flag(!t.dtype().is_float() || t.floats().ok()?.iter().all(|x| x.is_finite())),
+        ".finite" => flag(is_finite(t)),
         ".ones" => int(t.floats().ok()?.into_iter().take_while(|x| *x == 1.0).count()),
         ".nan" => flag(t.dtype().is_float() && t.floats().ok()?.iter().any(|x| x.is_nan())),
         part => int(*shape.get(index(part)?)?),

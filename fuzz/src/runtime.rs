@@ -146,9 +146,9 @@ impl Runtime {
     }
 
     /// Loads and runs; its results (none where they are not `wanted`), or a failure, or neither where the case is not
-    /// supported.
+    /// supported: workers take and give tensors.
     fn run(&mut self, case: &Case, wanted: bool) -> Result<Outcome> {
-        if case.inputs.iter().any(|v| v.tensor().is_err()) {
+        if case.inputs.iter().chain(&case.outputs).any(|v| v.tensor().is_err()) {
             return Ok(Outcome::Unsupported);
         }
         let Ok(bytes) = onnx::export(&model(case)) else { return Ok(Outcome::Unsupported) };

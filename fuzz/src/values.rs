@@ -34,6 +34,11 @@ impl Values {
     }
 }
 
+/// Whether no element is infinite or NaN.
+pub(crate) fn is_finite(t: &Tensor) -> bool {
+    !t.dtype().is_float() || t.floats().is_ok_and(|x| x.iter().all(|x| x.is_finite()))
+}
+
 /// A tensor of elements of a class; `domain` is the operator's, and for [`Values::Index`] its upper end the length of an axis.
 ///
 /// # Errors

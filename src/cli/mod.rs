@@ -132,6 +132,7 @@ enum Failure {
     /// The command line makes no sense.
     Usage(String),
     /// A program that was run for the user ended with this code and has said why.
+    #[cfg_attr(not(feature = "fuzz"), expect(dead_code, reason = "only the fuzzer runs programs for the user"))]
     Ended(u8),
 }
 

@@ -11,12 +11,14 @@ pub(crate) fn run(report: &mut Report) -> Result<()> {
     report.step("tools", "cargo xtask ci", tools)?;
     let build = ["--workspace", "--profile", test::PROFILE, "--features", test::FEATURES];
     let lint = Cmd::cargo().arg("clippy").args(build).args(["--all-targets", "--", "--deny", "warnings"]);
+    // What users of the plain build get: code that only a feature reads shows here.
+    let plain = Cmd::cargo().args(["clippy", "--profile", test::PROFILE, "--", "--deny", "warnings"]);
     let doc = Cmd::cargo().env("RUSTDOCFLAGS", "--deny warnings").arg("doc").args(build).arg("--no-deps");
     let format = Cmd::cargo().args(["fmt", "--all", "--check"]);
     report.step("format", &format.to_string(), || format.run().map(|()| Outcome::Done))?;
     // The fuzzer's solver is linked from what set-up installs.
     setup::run(report)?;
-    for (name, cmd) in [("lints", lint), ("documentation", doc)] {
+    for (name, cmd) in [("lints", lint), ("lints without features", plain), ("documentation", doc)] {
         report.step(name, &cmd.to_string(), || cmd.run().map(|()| Outcome::Done))?;
     }
     test::run(report)

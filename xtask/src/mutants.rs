@@ -5,8 +5,8 @@
 //! campaigns with seeds that follow each other; time is the processor's, children included, so that a busy machine gives
 //! the same figures. The unchanged tree is hunted first: what it has anyhow kills no mutant.
 //!
-//! Invariant: a mutant is killed by what its own campaign found and the unchanged tree's did not, or by ending or hanging
-//! the fuzzer; never by failing to build.
+//! Invariant: a mutant is killed by a finding that the unchanged tree's campaign did not have and whose case the unchanged
+//! program passes, or by ending or hanging the fuzzer; never by failing to build.
 //! Invariant: results are kept line by line as they come, so that a run that was stopped goes on where it was.
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -293,6 +293,13 @@ impl Tree {
         self.cargo("build", "mutants", &self.target).read()?;
         Ok(self.target.join("mutants/egret"))
     }
+
+    /// Keeps a program beside the mutants'.
+    fn keep(&self, egret: &Path) -> Result<PathBuf> {
+        let kept = self.target.join("mutants/unchanged");
+        fs::copy(egret, &kept).with_context(|| kept.display().to_string())?;
+        Ok(kept)
+    }
 }
 
 /// Folders that hold no sources.
@@ -413,7 +420,7 @@ struct Hunted {
     seed: u64,
     /// What was found, or the compiler's or the fuzzer's words.
     finding: String,
-    /// Causes, for the unchanged tree.
+    /// Causes that are no kill: all of the unchanged tree; of a mutant, those that the unchanged program shows too.
     causes: Vec<String>,
 }
 
@@ -473,10 +480,11 @@ fn hunt_all(mutants: &[Mutant], options: &Options) -> Result<bool> {
             continue;
         }
         let clean = clean_name(oracle);
+        tree.set(None)?;
+        let unchanged = tree.keep(&tree.build()?)?;
         if !known(&results, &clean) {
             println!("the unchanged tree, {oracle}");
-            tree.set(None)?;
-            let hunted = hunt(&tree.build()?, system, options, &Before::Unchanged)?;
+            let hunted = hunt(&unchanged, system, options, &Before::Unchanged)?;
             if matches!(hunted.outcome, Outcome::Crashed | Outcome::Hung) {
                 bail!("`egret fuzz run` {} on the unchanged tree: {}", hunted.outcome.name(), hunted.finding);
             }
@@ -489,7 +497,7 @@ fn hunt_all(mutants: &[Mutant], options: &Options) -> Result<bool> {
             }
             tree.set(Some(m)).with_context(|| m.name.clone())?;
             let hunted = match tree.build() {
-                Ok(egret) => hunt(&egret, system, options, &Before::Known(&causes))?,
+                Ok(egret) => hunt(&egret, system, options, &Before::Known(&causes, &unchanged))?,
                 Err(error) => Hunted { finding: format!("{error:#}"), ..Hunted::none(Outcome::Unbuilt) },
             };
             let hunted = Hunted { name: m.name.clone(), class: m.class.clone(), ..hunted };
@@ -515,8 +523,8 @@ impl Hunted {
 enum Before<'a> {
     /// Nothing: the tree is the workspace's, and is hunted for the whole time.
     Unchanged,
-    /// What the unchanged tree has anyhow.
-    Known(&'a BTreeSet<String>),
+    /// What the unchanged tree has anyhow, and its program.
+    Known(&'a BTreeSet<String>, &'a Path),
 }
 
 /// Campaigns until one finds something new or the time is over.
@@ -525,11 +533,7 @@ fn hunt(egret: &Path, system: &str, options: &Options, before: &Before<'_>) -> R
     let most = (budget / CAMPAIGN.as_secs_f64() * MOST_CAMPAIGNS).ceil().max(1.0) as usize;
     let mut hunted = Hunted::none(Outcome::Survived);
     let mut causes = BTreeSet::new();
-    // One more than are known: at least one of them is new.
-    let enough = match before {
-        Before::Unchanged => Vec::new(),
-        Before::Known(known) => vec!["--max-findings".to_owned(), (known.len() + 1).to_string()],
-    };
+    let folder = egret.with_file_name("campaign");
     for seed in (options.seed..).take(most) {
         let left = Duration::from_secs_f64((budget - hunted.seconds).max(0.0));
         if left < Duration::from_secs(1) {
@@ -537,8 +541,18 @@ fn hunt(egret: &Path, system: &str, options: &Options, before: &Before<'_>) -> R
         }
         let time = CAMPAIGN.min(left);
         let cmd = Cmd::new(egret).args(["fuzz", "run", "--json", "--count", "1000000000", "--system", system]);
-        let cmd =
-            cmd.arg("--seed").arg(seed.to_string()).arg("--time").arg(time.as_secs_f64().to_string()).args(&enough);
+        let cmd = cmd.arg("--seed").arg(seed.to_string()).arg("--time").arg(time.as_secs_f64().to_string());
+        let cmd = match before {
+            Before::Unchanged => cmd,
+            // One more than are known: at least one of them is new.
+            Before::Known(known, _) => {
+                if folder.exists() {
+                    fs::remove_dir_all(&folder).with_context(|| folder.display().to_string())?;
+                }
+                let enough = known.len() + causes.len() + 1;
+                cmd.args(["--max-findings", &enough.to_string(), "--out"]).arg(&folder)
+            }
+        };
         let clock = Clock::start();
         let ended = cmd.output_within(2 * time + PATIENCE)?;
         hunted.seconds += clock.seconds();
@@ -567,10 +581,15 @@ fn hunt(egret: &Path, system: &str, options: &Options, before: &Before<'_>) -> R
                     causes.insert(f.cause);
                 }
             }
-            Before::Known(known) => {
-                if let Some(new) = found.into_iter().find(|f| !known.contains(&f.cause)) {
-                    hunted.outcome = Outcome::Found;
-                    hunted.finding = new.text;
+            Before::Known(known, unchanged) => {
+                for f in found.into_iter().filter(|f| !known.contains(&f.cause)) {
+                    if f.shows_in(unchanged)? {
+                        causes.insert(f.cause);
+                    } else if hunted.outcome == Outcome::Survived {
+                        (hunted.outcome, hunted.finding) = (Outcome::Found, f.text);
+                    }
+                }
+                if hunted.outcome == Outcome::Found {
                     break;
                 }
             }
@@ -584,6 +603,8 @@ fn hunt(egret: &Path, system: &str, options: &Options, before: &Before<'_>) -> R
 struct Finding {
     cause: String,
     text: String,
+    /// Where its case was written, if it was.
+    folder: Option<PathBuf>,
 }
 
 impl Finding {
@@ -595,8 +616,17 @@ impl Finding {
         let one = |f: &Value| Finding {
             cause: word(f, "cause"),
             text: first_line(format!("{} ({}): {}", word(f, "stage"), word(f, "kind"), word(f, "text"))),
+            folder: f["folder"].as_str().map(PathBuf::from),
         };
         Some(v["findings"].as_array()?.iter().map(one).collect())
+    }
+
+    /// Whether its case fails with the unchanged program too: that is another runtime's bug, or a false alarm.
+    fn shows_in(&self, unchanged: &Path) -> Result<bool> {
+        let Some(folder) = &self.folder else { return Ok(false) };
+        let ended = Cmd::new(unchanged).args(["fuzz", "repro"]).arg(folder).output_within(PATIENCE)?;
+        // What it cannot read, a program that reads models otherwise has written; that ends with 1 too and prints nothing.
+        Ok(ended.is_some_and(|o| o.status.code() == Some(1) && !o.stdout.is_empty()))
     }
 }
 
@@ -801,18 +831,24 @@ mod tests {
     fn a_hunt_ends_with_the_first_finding_that_is_new() {
         let folder = std::env::temp_dir().join(format!("egret-hunt-{}", std::process::id()));
         let finding = |c: &str| {
-            format!(r#"echo '{{"findings": [{{"cause": "{c}", "stage": "s", "kind": "k", "text": "t"}}]}}'; exit 1"#)
+            let text = format!(r#""cause": "{c}", "stage": "s", "kind": "k", "text": "t", "folder": "{c}""#);
+            format!(r#"echo '{{"findings": [{{{text}}}]}}'; exit 1"#)
         };
-        let body = format!("case \"$9\" in 2) {} ;; 4) {} ;; *) exit 0 ;; esac", finding("old"), finding("new"));
+        let (old, own, new) = (finding("old"), finding("own"), finding("new"));
+        let body = format!("case \"$9\" in 2) {old} ;; 3) {own} ;; 4) {new} ;; *) exit 0 ;; esac");
         let egret = program(&folder, &body);
+        // The unchanged program fails with one of the cases and cannot read another.
+        let repro = r#"case "$3" in own) echo 's (k): t'; exit 1 ;; *) exit 1 ;; esac"#;
+        let unchanged = program(&folder.join("unchanged"), repro);
         let options = Options::parse(&words("--minutes 5")).unwrap();
         let all = hunt(&egret, "egret", &options, &Before::Unchanged).unwrap();
-        assert_eq!((all.outcome, all.causes), (Outcome::Survived, vec!["new".to_owned(), "old".to_owned()]));
+        assert_eq!((all.outcome, all.causes), (Outcome::Survived, ["new", "old", "own"].map(str::to_owned).to_vec()));
         let known = BTreeSet::from(["old".to_owned()]);
-        let one = hunt(&egret, "egret", &options, &Before::Known(&known)).unwrap();
+        let one = hunt(&egret, "egret", &options, &Before::Known(&known, &unchanged)).unwrap();
         assert_eq!((one.outcome, one.seed, &*one.finding), (Outcome::Found, 4, "s (k): t"));
+        assert_eq!(one.causes, ["own"]);
         let broken = program(&folder, "echo lost >&2; exit 101");
-        let crashed = hunt(&broken, "egret", &options, &Before::Known(&known)).unwrap();
+        let crashed = hunt(&broken, "egret", &options, &Before::Known(&known, &unchanged)).unwrap();
         assert_eq!((crashed.outcome, crashed.seed), (Outcome::Crashed, 1));
         assert!(crashed.finding.ends_with(": lost"), "{}", crashed.finding);
         fs::remove_dir_all(&folder).unwrap();

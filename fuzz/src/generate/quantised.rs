@@ -4,6 +4,7 @@
 use super::growing::{Growing, operand_names};
 use super::{Bounds, Generator, Refused};
 use crate::choices::{Choices, pick};
+use crate::values::is_finite;
 use egret_ir::{Attrs, DType, Tensor, ValueId, attrs};
 
 /// Attempts to insert one such chain.
@@ -65,8 +66,8 @@ impl Scheme {
 impl Growing {
     /// The tensor of a value, if it has elements of `f32` that are all finite.
     fn finite(&self, v: ValueId) -> Option<&Tensor> {
-        let t = self.values[v.index()].tensor().ok().filter(|t| t.dtype() == DType::F32 && !t.is_empty())?;
-        t.floats().ok()?.iter().all(|x| x.is_finite()).then_some(t)
+        let t = self.values[v.index()].tensor().ok()?;
+        (t.dtype() == DType::F32 && !t.is_empty() && is_finite(t)).then_some(t)
     }
 
     fn one(&mut self, name: &str, attrs: &Attrs, inputs: &[ValueId], bounds: Bounds<'_>) -> Result<ValueId, Refused> {

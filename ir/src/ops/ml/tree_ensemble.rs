@@ -3,6 +3,7 @@
 //! - **C1** `x` is `T[n, f]`, `T` `f32`, `f64` or `f16`
 //! - **C2** arrays about nodes are equally long, and those about leaves
 //! - **C3** `aggregate_function` is 0 to 3 (average, sum, least, largest), `post_transform` 0 to 4
+//! - **C4** thresholds, weights and members of sets are of the type `T`
 //!
 //! ONNX `TreeEnsemble` (ai.onnx.ml): opset 5.
 
@@ -122,7 +123,11 @@ impl Op for TreeEnsemble {
         cx.require("C3", known, || {
             format!("aggregate function {}, transform {}", self.aggregate_function, self.post_transform)
         })?;
-        cx.output(cx.dtype(0)?, vec![n, Dim::int(self.n_targets)])
+        let dtype = cx.dtype(0)?;
+        let tables = [Some(&self.nodes_splits), Some(&self.leaf_weights), self.membership_values.as_ref()];
+        let other = tables.into_iter().flatten().map(Tensor::dtype).find(|d| *d != dtype);
+        cx.require("C4", other.is_none(), || format!("{} instead of {dtype}", other.unwrap_or(dtype)))?;
+        cx.output(dtype, vec![n, Dim::int(self.n_targets)])
     }
 
     fn eval(&self, cx: &mut EvalCx<'_>) -> Result<()> {
@@ -181,5 +186,8 @@ mod tests {
         let go = |how| run("ai.onnx.ml", "TreeEnsemble", a(how), &[Some(x.clone().into())], 1);
         assert_eq!(go(1).unwrap()[0], Tensor::from_slice(&[2, 1], &[1f32, 2.0]).into());
         assert_eq!(go(4).unwrap_err().label(), Some("TreeEnsemble.C3"));
+        let wide = Tensor::from_slice(&[2, 1], &[3f64, 4.0]);
+        let refused = run("ai.onnx.ml", "TreeEnsemble", a(1), &[Some(wide.into())], 1);
+        assert_eq!(refused.unwrap_err().label(), Some("TreeEnsemble.C4"));
     }
 }
