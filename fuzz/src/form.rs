@@ -581,7 +581,11 @@ fn attribute(doc: &egret_ir::attr::AttrDoc, rank: usize, types: &Types, choices:
         }),
         "0 or 1" => Attr::from(choices.chance(1, 2)),
         "a float" => Attr::Float(float(choices)),
-        "a string" => Attr::String((*pick(choices, &words(doc.doc)?)).to_owned()),
+        "a string" => Attr::String(word(doc, choices)?),
+        "strings" => {
+            let len = *pick(choices, &[1, 2, 3, 6]);
+            Attr::Strings((0..len).map(|_| word(doc, choices)).collect::<Option<_>>()?)
+        }
         "integers" => {
             let spatial = rank.saturating_sub(2);
             let len = *pick(choices, &[spatial, spatial * 2, rank, 1, 2, rank * 2]);
@@ -613,10 +617,10 @@ fn attribute(doc: &egret_ir::attr::AttrDoc, rank: usize, types: &Types, choices:
     })
 }
 
-/// The words that a documentation puts between backquotes: the values that a text attribute may have.
-fn words(doc: &'static str) -> Option<Vec<&'static str>> {
-    let list: Vec<&str> = doc.split('`').skip(1).step_by(2).filter(|w| !w.is_empty()).collect();
-    (!list.is_empty()).then_some(list)
+/// One of the values that a text may have, if there is a list of them.
+fn word(doc: &egret_ir::attr::AttrDoc, choices: &mut dyn Choices) -> Option<String> {
+    let words: Vec<&str> = doc.words().collect();
+    (!words.is_empty()).then(|| (*pick(choices, &words)).to_owned())
 }
 
 #[cfg(test)]
@@ -655,7 +659,17 @@ mod tests {
     }
 
     #[test]
-    fn enumerated_attributes_take_the_documented_words() {
-        assert!(forms("Conv").iter().any(|f| f.attrs.contains_key("auto_pad")));
+    fn enumerated_attributes_take_every_documented_word() {
+        let lists = [("Conv", "auto_pad"), ("ScatterND", "reduction"), ("Pad", "mode"), ("DepthToSpace", "mode")];
+        for (name, attr) in lists {
+            let forms = forms(name);
+            let def = ops::find("ai.onnx", name).unwrap();
+            for word in def.attrs.iter().find(|d| d.name == attr).unwrap().words() {
+                // What is left out has its default.
+                let there = |f: &Form| matches!(f.attrs.get(attr), Some(Attr::String(w)) if w == word);
+                let default = def.attrs.iter().any(|d| d.name == attr && d.default.contains(word));
+                assert!(default || forms.iter().any(there), "{name} {attr} {word}");
+            }
+        }
     }
 }

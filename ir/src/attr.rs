@@ -205,6 +205,15 @@ pub struct AttrDoc {
     pub doc: &'static str,
 }
 
+impl AttrDoc {
+    /// The values that a text attribute, or each of a list of texts, may have: the words that the documentation puts between
+    /// backquotes. None where any text will do.
+    pub fn words(&self) -> impl Iterator<Item = &'static str> + use<> {
+        let is_text = matches!(self.wanted, "a string" | "strings");
+        self.doc.split('`').skip(1).step_by(2).filter(move |w| is_text && !w.is_empty())
+    }
+}
+
 /// A struct of attributes, made by [`attributes!`](crate::attributes).
 pub trait Attributes: Sized {
     /// The table of attributes.

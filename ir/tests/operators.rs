@@ -65,6 +65,23 @@ fn sources(folder: &Path, extension: &str) -> Vec<PathBuf> {
     out
 }
 
+/// Text attributes that hold any text.
+const FREE: &[&str] = &["default_string", "delimiter", "equation", "locale", "pattern", "value_string"];
+
+#[test]
+fn texts_with_a_list_of_values_document_it() {
+    let mut wrong = Vec::new();
+    for (def, doc) in OPS.iter().flat_map(|def| def.attrs.iter().map(move |doc| (def, doc))) {
+        let words: Vec<&str> = doc.words().collect();
+        let default = doc.default.trim_matches('"');
+        let listed = words.len() > 1 && (default.is_empty() || words.contains(&default));
+        if doc.wanted == "a string" && !listed && !FREE.contains(&doc.name) {
+            wrong.push(format!("{} {}: {words:?}, default {:?}", def.name, doc.name, doc.default));
+        }
+    }
+    assert!(wrong.is_empty(), "values go between backquotes in the attribute's documentation:\n{}", wrong.join("\n"));
+}
+
 #[test]
 fn every_operators_file_is_registered() {
     let registered: BTreeSet<PathBuf> = OPS.iter().map(|d| file(d)).collect();

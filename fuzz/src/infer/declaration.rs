@@ -104,7 +104,7 @@ impl Attribute {
             required: doc.required,
             open: doc.open,
             axis: axis || doc.name.ends_with("_dim"),
-            words: doc.doc.split('`').skip(1).step_by(2).filter(|w| !w.is_empty()).map(str::to_owned).collect(),
+            words: doc.words().map(str::to_owned).collect(),
         }
     }
 }

@@ -15,7 +15,7 @@ attributes! {
     pub struct CastLike {
         /// Whether 8-bit floats hold numbers out of their range.
         saturate: bool = true,
-        /// Rounding to `f8e8m0`.
+        /// Rounding to powers of two: `up`, `down` or `nearest`.
         round_mode: String = "up",
     }
 }

@@ -19,7 +19,7 @@ attributes! {
     pub struct DepthToSpace {
         /// Rows and columns of a block.
         blocksize: Dim,
-        /// Order in which channels lie.
+        /// Order in which channels lie: `DCR` or `CRD`.
         mode: String = "DCR",
     }
 }

@@ -19,7 +19,8 @@ attributes! {
         activation_alpha: Option<Vec<f32>>,
         /// Second parameters.
         activation_beta: Option<Vec<f32>>,
-        /// Names of the activation functions, by direction.
+        /// Activation functions, by direction: `Relu`, `Tanh`, `Sigmoid`, `Affine`, `LeakyRelu`, `ThresholdedRelu`, `ScaledTanh`,
+        /// `HardSigmoid`, `Elu`, `Softsign` or `Softplus`.
         activations: Option<Vec<String>>,
         /// Bound on the activations' arguments.
         clip: Option<f32>,

@@ -21,7 +21,7 @@ use crate::tensor::strides;
 attributes! {
     /// Attributes of `Pad`.
     pub struct Pad {
-        /// What the new entries hold.
+        /// What the new entries hold: `constant`, `reflect`, `edge` or `wrap`.
         mode: String = "constant",
     }
 }

@@ -28,7 +28,8 @@ attributes! {
         antialias: bool = false,
         /// Axes that are resized; all by default.
         axes: Option<Vec<i64>>,
-        /// How an output coordinate becomes an input coordinate.
+        /// How an output coordinate becomes an input coordinate: `half_pixel`, `half_pixel_symmetric`, `pytorch_half_pixel`,
+        /// `align_corners`, `asymmetric` or `tf_crop_and_resize`.
         coordinate_transformation_mode: String = "half_pixel",
         /// Coefficient of the cubic kernel.
         cubic_coeff_a: f32 = -0.75f32,

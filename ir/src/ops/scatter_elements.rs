@@ -22,7 +22,7 @@ attributes! {
     pub struct ScatterElements {
         /// Axis that the indices replace.
         axis: i64 = 0,
-        /// How an update meets what is there.
+        /// How an update meets what is there: `none`, `add`, `mul`, `max` or `min`.
         reduction: String = "none",
     }
 }

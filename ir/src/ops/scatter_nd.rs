@@ -20,7 +20,7 @@ use crate::rule::{RuleCx, RuleResult};
 attributes! {
     /// Attributes of `ScatterND`.
     pub struct ScatterNd {
-        /// How an update meets what is there.
+        /// How an update meets what is there: `none`, `add`, `mul`, `max` or `min`.
         reduction: String = "none",
     }
 }

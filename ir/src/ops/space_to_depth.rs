@@ -18,7 +18,7 @@ attributes! {
     pub struct SpaceToDepth {
         /// Rows and columns of a block.
         blocksize: Dim,
-        /// Order in which channels lie.
+        /// Order in which channels lie: `DCR` or `CRD`.
         mode: String = "DCR",
     }
 }

@@ -17,7 +17,7 @@ use crate::tensor::Tensor;
 attributes! {
     /// Attributes of `StringNormalizer`.
     pub struct StringNormalizer {
-        /// What happens to the case.
+        /// What happens to the case: `NONE`, `LOWER` or `UPPER`.
         case_change_action: String = "NONE",
         /// Whether stop words are compared as they stand.
         is_case_sensitive: bool = false,

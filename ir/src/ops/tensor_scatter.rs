@@ -20,7 +20,7 @@ attributes! {
     pub struct TensorScatter {
         /// Axis of time.
         axis: i64 = -2,
-        /// What happens at the end of the cache.
+        /// What happens at the end of the cache: `linear` or `circular`.
         mode: String = "linear",
     }
 }

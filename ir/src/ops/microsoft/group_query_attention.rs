@@ -47,7 +47,7 @@ attributes! {
         do_rotary: bool = false,
         /// Epsilon of the norm of keys.
         k_norm_epsilon: Option<f32>,
-        /// How the keys of the cache are quantised.
+        /// How the keys of the cache are quantised: `NONE`, `PER_TENSOR` or `PER_CHANNEL`; only the first is taken.
         k_quant_type: String = "NONE",
         /// Bits of a quantised cache.
         kv_cache_bit_width: i64 = 0i64,
@@ -73,7 +73,7 @@ attributes! {
         smooth_softmax: i64 = -1i64,
         /// Scores become `softcap * tanh(scores / softcap)`; 0: they stay.
         softcap: f32 = 0.0f32,
-        /// How the values of the cache are quantised.
+        /// How the values of the cache are quantised: `NONE`, `PER_TENSOR` or `PER_CHANNEL`; only the first is taken.
         v_quant_type: String = "NONE",
     }
 }

@@ -30,7 +30,7 @@ attributes! {
         intercepts: Vec<f32> = Vec::new(),
         /// Not used: the shape of the coefficients says it.
         multi_class: i64 = 0,
-        /// What is done with a row of scores.
+        /// What is done with a row of scores: `NONE`, `SOFTMAX`, `LOGISTIC`, `SOFTMAX_ZERO` or `PROBIT`.
         post_transform: String = "NONE",
     }
 }

@@ -21,7 +21,7 @@ attributes! {
         coefficients: Vec<f32> = Vec::new(),
         /// Added last.
         intercepts: Vec<f32> = Vec::new(),
-        /// What is done with a row of results.
+        /// What is done with a row of results: `NONE`, `SOFTMAX`, `LOGISTIC`, `SOFTMAX_ZERO` or `PROBIT`.
         post_transform: String = "NONE",
         /// Number of results a row.
         targets: i64 = 1,

@@ -17,7 +17,7 @@ use crate::tensor::Tensor;
 attributes! {
     /// Attributes of `Normalizer`.
     pub struct Normalizer {
-        /// What a row is divided by.
+        /// What a row is divided by: `MAX`, `L1` or `L2`.
         norm: String = "MAX",
     }
 }

@@ -39,7 +39,7 @@ attributes! {
         kernel_params: Vec<f32> = Vec::new(),
         /// `LINEAR`, `POLY`, `RBF` or `SIGMOID`.
         kernel_type: String = "LINEAR",
-        /// What is done with a row of scores.
+        /// What is done with a row of scores: `NONE`, `SOFTMAX`, `LOGISTIC`, `SOFTMAX_ZERO` or `PROBIT`.
         post_transform: String = "NONE",
         /// Slopes of the pairs' probabilities.
         prob_a: Vec<f32> = Vec::new(),

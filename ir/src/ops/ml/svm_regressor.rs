@@ -30,7 +30,7 @@ attributes! {
         n_supports: i64 = 0i64,
         /// Whether only the sign of the sum counts.
         one_class: bool = false,
-        /// What is done with the sum.
+        /// What is done with the sum: `NONE`, `SOFTMAX`, `LOGISTIC`, `SOFTMAX_ZERO` or `PROBIT`.
         post_transform: String = "NONE",
         /// Added to the sum.
         rho: Vec<f32> = Vec::new(),

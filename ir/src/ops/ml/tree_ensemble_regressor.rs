@@ -20,7 +20,7 @@ use crate::tensor::Tensor;
 attributes! {
     /// Attributes of `TreeEnsembleRegressor`.
     pub struct TreeEnsembleRegressor {
-        /// How weights for one target are put together.
+        /// How weights for one target are put together: `AVERAGE`, `SUM`, `MIN` or `MAX`.
         aggregate_function: String = "SUM",
         /// Number of results a row.
         n_targets: i64 = 1,
@@ -34,7 +34,7 @@ attributes! {
         nodes_hitrates_as_tensor: Option<Tensor>,
         /// Whether NaN counts as holding, for each node.
         nodes_missing_value_tracks_true: Vec<i64> = Vec::new(),
-        /// `LEAF` or `BRANCH_LEQ`, `_LT`, `_GTE`, `_GT`, `_EQ`, `_NEQ`, for each node.
+        /// For each node `LEAF`, `BRANCH_LEQ`, `BRANCH_LT`, `BRANCH_GTE`, `BRANCH_GT`, `BRANCH_EQ` or `BRANCH_NEQ`.
         nodes_modes: Vec<String> = Vec::new(),
         /// Number of each node in its tree.
         nodes_nodeids: Vec<i64> = Vec::new(),
@@ -50,7 +50,7 @@ attributes! {
         base_values: Vec<f32> = Vec::new(),
         /// The same as a tensor.
         base_values_as_tensor: Option<Tensor>,
-        /// What is done with a row of scores.
+        /// What is done with a row of scores: `NONE`, `SOFTMAX`, `LOGISTIC`, `SOFTMAX_ZERO` or `PROBIT`.
         post_transform: String = "NONE",
         /// Target of each weight.
         target_ids: Vec<i64> = Vec::new(),
