@@ -2,6 +2,7 @@
 //! not the end of the campaign.
 
 use crate::blackbox::BlackBox;
+use crate::bounds::Silent;
 use crate::check::{Failure, Kind, System, Taken, judge};
 use crate::generate::Case;
 use crate::trace::{Argument, Call, Number, Outcome as Called, Produced};
@@ -342,7 +343,7 @@ impl System for Runtime {
             match self.run(run, true)? {
                 Outcome::Failed(failure) => return Ok(Some(failure)),
                 Outcome::Results(got) => {
-                    if let Some(text) = judge(judged, &got) {
+                    if let Some(text) = judge(judged, &got, Silent::Open) {
                         return Ok(Some(Failure { stage: self.name.clone(), kind: Kind::Wrong, text }));
                     }
                     if let Some(failure) = self.growth()? {

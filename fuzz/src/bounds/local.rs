@@ -112,7 +112,11 @@ fn sizes(node: &Node, base: &[Option<Value>], choices: &mut dyn Choices) -> Vec<
             let sums = terms * (size_of(0) * size_of(1) + size * size_of(2) + size_of(3));
             // A gate's sum that overflows on the way opens or closes it, as does one that errs by more than 1.
             let least = dtype.unit_roundoff().unwrap_or(1.0).recip();
-            everywhere(if all_finite(node, base) && sums < least { 8.0 * size } else { f64::INFINITY })
+            // Gates that have no bound are as large as their sums, and states that they multiply grow.
+            let results = node.defs().map(|v| greatest(&base[v.index()])).fold(size, f64::max);
+            let size = if has_bounded_activations(node) { size } else { (1.0 + sums) * results };
+            let is_known = all_finite(node, base) && sums < least && size < largest_finite(dtype).sqrt();
+            everywhere(if is_known { 8.0 * size } else { f64::INFINITY })
         }
         // A quotient of two sums: it hides how large they are, and how small.
         "NegativeLogLikelihoodLoss" => {
@@ -186,6 +190,13 @@ fn sizes(node: &Node, base: &[Option<Value>], choices: &mut dyn Choices) -> Vec<
         }
     }
     sizes
+}
+
+/// Whether all activation functions of a recurrent operator give numbers of size 1.
+fn has_bounded_activations(node: &Node) -> bool {
+    let attrs = node.op.attrs();
+    let Some(Attr::Strings(names)) = attrs.get("activations") else { return true };
+    names.iter().all(|n| ["tanh", "sigmoid", "hardsigmoid", "softsign"].contains(&&*n.to_lowercase()))
 }
 
 /// How large products are that err by the units in the last place of the result: factors are multiplied in any order. A
