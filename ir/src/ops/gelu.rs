@@ -11,7 +11,6 @@ use super::common::*;
 use super::lowering;
 use super::lowering::BinOp;
 use super::pointwise::*;
-use crate::dtype::DType;
 use crate::error::Result;
 use crate::eval::EvalCx;
 use crate::rule::{RuleCx, RuleResult};
@@ -64,9 +63,6 @@ impl Op for Gelu {
 
     fn expand(&self, b: &mut GraphBuilder, x: &[Option<ValueId>]) -> Result<Option<Vec<ValueId>>> {
         let Some(x) = x[0] else { return Ok(None) };
-        // Steps of few bits would cancel: `1 + erf(…)` is next to 0 for negative `x`.
-        let narrow = b.ty(x).as_tensor().map(|t| t.dtype).filter(|d| d.is_float() && d.bits() <= 16);
-        let x = if narrow.is_some() { b.op("Cast", attrs! { to: DType::F32 }, &[x])? } else { x };
         let (Some(half), Some(one)) = (scalar_like(b, x, 0.5), scalar_like(b, x, 1.0)) else { return Ok(None) };
         let bracket = if self.approximate == "tanh" {
             let (Some(factor), Some(cube)) = (scalar_like(b, x, (2.0 / PI).sqrt()), scalar_like(b, x, CUBE)) else {
@@ -85,8 +81,7 @@ impl Op for Gelu {
         };
         let sum = b.op("Add", attrs! {}, &[bracket, one])?;
         let halved = b.op("Mul", attrs! {}, &[x, half])?;
-        let y = b.op("Mul", attrs! {}, &[halved, sum])?;
-        Ok(Some(vec![narrow.map_or(Ok(y), |dtype| b.op("Cast", attrs! { to: dtype }, &[y]))?]))
+        Ok(Some(vec![b.op("Mul", attrs! {}, &[halved, sum])?]))
     }
 
     fn facts(&self) -> Facts {

@@ -161,7 +161,8 @@ impl Common<'_> {
             None => self.defaults.iter().cycle().take(want).map(|n| n.to_lowercase()).collect(),
         };
         // `RNN`'s own default names two functions whatever the direction.
-        if names.len() < want {
+        let is_default_of_rnn = self.defaults.len() == 1 && names.len() == 2;
+        if names.len() != want && !(is_default_of_rnn && want == 1) {
             return Err(Error::violation("C5", format!("{} activations, {want} are wanted", names.len())));
         }
         let (mut alphas, mut betas) = (self.alpha.unwrap_or(&[]).iter(), self.beta.unwrap_or(&[]).iter());
