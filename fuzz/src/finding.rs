@@ -1,7 +1,7 @@
 //! A finding as a folder that stands for itself: the smallest model, its inputs and expected outputs in the layout of
 //! ONNX's backend tests, the graph as text, a script that needs only the failing runtime and numpy, and what was seen.
 
-use crate::check::{Failure, Kind, allowed, system_of};
+use crate::check::{Failure, Kind, allowed, silent_at, system_of};
 use crate::generate::{Case, Run};
 use crate::runtime::model;
 use anyhow::{Context, Result};
@@ -34,8 +34,9 @@ pub fn write(parent: &Path, name: &str, case: &Case, failure: &Failure, found: &
         format!("// {}\n{}", one_line(failure), egret_ir::text::print_full(&case.graph)),
     )?;
     if failure.kind == Kind::Wrong {
+        let silent = silent_at(&failure.stage);
         for (k, run) in case.runs().iter().enumerate() {
-            for (j, (value, allowed)) in run.outputs.iter().zip(allowed(run)).enumerate() {
+            for (j, (value, allowed)) in run.outputs.iter().zip(allowed(run, silent)).enumerate() {
                 let shape = value.tensor().map_or(Vec::new(), |t| t.shape().to_vec());
                 let allowed = Tensor::from_floats(DType::F64, &shape, allowed);
                 let path = folder.join(format!("test_data_set_{k}/allowed_{j}.pb"));

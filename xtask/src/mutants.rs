@@ -474,14 +474,17 @@ fn hunt_all(mutants: &[Mutant], options: &Options) -> Result<bool> {
     fs::create_dir_all(&tree.root).with_context(|| tree.root.display().to_string())?;
     let mut results = Results::open(paths::target()?.join("mutants/results.jsonl"));
     let known = |results: &Results, name: &str| results.known.contains_key(name) && !options.redo;
+    if mutants.iter().all(|m| known(&results, &m.name)) {
+        return Ok(report(mutants, &results));
+    }
+    tree.set(None)?;
+    let unchanged = tree.keep(&tree.build()?)?;
     for (oracle, system) in ORACLES {
         let mine: Vec<&Mutant> = mutants.iter().filter(|m| m.oracle == *oracle).collect();
         if mine.iter().all(|m| known(&results, &m.name)) {
             continue;
         }
         let clean = clean_name(oracle);
-        tree.set(None)?;
-        let unchanged = tree.keep(&tree.build()?)?;
         if !known(&results, &clean) {
             println!("the unchanged tree, {oracle}");
             let hunted = hunt(&unchanged, system, options, &Before::Unchanged)?;
@@ -583,11 +586,14 @@ fn hunt(egret: &Path, system: &str, options: &Options, before: &Before<'_>) -> R
             }
             Before::Known(known, unchanged) => {
                 for f in found.into_iter().filter(|f| !known.contains(&f.cause)) {
-                    if f.shows_in(unchanged)? {
-                        causes.insert(f.cause);
-                    } else if hunted.outcome == Outcome::Survived {
-                        (hunted.outcome, hunted.finding) = (Outcome::Found, f.text);
+                    if causes.contains(&f.cause) {
+                        continue;
                     }
+                    if !f.shows_in(unchanged)? {
+                        (hunted.outcome, hunted.finding) = (Outcome::Found, f.text);
+                        break;
+                    }
+                    causes.insert(f.cause);
                 }
                 if hunted.outcome == Outcome::Found {
                     break;

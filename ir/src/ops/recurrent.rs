@@ -162,7 +162,7 @@ impl Common<'_> {
         };
         // `RNN`'s own default names two functions whatever the direction.
         let is_default_of_rnn = self.defaults.len() == 1 && names.len() == 2;
-        if names.len() != want && !(is_default_of_rnn && want == 1) {
+        if names.len() != want && !is_default_of_rnn {
             return Err(Error::violation("C5", format!("{} activations, {want} are wanted", names.len())));
         }
         let (mut alphas, mut betas) = (self.alpha.unwrap_or(&[]).iter(), self.beta.unwrap_or(&[]).iter());

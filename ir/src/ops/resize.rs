@@ -118,7 +118,7 @@ impl Resize {
                 };
                 inside + start * (n - 1.0)
             }
-            "pytorch_half_pixel" if width == 1.0 => -0.5,
+            "pytorch_half_pixel" if line.out == 1 => 0.0,
             "half_pixel_symmetric" => {
                 let offset = n / 2.0 * (1.0 - line.out as f64 / width);
                 offset + (x + 0.5) / line.scale - 0.5
@@ -504,6 +504,9 @@ mod tests {
         assert_eq!(resize(attrs! { mode: "linear" }, &[1.0, 3.0], 2.0), [1.0, 1.5, 2.5, 3.0]);
         let a = attrs! { mode: "linear", coordinate_transformation_mode: "align_corners" };
         assert_eq!(resize(a, &[0.0, 3.0], 2.0), [0.0, 1.0, 2.0, 3.0]);
+        // One entry lies at 0 whatever the factor: `length_resized > 1 ? … : 0`.
+        let a = attrs! { coordinate_transformation_mode: "pytorch_half_pixel" };
+        assert_eq!(resize(a, &[1.0, 2.0, 3.0, 4.0], 0.3), [1.0]);
     }
 
     #[test]
