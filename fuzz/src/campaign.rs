@@ -163,7 +163,8 @@ impl Campaign<'_> {
             // Graphs that are made anew are as far from all others as these from each other.
             let stream = i.wrapping_add(again << 48);
             case = generator.generate(&mut Seeded::new(seed, stream));
-            let Some(made) = &case else { break };
+            // Where all the operators tried were those that the system refuses, others are next.
+            let Some(made) = &case else { continue };
             if !system.is_partial() {
                 break;
             }

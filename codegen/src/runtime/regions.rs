@@ -3,84 +3,63 @@
 use super::{Found, Inputs, Kernel, Real, indices, numbers, numbers_mut, operand, with_real};
 use crate::pool::ThreadPool;
 use egret_ir::library::RoiAlign;
+use egret_ir::ops::roi_align::Along;
 use egret_ir::tensor::AlignedBytes;
 use egret_ir::{DType, Error, Result};
-
-/// Samples of one region that are taken at most.
-const MAX_SAMPLES: f64 = (1u64 << 28) as f64;
 
 /// Region pooling of a call.
 pub struct Regions(pub RoiAlign);
 
-/// A bilinear sample: four cells with their weights; nothing far outside.
-#[derive(Clone, Copy)]
-struct Sample {
-    cells: [usize; 4],
-    weights: [f64; 4],
+/// Where the samples of a region lie.
+struct Samples {
+    rows: Along,
+    columns: Along,
+    each: f64,
 }
 
-fn sample(y: f64, x: f64, h: usize, w: usize) -> Option<Sample> {
-    if !(y >= -1.0 && y <= h as f64 && x >= -1.0 && x <= w as f64) || h == 0 || w == 0 {
-        return None;
+impl Samples {
+    /// Samples on the image.
+    fn taken(&self) -> usize {
+        let of = |a: &Along| a.cells.iter().map(Vec::len).sum::<usize>();
+        of(&self.rows) * of(&self.columns)
     }
-    let place = |t: f64, n: usize| {
-        let t = t.max(0.0);
-        let low = t as usize;
-        if low + 1 >= n { (n - 1, n - 1, 0.0) } else { (low, low + 1, t - low as f64) }
-    };
-    let ((y0, y1, ly), (x0, x1, lx)) = (place(y, h), place(x, w));
-    Some(Sample {
-        cells: [y0 * w + x0, y0 * w + x1, y1 * w + x0, y1 * w + x1],
-        weights: [(1.0 - ly) * (1.0 - lx), (1.0 - ly) * lx, ly * (1.0 - lx), ly * lx],
-    })
 }
 
 impl Regions {
-    /// The samples of one region, `per_cell` a cell of its result.
-    fn samples<T: Real>(&self, region: &[T]) -> Result<(Vec<Option<Sample>>, usize)> {
+    fn samples<T: Real>(&self, region: &[T]) -> Result<Samples> {
         let c = &self.0;
-        let [oh, ow] = c.output;
         let at = |i: usize| region[i].to() * c.scale - c.offset;
         let (x0, y0) = (at(0), at(1));
         let (mut rw, mut rh) = (at(2) - x0, at(3) - y0);
         if c.at_least_one {
             (rw, rh) = (rw.max(1.0), rh.max(1.0));
         }
-        let (bh, bw) = (rh / oh as f64, rw / ow as f64);
-        let along = |bin: f64| if c.samples > 0 { c.samples as f64 } else { bin.ceil().max(0.0) };
-        let (gh, gw) = (along(bh), along(bw));
-        if gh * gw * (oh * ow) as f64 > MAX_SAMPLES {
-            return Err(Error::limit(format!("a region has {gh} x {gw} samples a cell")));
-        }
-        let (gh, gw) = (gh as usize, gw as usize);
-        let mut all = Vec::with_capacity(gh * gw * oh * ow);
-        for (ph, pw) in (0..oh).flat_map(|ph| (0..ow).map(move |pw| (ph, pw))) {
-            for (i, j) in (0..gh).flat_map(|i| (0..gw).map(move |j| (i, j))) {
-                let yy = y0 + ph as f64 * bh + (i as f64 + 0.5) * bh / gh as f64;
-                let xx = x0 + pw as f64 * bw + (j as f64 + 0.5) * bw / gw as f64;
-                all.push(sample(yy, xx, c.x[2], c.x[3]));
-            }
-        }
-        Ok((all, gh * gw))
+        let rows = Along::new(y0, rh, c.output[0], c.samples, c.x[2])?;
+        let columns = Along::new(x0, rw, c.output[1], c.samples, c.x[3])?;
+        let each = Along::samples(&rows, &columns)?;
+        Ok(Samples { rows, columns, each })
     }
 
-    fn plane<T: Real>(&self, x: &[T], samples: &[Option<Sample>], per_cell: usize, out: &mut [T]) {
-        for (cell, out) in out.iter_mut().enumerate() {
-            let of_cell = samples[cell * per_cell..(cell + 1) * per_cell].iter().flatten();
+    fn plane<T: Real>(&self, x: &[T], samples: &Samples, out: &mut [T]) {
+        let w = self.0.x[3];
+        let cells = samples.rows.cells.iter().flat_map(|r| samples.columns.cells.iter().map(move |c| (r, c)));
+        for ((rows, columns), out) in cells.zip(out) {
+            // Weighted entries around each sample.
+            let taken = rows.iter().flat_map(|&(y0, y1, ly)| {
+                let (upper, lower) = (&x[y0 * w..][..w], &x[y1 * w..][..w]);
+                columns.iter().map(move |&(x0, x1, lx)| {
+                    let near = [upper[x0], upper[x1], lower[x0], lower[x1]].map(Real::to);
+                    let weights = [(1.0 - ly) * (1.0 - lx), (1.0 - ly) * lx, ly * (1.0 - lx), ly * lx];
+                    [0, 1, 2, 3].map(|k| near[k] * weights[k])
+                })
+            });
             *out = T::of(if self.0.largest {
-                // Of each sample the largest weighted cell; one outside counts 0.
-                let outside = samples[cell * per_cell..(cell + 1) * per_cell].iter().any(Option::is_none);
-                let best = of_cell
-                    .map(|s| (0..4).map(|k| x[s.cells[k]].to() * s.weights[k]).reduce(f64::max).unwrap_or(0.0))
-                    .reduce(f64::max);
-                match (best, outside) {
-                    (Some(b), true) => b.max(0.0),
-                    (Some(b), false) => b,
-                    (None, _) => 0.0,
-                }
+                // Of each sample the largest; one elsewhere counts 0.
+                let best = taken.map(|p| p.into_iter().fold(f64::NAN, f64::max)).reduce(f64::max);
+                let outside = samples.each > (rows.len() * columns.len()) as f64;
+                best.map_or(0.0, |b| if outside { b.max(0.0) } else { b })
             } else {
-                let sum: f64 = of_cell.map(|s| (0..4).map(|k| x[s.cells[k]].to() * s.weights[k]).sum::<f64>()).sum();
-                sum / per_cell.max(1) as f64
+                taken.map(|p| p.into_iter().sum::<f64>()).sum::<f64>() / samples.each.max(1.0)
             });
         }
     }
@@ -98,13 +77,13 @@ impl Kernel for Regions {
             for r in 0..c.regions {
                 let image = usize::try_from(images[r]).ok().filter(|&i| i < n);
                 let image = image.ok_or_else(|| Error::invalid(format!("batch index {} of region {r}", images[r])))?;
-                let (samples, per_cell) = self.samples(&regions[r * 4..r * 4 + 4])?;
+                let samples = self.samples(&regions[r * 4..r * 4 + 4])?;
                 let out = &mut y[r * channels * cells..(r + 1) * channels * cells];
                 // About 4 ns a sample.
-                super::fill(pool, out, cells, super::grain(4.0 * samples.len() as f64), |first, planes| {
+                super::fill(pool, out, cells, super::grain(4.0 * samples.taken() as f64), |first, planes| {
                     for (k, out) in planes.chunks_exact_mut(cells).enumerate() {
                         let at = (image * channels + first + k) * h * w;
-                        self.plane(&v[at..at + h * w], &samples, per_cell, out);
+                        self.plane(&v[at..at + h * w], &samples, out);
                     }
                 });
             }

@@ -53,7 +53,12 @@ impl Op for BitCast {
         if self.to == DType::Bool || self.to.bits() < 8 {
             return Ok(Lowering::Host);
         }
-        lowering::unary(cx, |c, x| c.bitcast(x, self.to))
+        let mut l = lowering::Loops::new(cx);
+        let x = l.x(0);
+        l.result(|c, i| {
+            let x = c.load(x, i);
+            c.bitcast(x, self.to)
+        })
     }
 
     fn facts(&self) -> Facts {

@@ -69,38 +69,60 @@ impl<'a, 'b> Loops<'a, 'b> {
     }
 }
 
-/// `y = f(x)`.
+/// `y = f(x)`. Of floats narrower than `f32`, `f` computes in [`wide`], and the result is rounded once.
 pub fn unary(cx: &LowerCx<'_>, f: impl Fn(&mut ComputeBuilder, ExprId) -> ExprId) -> Result<Lowering> {
     let mut l = Loops::new(cx);
     let x = l.x(0);
     l.result(|c, i| {
         let v = c.load(x, i);
-        f(c, v)
+        let v = widened(c, v);
+        let y = f(c, v);
+        rounded(cx, c, y)
     })
 }
 
-/// `y = f(a, b)` with broadcasting.
+/// `y = f(a, b)` with broadcasting, in [`wide`] as [`unary`] is.
 pub fn binary(cx: &LowerCx<'_>, f: impl Fn(&mut ComputeBuilder, ExprId, ExprId) -> ExprId) -> Result<Lowering> {
     let mut l = Loops::new(cx);
     let (a, b) = (l.x(0), l.x(1));
     l.result(|c, i| {
         let (a, b) = (c.load_broadcast(a, i), c.load_broadcast(b, i));
-        f(c, a, b)
+        let (a, b) = (widened(c, a), widened(c, b));
+        let y = f(c, a, b);
+        rounded(cx, c, y)
     })
 }
 
-/// `y = f(f(x_0, x_1), x_2)…` with broadcasting.
-pub fn variadic(cx: &LowerCx<'_>, f: impl Fn(&mut ComputeBuilder, ExprId, ExprId) -> ExprId) -> Result<Lowering> {
+/// `y = post(f(f(x_0, x_1), x_2)…)` with broadcasting, in [`wide`] as [`unary`] is.
+pub fn variadic(
+    cx: &LowerCx<'_>,
+    f: impl Fn(&mut ComputeBuilder, ExprId, ExprId) -> ExprId,
+    post: impl Fn(&mut ComputeBuilder, ExprId) -> ExprId,
+) -> Result<Lowering> {
     let mut l = Loops::new(cx);
     let xs: Vec<TensorId> = (0..cx.inputs.len()).map(|i| l.x(i)).collect();
     l.result(|c, i| {
-        let mut acc = c.load_broadcast(xs[0], i);
-        for &x in &xs[1..] {
+        let mut acc: Option<ExprId> = None;
+        for &x in &xs {
             let v = c.load_broadcast(x, i);
-            acc = f(c, acc, v);
+            let v = widened(c, v);
+            acc = Some(acc.map_or(v, |acc| f(c, acc, v)));
         }
-        acc
+        let joined = acc.unwrap_or_else(|| c.zero(cx.outputs[0].0));
+        let y = post(c, joined);
+        rounded(cx, c, y)
     })
+}
+
+/// `x` in [`wide`] where it is a float.
+fn widened(c: &mut ComputeBuilder, x: ExprId) -> ExprId {
+    let dtype = c.dtype(x);
+    if dtype.is_float() { c.cast(x, wide(dtype)) } else { x }
+}
+
+/// A number of the computation as the result's type has it.
+fn rounded(cx: &LowerCx<'_>, c: &mut ComputeBuilder, y: ExprId) -> ExprId {
+    c.cast(y, cx.outputs[0].0)
 }
 
 /// `y = x`, broadcast to the result's shape.

@@ -32,7 +32,7 @@ impl Op for Max {
     }
 
     fn lower(&self, cx: &LowerCx<'_>) -> Result<Lowering> {
-        lowering::variadic(cx, ComputeBuilder::max)
+        lowering::variadic(cx, ComputeBuilder::max, |_, y| y)
     }
 
     fn facts(&self) -> Facts {

@@ -6,7 +6,7 @@
 //! The quotient is rounded once. ONNX `Mean`: opset 1 and 6 (equal shapes), 8 (broadcasting), 13 (bfloat16).
 
 use super::common::*;
-use super::lowering::{BinOp, Loops};
+use super::lowering::{self, BinOp, ComputeBuilder};
 use super::pointwise::*;
 use crate::error::Result;
 use crate::eval::EvalCx;
@@ -36,17 +36,8 @@ impl Op for Mean {
     }
 
     fn lower(&self, cx: &LowerCx<'_>) -> Result<Lowering> {
-        let n = cx.inputs.len();
-        let mut l = Loops::new(cx);
-        let xs: Vec<_> = (0..n).map(|i| l.x(i)).collect();
-        l.result(|c, i| {
-            let mut sum = c.load_broadcast(xs[0], i);
-            for &x in &xs[1..] {
-                let x = c.load_broadcast(x, i);
-                sum = c.add(sum, x);
-            }
-            c.bin_const(BinOp::Div, sum, n as f64)
-        })
+        let n = cx.inputs.len() as f64;
+        lowering::variadic(cx, ComputeBuilder::add, |c, sum| c.bin_const(BinOp::Div, sum, n))
     }
 
     fn facts(&self) -> Facts {

@@ -32,7 +32,7 @@ impl Op for Min {
     }
 
     fn lower(&self, cx: &LowerCx<'_>) -> Result<Lowering> {
-        lowering::variadic(cx, ComputeBuilder::min)
+        lowering::variadic(cx, ComputeBuilder::min, |_, y| y)
     }
 
     fn facts(&self) -> Facts {

@@ -36,21 +36,83 @@ attributes! {
     }
 }
 
-/// Samples of one region that are taken at most.
+/// Samples of one region on the image that are taken at most.
 const MAX_SAMPLES: f64 = (1u64 << 28) as f64;
+/// Places of samples along an axis that are looked at, at most.
+const MAX_PLACES: usize = 1 << 24;
+/// Samples of a cell are counted exactly up to here.
+const MAX_COUNT: f64 = (1u64 << 52) as f64;
 
-/// Cells of `x` and weights for a bilinear sample at `(y, x)`; nothing far outside.
-fn bilinear(y: f64, x: f64, h: usize, w: usize) -> Vec<(usize, f64)> {
-    if !(y >= -1.0 && y <= h as f64 && x >= -1.0 && x <= w as f64) || h == 0 || w == 0 {
-        return vec![];
+/// A sample along an axis: the entries below and above it, and the weight of the upper.
+pub type Place = (usize, usize, f64);
+
+/// The samples of one region along one axis.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Along {
+    /// Of each cell of the result, the samples on the image: at most 1 outside of it.
+    pub cells: Vec<Vec<Place>>,
+    /// Samples of each cell, wherever they lie.
+    pub each: f64,
+}
+
+impl Along {
+    /// Samples of `cells` cells that divide `length` from `start` on an axis of `extent` entries: so many for each, or where
+    /// `samples` is 0 as many as the cell is long. The time depends on those on the image alone.
+    ///
+    /// # Errors
+    /// When there are too many.
+    pub fn new(start: f64, length: f64, cells: usize, samples: usize, extent: usize) -> Result<Along> {
+        let bin = length / cells as f64;
+        let each = if samples > 0 { samples as f64 } else { bin.ceil().max(0.0) };
+        let too_many = || Error::limit(format!("a region of length {length} has {each} samples a cell"));
+        if each > MAX_COUNT {
+            return Err(too_many());
+        }
+        let mut left = MAX_PLACES;
+        let mut all = Vec::new();
+        for cell in 0..cells {
+            let first = start + cell as f64 * bin;
+            let at = |i: f64| first + (i + 0.5) * bin / each;
+            // The samples whose places are -1 and `extent`, and some around them for what rounding does to places.
+            let of = |place: f64| (place - first) * each / bin - 0.5;
+            let (p, q) = (of(-1.0), of(extent as f64));
+            let slack = 2.0 + 1e-15 * p.abs().max(q.abs());
+            let known = p.is_finite() && q.is_finite();
+            let low = if known { (p.min(q) - slack).floor().clamp(0.0, each) } else { 0.0 };
+            let high = if known { (p.max(q) + slack).ceil().clamp(0.0, each) } else { each };
+            left = left.checked_sub((high - low) as usize).ok_or_else(too_many)?;
+            let samples = (low as u64..high as u64).map(|i| at(i as f64));
+            all.push(samples.filter_map(|t| Self::place(t, extent)).collect());
+        }
+        Ok(Along { cells: all, each })
     }
-    let place = |t: f64, n: usize| {
+
+    fn place(t: f64, extent: usize) -> Option<Place> {
+        if !(t >= -1.0 && t <= extent as f64) || extent == 0 {
+            return None;
+        }
         let t = t.max(0.0);
         let low = t as usize;
-        if low + 1 >= n { (n - 1, n - 1, 0.0) } else { (low, low + 1, t - low as f64) }
-    };
-    let ((y0, y1, ly), (x0, x1, lx)) = (place(y, h), place(x, w));
-    vec![
+        Some(if low + 1 >= extent { (extent - 1, extent - 1, 0.0) } else { (low, low + 1, t - low as f64) })
+    }
+
+    /// Samples of a cell on both axes, wherever they lie.
+    ///
+    /// # Errors
+    /// When there are too many on the image.
+    pub fn samples(rows: &Along, columns: &Along) -> Result<f64> {
+        let on_image = |a: &Along| a.cells.iter().map(|c| c.len() as f64).sum::<f64>();
+        let taken = on_image(rows) * on_image(columns);
+        if taken > MAX_SAMPLES {
+            return Err(Error::limit(format!("a region has {taken} samples on the image")));
+        }
+        Ok(rows.each * columns.each)
+    }
+}
+
+/// Cells of an image with rows of `w` entries, and their weights in a sample.
+fn taps((y0, y1, ly): Place, (x0, x1, lx): Place, w: usize) -> [(usize, f64); 4] {
+    [
         (y0 * w + x0, (1.0 - ly) * (1.0 - lx)),
         (y0 * w + x1, (1.0 - ly) * lx),
         (y1 * w + x0, ly * (1.0 - lx)),
@@ -94,33 +156,23 @@ impl Op for RoiAlign {
             if !half {
                 (rw, rh) = (rw.max(1.0), rh.max(1.0));
             }
-            let (bh, bw) = (rh / oh as f64, rw / ow as f64);
-            let samples =
-                |bin: f64| if self.sampling_ratio > 0 { self.sampling_ratio as f64 } else { bin.ceil().max(0.0) };
-            let (gh, gw) = (samples(bh), samples(bw));
-            if gh * gw * (oh * ow) as f64 > MAX_SAMPLES {
-                return Err(Error::limit(format!("region {r} has {gh} x {gw} samples a cell")));
-            }
-            let (gh, gw) = (gh as usize, gw as usize);
-            for (ph, pw) in (0..oh).flat_map(|ph| (0..ow).map(move |pw| (ph, pw))) {
-                let taps: Vec<Vec<(usize, f64)>> = (0..gh * gw)
-                    .map(|s| {
-                        let yy = y0 + ph as f64 * bh + ((s / gw) as f64 + 0.5) * bh / gh as f64;
-                        let xx = x0 + pw as f64 * bw + ((s % gw) as f64 + 0.5) * bw / gw as f64;
-                        bilinear(yy, xx, h, w)
-                    })
-                    .collect();
-                for c in 0..channels {
-                    let plane = (image * channels + c) * h * w;
-                    let products =
-                        |t: &Vec<(usize, f64)>| t.iter().map(|&(i, k)| v[plane + i] * k).collect::<Vec<f64>>();
-                    y[((r * channels + c) * oh + ph) * ow + pw] = if self.mode == "avg" {
-                        taps.iter().flat_map(products).sum::<f64>() / (gh * gw).max(1) as f64
-                    } else {
-                        let best = |t: &Vec<(usize, f64)>| products(t).into_iter().reduce(f64::max).unwrap_or(0.0);
-                        taps.iter().map(best).reduce(f64::max).unwrap_or(0.0)
-                    };
-                }
+            let samples = self.sampling_ratio as usize;
+            let rows = Along::new(y0, rh, oh, samples, h)?;
+            let columns = Along::new(x0, rw, ow, samples, w)?;
+            let each = Along::samples(&rows, &columns)?;
+            for (c, ph, pw) in (0..channels).flat_map(|c| (0..oh).flat_map(move |p| (0..ow).map(move |q| (c, p, q)))) {
+                let plane = &v[(image * channels + c) * h * w..][..h * w];
+                let (rows, columns) = (&rows.cells[ph], &columns.cells[pw]);
+                let taken = rows.iter().flat_map(|&r| columns.iter().map(move |&c| taps(r, c, w)));
+                let products = taken.map(|t| t.map(|(i, k)| plane[i] * k));
+                y[((r * channels + c) * oh + ph) * ow + pw] = if self.mode == "avg" {
+                    products.flatten().sum::<f64>() / each.max(1.0)
+                } else {
+                    // A sample elsewhere counts 0.
+                    let outside = each > (rows.len() * columns.len()) as f64;
+                    let best = products.map(|p| p.into_iter().fold(f64::NAN, f64::max)).reduce(f64::max);
+                    best.map_or(0.0, |b| if outside { b.max(0.0) } else { b })
+                };
             }
         }
         cx.push(Tensor::from_floats(dtype, &shape, y));
@@ -183,6 +235,37 @@ mod tests {
         let run = |b: i64| run1("RoiAlign", attrs! {}, &[x.clone(), rois.clone(), Tensor::from_slice(&[1], &[b])]);
         assert_eq!(run(0).unwrap().floats().unwrap(), [2.5]);
         assert!(run(1).is_err());
+    }
+
+    #[test]
+    fn samples_on_the_image_are_those_of_all_that_lie_there() {
+        let starts = [-7.5, -1.0, 0.0, 0.25, 3.0, 12.0];
+        let lengths = [-4.0, 0.0, 0.5, 1.0, 3.0, 40.0];
+        let all = starts.iter().flat_map(|s| lengths.iter().map(move |l| (*s, *l)));
+        for ((start, length), (cells, samples, extent)) in
+            all.flat_map(|a| [(1, 0, 4), (3, 0, 5), (2, 3, 1), (2, 1, 0)].map(|b| (a, b)))
+        {
+            let along = Along::new(start, length, cells, samples, extent).unwrap();
+            let bin = length / cells as f64;
+            for (cell, have) in along.cells.iter().enumerate() {
+                let at = |i: usize| start + cell as f64 * bin + (i as f64 + 0.5) * bin / along.each;
+                let want: Vec<Place> = (0..along.each as usize).filter_map(|i| Along::place(at(i), extent)).collect();
+                assert_eq!(*have, want, "{start} {length} {cells} {samples} {extent}");
+            }
+        }
+    }
+
+    #[test]
+    fn regions_far_larger_than_the_image_take_no_time_and_those_without_end_are_refused() {
+        let x = Tensor::from_slice(&[1, 1, 2, 2], &[1.0f32; 4]);
+        let run = |far: f32| {
+            let rois = Tensor::from_slice(&[1, 4], &[-far, -far, far, far]);
+            run1("RoiAlign", attrs! {}, &[x.clone(), rois, Tensor::from_slice(&[1], &[0i64])])
+        };
+        let mean = run(1e5).unwrap().floats().unwrap()[0];
+        assert!(mean > 0.0 && mean < 1e-9, "{mean}");
+        assert!(run(1e30).is_err());
+        assert!(run(f32::INFINITY).is_err());
     }
 
     #[test]

@@ -30,7 +30,7 @@ impl Op for Sum {
     }
 
     fn lower(&self, cx: &LowerCx<'_>) -> Result<Lowering> {
-        lowering::variadic(cx, ComputeBuilder::add)
+        lowering::variadic(cx, ComputeBuilder::add, |_, y| y)
     }
 
     fn expand(&self, b: &mut GraphBuilder, x: &[Option<ValueId>]) -> Result<Option<Vec<ValueId>>> {
