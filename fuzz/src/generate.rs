@@ -10,6 +10,7 @@ mod dynamic;
 mod growing;
 mod prepared;
 mod quantised;
+mod shapes;
 
 use crate::choices::{Choices, pick};
 use crate::form::{Types, forms_of};
@@ -52,6 +53,8 @@ pub struct Config {
     /// Of 100 calls, how many become a quantised chain: an operator between dequantised operands and a quantised result, an
     /// integer product behind dynamic quantisation, integer operators that share scales.
     pub quantised_percent: usize,
+    /// Of 100 calls, how many become arithmetic on the extents of a value, and what reads its result.
+    pub shapes_percent: usize,
     /// Of 100 graphs, how many get symbols for extents of arguments, and a run with another shape, where they take one.
     pub dynamic_percent: usize,
     /// Of 100 graphs in which a call makes infinities or NaN of finite numbers, how many get elements for which it does not,
@@ -79,6 +82,7 @@ impl Default for Config {
             control_percent: 0,
             dynamic_percent: 0,
             quantised_percent: 0,
+            shapes_percent: 0,
             settled_percent: 50,
             special: true,
             stated: false,
@@ -95,6 +99,7 @@ impl Config {
             control_percent: 5,
             dynamic_percent: 10,
             quantised_percent: 5,
+            shapes_percent: 5,
             ..Config::default()
         }
     }
@@ -238,6 +243,10 @@ impl Generator {
             }
             if self.config.quantised_percent > 0 && choices.below(100) < self.config.quantised_percent {
                 misses += usize::from(!self.insert_quantised(&mut growing, choices));
+                continue;
+            }
+            if self.config.shapes_percent > 0 && choices.below(100) < self.config.shapes_percent {
+                misses += usize::from(!self.insert_shapes(&mut growing, choices));
                 continue;
             }
             let at = self.least_used(choices)?;

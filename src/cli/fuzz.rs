@@ -84,9 +84,13 @@ struct GraphArgs {
     /// Of 100 graphs, how many have symbols for extents of arguments and run with two shapes. Default: 10 for `run`, else 0.
     #[arg(long, value_name = "PERCENT", value_parser = clap::value_parser!(u8).range(0..=100))]
     dynamic: Option<u8>,
-    /// Of 100 calls, how many become a quantised chain. Default: 5 for `run`, else 0.
+    /// Of 100 calls, how many become a quantised chain. Default: 5 for `run` without `--ops`, else 0.
     #[arg(long, value_name = "PERCENT", value_parser = clap::value_parser!(u8).range(0..=100))]
     quantised: Option<u8>,
+    /// Of 100 calls, how many become arithmetic on extents (`Shape`, `Slice`, `Div`, `Concat`) that a reshape, a padding or the
+    /// like reads. Default: 5 for `run` without `--ops`, else 0.
+    #[arg(long, value_name = "PERCENT", value_parser = clap::value_parser!(u8).range(0..=100))]
+    shapes: Option<u8>,
 }
 
 /// Run a campaign on one system.
@@ -267,6 +271,8 @@ mod with_fuzzer {
         /// `usual` where an option is not given.
         fn config(&self, usual: Config) -> Config {
             let percent = |given: Option<u8>, usual: usize| given.map_or(usual, usize::from);
+            // Of operators that are named, chains of others are no graphs.
+            let chains = |given, usual| percent(given, if self.ops.is_empty() { usual } else { 0 });
             Config {
                 nodes: self.nodes,
                 only: self.ops.clone(),
@@ -282,7 +288,8 @@ mod with_fuzzer {
                 constant_percent: percent(self.constants, usual.constant_percent),
                 control_percent: percent(self.control_flow, usual.control_percent),
                 dynamic_percent: percent(self.dynamic, usual.dynamic_percent),
-                quantised_percent: percent(self.quantised, usual.quantised_percent),
+                quantised_percent: chains(self.quantised, usual.quantised_percent),
+                shapes_percent: chains(self.shapes, usual.shapes_percent),
                 ..usual
             }
         }

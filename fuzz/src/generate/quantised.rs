@@ -70,7 +70,14 @@ impl Growing {
         (t.dtype() == DType::F32 && !t.is_empty() && is_finite(t)).then_some(t)
     }
 
-    fn one(&mut self, name: &str, attrs: &Attrs, inputs: &[ValueId], bounds: Bounds<'_>) -> Result<ValueId, Refused> {
+    /// A call with one result.
+    pub(super) fn one(
+        &mut self,
+        name: &str,
+        attrs: &Attrs,
+        inputs: &[ValueId],
+        bounds: Bounds<'_>,
+    ) -> Result<ValueId, Refused> {
         let inputs = inputs.iter().copied().map(Some).collect();
         Ok(self.call(name, attrs, inputs, Vec::new(), 1, bounds)?[0])
     }
@@ -155,10 +162,24 @@ impl Growing {
         Ok(())
     }
 
-    /// A float tensor of at least `least` axes: one that is there, or a new one.
+    /// A tensor of finite `f32` elements and at least `least` axes: one that is there, or a new one.
     fn floats(&mut self, least: usize, choices: &mut dyn Choices) -> ValueId {
-        let fits = |v: &ValueId| self.finite(*v).is_some_and(|t| t.rank() >= least);
-        let known: Vec<ValueId> = self.ids().filter(fits).collect();
+        self.there_or_new(least, |this, v| this.finite(v).is_some(), choices)
+    }
+
+    /// A tensor of at least `least` axes: one that is there, or a new one of `f32`.
+    pub(super) fn any(&mut self, least: usize, choices: &mut dyn Choices) -> ValueId {
+        self.there_or_new(least, |_, _| true, choices)
+    }
+
+    fn there_or_new(
+        &mut self,
+        least: usize,
+        fits: impl Fn(&Growing, ValueId) -> bool,
+        choices: &mut dyn Choices,
+    ) -> ValueId {
+        let rank = |v: ValueId| self.values[v.index()].tensor().map_or(0, |t| t.rank());
+        let known: Vec<ValueId> = self.ids().filter(|v| rank(*v) >= least && fits(self, *v)).collect();
         if !known.is_empty() && choices.chance(4, 5) {
             return *pick(choices, &known);
         }
