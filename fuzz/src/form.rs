@@ -427,7 +427,16 @@ fn content(i: usize, dtype: DType, rank: usize, choices: &mut dyn Choices) -> Op
     let elements = if !scalar && len > 0 && choices.chance(1, 4) {
         axes(len, rank.max(len), choices)
     } else {
-        (0..len).map(|k| integer(choices, &format!("c{i}_{k}"))).collect()
+        let (least, most) = if dtype == DType::I32 { (i32::MIN.into(), i32::MAX.into()) } else { (i64::MIN, i64::MAX) };
+        let one = |k: usize, choices: &mut dyn Choices| {
+            // Exporters write the largest number for an end that is not known; sums with it overflow.
+            if choices.chance(1, 12) {
+                Dim::int(*pick(choices, &[most, most, most - 1, least, least + 1]))
+            } else {
+                integer(choices, &format!("c{i}_{k}"))
+            }
+        };
+        (0..len).map(|k| one(k, choices)).collect()
     };
     Operand::Content { dtype, elements, scalar }
 }

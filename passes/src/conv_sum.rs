@@ -29,6 +29,9 @@ pub fn merge_conv_sums(mut graph: Graph) -> Result<Graph> {
             (alone && conv.op.def().name == "Conv" && conv.op.def().domain == "ai.onnx").then_some(at)
         };
         let (Some(p), Some(q)) = (conv(0), conv(1)) else { continue };
+        if p == q {
+            continue;
+        }
         let Some((attrs, w, v)) = kernels(&graph, &graph.nodes[p], &graph.nodes[q]) else { continue };
         let Some(bias) = biases(&graph, &graph.nodes[p], &graph.nodes[q])? else { continue };
         let result = node.outputs[0];
@@ -213,5 +216,17 @@ mod tests {
             left(&[(&[4, 4, 3, 3], attrs! { pads: vec![0i64, 0, 2, 2] }, true), (&[4, 4, 1, 1], attrs! {}, true)]),
             2
         );
+    }
+
+    #[test]
+    fn a_convolution_added_to_itself_stays() {
+        let mut b = GraphBuilder::new("twice");
+        let x = b.input("x", Type::tensor(DType::F32, &[1, 4, 5, 5]));
+        let w = b.constant(numbers(&[2, 4, 3, 3], 3));
+        let y = b.op("Conv", attrs! {}, &[x, w]).unwrap();
+        let twice = b.op("Add", attrs! {}, &[y, y]).unwrap();
+        let merged = merge_conv_sums(b.finish(&[twice])).unwrap();
+        assert!(egret_ir::verify::verify(&merged).is_empty());
+        assert_eq!(merged.nodes.len(), 2);
     }
 }
