@@ -7,6 +7,7 @@ use crate::choices::{Choices, Seeded};
 use crate::finding;
 use crate::generate::{Case, Config, Generator, full_name};
 use crate::metamorphic::{Rewritten, rewritten};
+use crate::older::Schemas;
 use crate::page::{page, picture};
 use crate::probe::{Admission, Probe};
 use crate::reduce::reduce;
@@ -29,6 +30,9 @@ const PROBE: &str = "probe.json";
 /// Choices of equal graphs are those of another seed.
 const ANEW: u64 = 0xa4e0 << 48;
 
+/// And those of calls in older forms.
+const OLDER: u64 = 0x01d0 << 48;
+
 /// How often progress is kept, and the page written.
 const KEEP: Duration = Duration::from_secs(5);
 
@@ -49,13 +53,16 @@ pub struct Plan {
     pub config: Config,
     /// Of 100 graphs that show no failure, how many are run once more, written as an equal graph.
     pub rewritten_percent: usize,
+    /// Of 100 graphs that show no failure, of how many one call is run in the form that it had at an older opset.
+    pub older_percent: usize,
 }
 
 impl Plan {
     /// What makes two runs one campaign: all but its length.
     fn describe(&self, system: &str) -> String {
-        let Plan { seed, from, config, rewritten_percent, .. } = self;
-        format!("{system}, seed {seed}, from graph {from}, {config:?}, rewritten {rewritten_percent}")
+        let Plan { seed, from, config, rewritten_percent, older_percent, .. } = self;
+        let also = format!("rewritten {rewritten_percent}, older {older_percent}");
+        format!("{system}, seed {seed}, from graph {from}, {config:?}, {also}")
     }
 }
 
@@ -97,6 +104,7 @@ pub fn run(
         out,
         store,
         config: &plan.config,
+        schemas: if plan.older_percent > 0 { system.schemas()? } else { None },
         probe: match out {
             Some(out) => Probe::load(&version, &out.join(PROBE))?,
             None => Probe::new(&version),
@@ -119,7 +127,10 @@ pub fn run(
         campaign.report.progress.unsupported += system.unsupported() - unsupported_before;
         match found {
             Some(failure) => campaign.failed(plan.seed, i, &case, &failure, system)?,
-            None => campaign.rewritten(plan, i, &case, system)?,
+            None => {
+                campaign.rewritten(plan, i, &case, system)?;
+                campaign.older(plan, i, &case, system)?;
+            }
         }
         for (graph, inputs, text) in generator.bugs.drain(..) {
             campaign.refused_by_reference(graph, inputs, text)?;
@@ -153,6 +164,8 @@ struct Campaign<'a> {
     probe: Probe,
     /// Which calls count.
     config: &'a Config,
+    /// What operators were in older opsets, where the system takes files of those.
+    schemas: Option<Schemas>,
 }
 
 impl Campaign<'_> {
@@ -199,6 +212,20 @@ impl Campaign<'_> {
                 Admission::Refused(call, failure) => return self.failed(plan.seed, i, &call, &failure, system),
             }
         }
+        match failure(system, &other)? {
+            Some(failure) => self.failed(plan.seed, i, &other, &failure, system),
+            None => Ok(()),
+        }
+    }
+
+    /// A call of the case in a form of years ago, if it is one of those of which that is wanted.
+    fn older(&mut self, plan: &Plan, i: u64, case: &Case, system: &mut dyn System) -> Result<()> {
+        let Some(schemas) = &self.schemas else { return Ok(()) };
+        let mut choices = Seeded::new(plan.seed ^ OLDER, i);
+        if choices.below(100) >= plan.older_percent {
+            return Ok(());
+        }
+        let Some(other) = schemas.older(case, &mut choices).filter(|c| plan.config.wants_all(c)) else { return Ok(()) };
         match failure(system, &other)? {
             Some(failure) => self.failed(plan.seed, i, &other, &failure, system),
             None => Ok(()),
@@ -326,7 +353,16 @@ mod tests {
 
     fn plan(nodes: usize, only: &[&str], count: u64) -> Plan {
         let config = Config { nodes, only: only.iter().map(|n| (*n).into()).collect(), ..Config::default() };
-        Plan { seed: 1, from: 0, count, deadline: None, max_findings: None, config, rewritten_percent: 0 }
+        Plan {
+            seed: 1,
+            from: 0,
+            count,
+            deadline: None,
+            max_findings: None,
+            config,
+            rewritten_percent: 0,
+            older_percent: 0,
+        }
     }
 
     #[test]

@@ -4,6 +4,7 @@
 use crate::bounds::{Bound, Silent, bounds, difference, may_refuse};
 use crate::choices::Seeded;
 use crate::generate::Case;
+use crate::older::Schemas;
 use crate::runtime::model;
 use egret_codegen::exec::{ExecOptions, Executable};
 use egret_codegen::isa::{Effort, IsaLevel};
@@ -132,6 +133,14 @@ pub trait System {
     /// When it cannot be started at all.
     fn takes(&mut self, _: &Case) -> anyhow::Result<Taken> {
         Ok(Taken::Yes)
+    }
+
+    /// The forms that operators had in older opsets; none where it does not take such files.
+    ///
+    /// # Errors
+    /// When it cannot be started at all.
+    fn schemas(&mut self) -> anyhow::Result<Option<Schemas>> {
+        Ok(None)
     }
 
     /// Its version; empty where it has none of its own.

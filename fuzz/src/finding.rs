@@ -3,12 +3,13 @@
 
 use crate::check::{Failure, Kind, allowed, silent_at, system_of};
 use crate::generate::{Case, Run};
-use crate::runtime::model;
+use crate::runtime::file;
 use anyhow::{Context, Result};
 use egret_ir::onnx::{self, Limits, data};
 use egret_ir::{DType, Tensor, Type, Value};
 use serde_json::json;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 /// Writes the folder `parent/name`.
 ///
@@ -17,7 +18,7 @@ use std::path::{Path, PathBuf};
 pub fn write(parent: &Path, name: &str, case: &Case, failure: &Failure, found: &serde_json::Value) -> Result<PathBuf> {
     let folder = parent.join(name);
     std::fs::create_dir_all(&folder).with_context(|| folder.display().to_string())?;
-    std::fs::write(folder.join("model.onnx"), onnx::export(&model(case))?)?;
+    std::fs::write(folder.join("model.onnx"), &*file(case)?)?;
     let others = case.others.iter().map(|run| (&run.inputs, &run.outputs));
     for (k, (inputs, outputs)) in std::iter::once((&case.inputs, &case.outputs)).chain(others).enumerate() {
         let set = folder.join(format!("test_data_set_{k}"));
@@ -116,7 +117,8 @@ fn driven(system: &str) -> String {
 /// # Errors
 /// When a file is missing or wrong.
 pub fn read(folder: &Path) -> Result<Case> {
-    let graph = onnx::import_file(&folder.join("model.onnx"), &Limits::default())?.graph;
+    let file = std::fs::read(folder.join("model.onnx"))?;
+    let graph = onnx::import_bytes(file.clone().into(), Some(folder), &Limits::default())?.graph;
     let values = |set: usize, stem: &str, n: usize| -> Result<Vec<Value>> {
         let one = |k: usize| {
             let path = folder.join(format!("test_data_set_{set}/{stem}_{k}.pb"));
@@ -131,7 +133,7 @@ pub fn read(folder: &Path) -> Result<Case> {
         runs.push(Run { inputs, outputs: values(set, "output", graph.outputs.len())? });
     }
     let Run { inputs, outputs } = runs.remove(0);
-    Ok(Case { graph, inputs, outputs, others: runs })
+    Ok(Case { graph, inputs, outputs, others: runs, file: Some(Arc::new(file)) })
 }
 
 #[cfg(test)]

@@ -25,6 +25,7 @@ use growing::Growing;
 use prepared::Prepared;
 use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 /// Attempts to insert one operator before another one is taken.
 const ATTEMPTS: usize = 8;
@@ -132,6 +133,8 @@ pub struct Case {
     pub outputs: Vec<Value>,
     /// Runs of the same graph with other shapes; then symbols stand in the types of arguments.
     pub others: Vec<Run>,
+    /// The bytes of a model file that means the same, where it is such a file that a runtime is to load.
+    pub file: Option<Arc<Vec<u8>>>,
 }
 
 /// Gives a name to each value and call that has none, as files need them.

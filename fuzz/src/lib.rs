@@ -42,6 +42,7 @@ pub mod infer;
 pub mod known;
 pub mod metamorphic;
 pub mod mutate;
+pub mod older;
 pub mod page;
 pub mod probe;
 pub mod random;

@@ -50,7 +50,13 @@ pub fn rewritten(case: &Case, choices: &mut dyn Choices) -> Rewritten {
         }
     }
     let first = runs.remove(0);
-    Rewritten::Equal(Box::new(Case { graph, inputs: first.inputs, outputs: first.outputs, others: runs }))
+    Rewritten::Equal(Box::new(Case {
+        graph,
+        inputs: first.inputs,
+        outputs: first.outputs,
+        others: runs,
+        ..Case::default()
+    }))
 }
 
 /// A graph being written anew.

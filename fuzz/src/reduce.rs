@@ -182,7 +182,7 @@ impl Sketch {
         graph.outputs = old.outputs.iter().map(|v| at[v.index()]).collect::<Option<_>>()?;
         let outputs = graph.outputs.iter().map(|v| values[v.index()].clone()).collect();
         if others.is_empty() {
-            return Some(Case { graph, inputs, outputs, others: Vec::new() });
+            return Some(Case { graph, inputs, outputs, ..Case::default() });
         }
         for (v, ty) in graph.inputs.clone().into_iter().zip(types) {
             graph.values[v.index()].ty = ty;
@@ -196,7 +196,7 @@ impl Sketch {
             Some(Run { inputs, outputs })
         };
         let others = others.into_iter().map(run).collect::<Option<_>>()?;
-        Some(Case { graph, inputs, outputs, others })
+        Some(Case { graph, inputs, outputs, others, ..Case::default() })
     }
 }
 

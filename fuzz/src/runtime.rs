@@ -5,6 +5,7 @@ use crate::blackbox::BlackBox;
 use crate::bounds::Silent;
 use crate::check::{Failure, Kind, System, Taken, judge};
 use crate::generate::Case;
+use crate::older::Schemas;
 use crate::trace::{Argument, Call, Number, Outcome as Called, Produced};
 use crate::worker::{Answer, Worker};
 use crate::workers;
@@ -14,6 +15,7 @@ use egret_ir::{Attr, DType, Type, Value};
 use serde_json::{Value as Json, json};
 use std::borrow::Cow;
 use std::path::Path;
+use std::sync::Arc;
 use std::time::Duration;
 
 /// The runtimes that the worker knows.
@@ -152,10 +154,10 @@ impl Runtime {
         if case.inputs.iter().chain(&case.outputs).any(|v| v.tensor().is_err()) {
             return Ok(Outcome::Unsupported);
         }
-        let Ok(bytes) = onnx::export(&model(case)) else { return Ok(Outcome::Unsupported) };
+        let Ok(bytes) = file(case) else { return Ok(Outcome::Unsupported) };
         let path = self.folder.path().to_path_buf();
         let model_file = path.join("model.onnx");
-        std::fs::write(&model_file, bytes)?;
+        std::fs::write(&model_file, &*bytes)?;
         for k in 0.. {
             let stale = path.join(format!("input_{k}.pb"));
             if k >= case.inputs.len() {
@@ -232,7 +234,18 @@ enum Outcome {
     Unsupported,
 }
 
-/// A case as a model file.
+/// The bytes of a case's model file.
+///
+/// # Errors
+/// When the graph cannot be exported.
+pub fn file(case: &Case) -> egret_ir::Result<Arc<Vec<u8>>> {
+    match &case.file {
+        Some(file) => Ok(Arc::clone(file)),
+        None => onnx::export(&model(case)).map(Arc::new),
+    }
+}
+
+/// A case as a model.
 pub fn model(case: &Case) -> Model {
     Model { graph: case.graph.clone(), ir_version: 10, producer: "egret fuzz".into(), ..Model::default() }
 }
@@ -336,6 +349,13 @@ impl System for Runtime {
 
     fn version(&self) -> &str {
         &self.version
+    }
+
+    fn schemas(&mut self) -> Result<Option<Schemas>> {
+        match self.ask("schemas")? {
+            Answer::Done(json) => Schemas::from_json(&json["schemas"]).map(Some),
+            _ => Ok(None),
+        }
     }
 
     fn check(&mut self, case: &Case) -> Result<Option<Failure>> {

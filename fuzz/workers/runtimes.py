@@ -9,6 +9,7 @@ The commands are those of `egret worker` (fields separated by tabs, one JSON obj
   call JSON                   run one operator (see `OnnxRuntime.call`); the answer gives element types and shapes
   rss                         resident memory: {"kb": ...}
   version                     the runtime's version
+  schemas                     the forms of ONNX's operators in each of its versions (see `schemas`)
   quit                        end
 Runtimes: onnxruntime, onnxruntime-unoptimised, openvino, mnn, torch. An answer {"ok": false, "error": ..., "unsupported": true}
 says that the runtime has no such operator or element type, or that the model is none by onnx.checker either.
@@ -299,6 +300,18 @@ def objection(path):
         return " ".join(str(e).split())[:300]
 
 
+def schemas():
+    """The versions of ONNX's operators: names and types of operands and results, names and kinds of attributes."""
+    out = {}
+    formals = lambda fs: [[f.name, sorted(f.types), f.option == onnx.defs.OpSchema.FormalParameterOption.Variadic] for f in fs]
+    for s in onnx.defs.get_all_schemas_with_history():
+        if s.domain == "" and not s.deprecated:
+            attrs = {n: a.type.name for n, a in s.attributes.items()}
+            form = {"since": s.since_version, "inputs": formals(s.inputs), "outputs": formals(s.outputs), "attrs": attrs}
+            out.setdefault(s.name, []).append(form)
+    return out
+
+
 def answer(runtime, state, command, *fields):
     if command == "load":
         state["model"] = fields[1]
@@ -329,6 +342,8 @@ def answer(runtime, state, command, *fields):
             return {"kb": int(f.read().split()[1]) * resource.getpagesize() // 1024}
     if command == "version":
         return {"version": runtime.version()}
+    if command == "schemas":
+        return {"schemas": schemas()}
     raise ValueError(f"no command {command!r}")
 
 

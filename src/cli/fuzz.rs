@@ -115,6 +115,10 @@ struct RunArgs {
     /// Of 100 graphs, how many are run a second time, written as another graph that must give the same results.
     #[arg(long, value_name = "PERCENT", default_value_t = 10, value_parser = clap::value_parser!(u8).range(0..=100))]
     rewritten: u8,
+    /// Of 100 graphs, of how many one call is run a second time in the form that its operator had at an older opset: another
+    /// runtime and Egret's importer must read the same in it.
+    #[arg(long, value_name = "PERCENT", default_value_t = 20, value_parser = clap::value_parser!(u8).range(0..=100))]
+    older: u8,
     /// Write a folder for each finding here, a page `index.html`, and the campaign's state in `campaign.sqlite`: run
     /// again with the same options it goes on where it was.
     #[arg(long, value_name = "FOLDER")]
@@ -324,6 +328,7 @@ mod with_fuzzer {
             max_findings: args.max_findings.and_then(|n| usize::try_from(n).ok()),
             config,
             rewritten_percent: args.rewritten.into(),
+            older_percent: args.older.into(),
         };
         let (bar, template) = match args.count.is_none() && args.time.is_some() {
             true => (indicatif::ProgressBar::no_length(), "{elapsed} {pos} graphs, {per_sec}, {msg}"),

@@ -156,7 +156,7 @@ mod tests {
         let graph = b.finish(&[y]);
         let inputs = vec![Tensor::from_slice(&[4], &[-1.0f32, 0.5, 1.5, 2.0]).into()];
         let outputs = evaluate(&graph, inputs.clone(), &Env::default()).unwrap();
-        let case = Case { graph, inputs, outputs, others: Vec::new() };
+        let case = Case { graph, inputs, outputs, ..Case::default() };
         let config = Config::default();
         let bad = |case: Case| Trial::of(case, &config).unwrap().bad;
         assert_eq!(bad(case.clone()), 8);
@@ -172,7 +172,7 @@ mod tests {
         let graph = b.finish(&[y]);
         let inputs = vec![Tensor::from_slice(&[1], &[1.0f32]).into()];
         let outputs = evaluate(&graph, inputs.clone(), &Env::default()).unwrap();
-        let case = Case { graph, inputs, outputs, others: Vec::new() };
+        let case = Case { graph, inputs, outputs, ..Case::default() };
         assert!(settled(&case, &Config::default(), &mut Seeded::new(1, 0)).is_none());
     }
 }

@@ -164,7 +164,7 @@ pub(super) fn instance(graph: &Graph, run: Run) -> Case {
         types.push((v, stated_type(x)));
     });
     types.into_iter().for_each(|(v, ty)| typed.values[v.index()].ty = ty);
-    Case { graph: typed, inputs: run.inputs, outputs: run.outputs, others: Vec::new() }
+    Case { graph: typed, inputs: run.inputs, outputs: run.outputs, ..Case::default() }
 }
 
 #[cfg(test)]

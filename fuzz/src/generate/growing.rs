@@ -655,7 +655,7 @@ impl Growing {
         let defs: Vec<ValueId> = self.graph.nodes.iter().flat_map(Node::defs).filter(tensor).collect();
         self.graph.outputs = defs.into_iter().filter(|v| !read[v.index()] || choices.chance(1, 12)).collect();
         let outputs = self.graph.outputs.iter().map(|v| self.values[v.index()].clone()).collect();
-        Case { graph: self.graph, inputs: self.inputs, outputs, others: Vec::new() }
+        Case { graph: self.graph, inputs: self.inputs, outputs, ..Case::default() }
     }
 }
 
