@@ -40,8 +40,6 @@ pub struct Isa {
     pub(crate) target_isa: Arc<dyn TargetIsa>,
     /// The same processor without the optimiser, for kernels that are recorded in the order they are to run.
     pub(crate) in_order_isa: Arc<dyn TargetIsa>,
-    /// Whether `fma` rounds once.
-    pub has_fma: bool,
     /// What kernel generators must know: lanes and registers of the 128-bit level.
     pub target: Target,
 }
@@ -80,7 +78,7 @@ impl Isa {
     /// The same, with `fma` as a multiplication and an addition, as processors without the instruction have it.
     #[must_use]
     pub fn without_fma(self) -> Isa {
-        Isa { has_fma: false, ..self }
+        Isa { target: Target { fused: false, ..self.target }, ..self }
     }
 
     /// The processor that this program runs on, for object files.
@@ -103,15 +101,15 @@ impl Isa {
             Effort::Quick => Arc::clone(&target_isa),
         };
         let has = |name: &str| target_isa.isa_flags().iter().any(|f| f.name == name && f.as_bool() == Some(true));
-        let (has_fma, target) = match target_isa.name() {
+        let target = match target_isa.name() {
             "x64" if !has("has_sse41") => {
                 return Err(CodegenError::Target("an x86-64 processor without SSE4.1 is not supported".into()));
             }
-            "x64" => (has("has_fma"), Target::X86_128),
-            "aarch64" => (true, Target::AARCH64),
+            "x64" => Target { fused: has("has_fma"), ..Target::X86_128 },
+            "aarch64" => Target::AARCH64,
             other => return Err(CodegenError::Target(format!("no kernels are made for `{other}`"))),
         };
-        Ok(Isa { target_isa, in_order_isa, has_fma, target })
+        Ok(Isa { target_isa, in_order_isa, target })
     }
 }
 

@@ -40,7 +40,7 @@ pub(crate) fn compile(kernels: &[KernelFn]) -> CompiledKernels {
 
 /// Whether this machine's code rounds `fma` once.
 pub(crate) fn fused() -> bool {
-    Isa::native(Effort::Quick).unwrap().has_fma
+    Isa::native(Effort::Quick).unwrap().target.fused
 }
 
 /// Runs `kernel` over `0..extent` in the interpreter, which checks every access.

@@ -93,6 +93,9 @@ impl Steps<'_> {
         let mean_square = self.reduce("ReduceMean", square, axes)?;
         let squared_mean = self.two("Mul", mean, mean)?;
         let difference = self.two("Sub", mean_square, squared_mean)?;
+        // Where both overflow, the mean of squared differences is infinite, and not the difference of infinities.
+        let overflows = self.one("IsNaN", difference)?;
+        let difference = self.b.op("Where", attrs! {}, &[overflows, mean_square, difference])?;
         // A rounding error makes no variance negative.
         let variance = self.with("Max", difference, 0.0)?;
         Ok((mean, variance))

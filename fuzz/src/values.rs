@@ -20,7 +20,7 @@ pub enum Values {
     Small,
     /// Numbers near the largest.
     Huge,
-    /// Infinities and NaN among ordinary numbers.
+    /// Infinities, NaN and numbers beyond the ranges of integers among ordinary ones.
     Special,
 }
 
@@ -29,7 +29,7 @@ impl Values {
     pub fn draw(choices: &mut dyn Choices, special: bool) -> Values {
         use Values::*;
         let list = [Ordinary, Domain, Whole, Tame, Small, Huge, Special];
-        let weights = if special { [8, 4, 4, 1, 1, 1, 1] } else { [8, 4, 4, 1, 1, 0, 0] };
+        let weights = if special { [8, 4, 4, 1, 1, 2, 2] } else { [8, 4, 4, 1, 1, 0, 0] };
         list[choices.weighted(&weights)]
     }
 }
@@ -75,9 +75,7 @@ pub fn tensor(
                 Values::Whole | Values::Index => choices.below(9) as f64 - 4.0,
                 Values::Small => *pick(choices, &[0.0, -0.0, least, -least, 3.0 * least, 1.0]),
                 Values::Huge => *pick(choices, &[largest, -largest, largest / 2.0, largest.sqrt(), -1.0]),
-                Values::Special => {
-                    *pick(choices, &[f64::NAN, f64::INFINITY, f64::NEG_INFINITY, 0.0, -0.0, 1.0, -1.0, 0.5])
-                }
+                Values::Special => *pick(choices, SPECIAL),
             };
             Tensor::from_floats(dtype, shape, (0..n).map(|_| one(choices)).collect::<Vec<_>>())
         }
@@ -89,6 +87,24 @@ pub fn tensor(
         _ => return Err(egret_ir::Error::unsupported(format!("no elements are drawn for {dtype}"))),
     })
 }
+
+/// Numbers among which each kind is that a conversion has a word for.
+const SPECIAL: &[f64] = &[
+    f64::NAN,
+    f64::INFINITY,
+    f64::NEG_INFINITY,
+    0.0,
+    -0.0,
+    1.0,
+    -1.0,
+    0.5,
+    300.0,
+    -300.0,
+    70_000.0,
+    3e9,
+    -3e9,
+    1.6e19,
+];
 
 /// Texts that are drawn: none, beginnings of each other, numbers, letters of several bytes.
 const TEXTS: &[&str] = &["", "a", "b", "ab", "abc", "A", " a ", "1", "-2.5", "é", "日本", "a,b"];

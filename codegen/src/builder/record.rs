@@ -15,13 +15,15 @@ pub struct Target {
     /// Registers that a tile leaves free beside its sums and the operand it keeps: 1 for the operand that streams, more
     /// where the emitter's multiply-add does not accumulate in place.
     pub spare_regs: usize,
+    /// Whether `fma` rounds once; else it is a product and a sum.
+    pub fused: bool,
 }
 
 impl Target {
     /// 128-bit vectors of x86-64: 16 registers.
-    pub const X86_128: Target = Target { lanes: 4, vector_regs: 16, spare_regs: 4 };
+    pub const X86_128: Target = Target { lanes: 4, vector_regs: 16, spare_regs: 4, fused: true };
     /// 128-bit vectors of aarch64: 32 registers.
-    pub const AARCH64: Target = Target { lanes: 4, vector_regs: 32, spare_regs: 2 };
+    pub const AARCH64: Target = Target { lanes: 4, vector_regs: 32, spare_regs: 2, fused: true };
 
     /// The portable level of the machine that this program was compiled for.
     pub const fn baseline() -> Target {

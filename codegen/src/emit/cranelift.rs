@@ -303,7 +303,7 @@ impl Emitter<'_> {
             }
             Op::Fma(a, b, c) => {
                 let (a, b, c) = (self.get(*a), self.get(*b), self.get(*c));
-                if self.isa.has_fma {
+                if self.isa.target.fused {
                     self.fb.ins().fma(a, b, c)
                 } else {
                     let product = self.fb.ins().fmul(a, b);

@@ -87,7 +87,7 @@ fn fma_rounds_once_where_the_machine_can() {
         b.fma(x, y, c)
     });
     let isa = crate::isa::Isa::native(crate::isa::Effort::Speed).unwrap();
-    let want = if isa.has_fma { x[0].mul_add(x[0], -1.0) } else { x[0] * x[0] - 1.0 };
+    let want = if isa.target.fused { x[0].mul_add(x[0], -1.0) } else { x[0] * x[0] - 1.0 };
     assert_eq!(got, [want; 4]);
 }
 

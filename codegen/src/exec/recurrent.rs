@@ -543,7 +543,7 @@ impl Run<'_> {
                 regions.push(Region { start, len_bytes });
             }
             // SAFETY: the regions are the kernel's buffers, each of its own length, as in `Call::run`.
-            unsafe { interpret::step(kernel, c.nest.as_ref(), c.extent, &regions, self.shared.isa.has_fma) }
+            unsafe { interpret::step(kernel, c.nest.as_ref(), c.extent, &regions, self.shared.isa.target.fused) }
         }
     }
 }

@@ -387,7 +387,7 @@ impl<'a> Run<'a> {
             for (b, &start) in k.buffers.iter().zip(self.state.table(call)) {
                 regions.push(Region { start, len_bytes: self.buffer_bytes(b)? });
             }
-            let (nest, fused) = (k.nest.as_ref(), self.shared.isa.has_fma);
+            let (nest, fused) = (k.nest.as_ref(), self.shared.isa.target.fused);
             // SAFETY: the regions are the kernel's buffers, each of its own length, bound as below.
             return unsafe { super::interpret::step(kernel, nest, k.extent, &regions, fused) };
         }

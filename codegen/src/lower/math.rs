@@ -260,9 +260,21 @@ pub(super) fn sin_cos(b: &mut Builder, x: Val, cosine: bool) -> Val {
     let two_over_pi = c(b, x, std::f64::consts::FRAC_2_PI);
     let n = b.mul(x, two_over_pi);
     let n = b.un(UnOp::Nearest, n);
-    // pi/2 in three parts.
+    // pi/2 in parts. Products with those of 8 bits are exact: `n` has at most 16.
+    let parts: &[f64] = if b.target().fused {
+        &[-1.57079637050628662109375, 4.37113900018624283e-8, 1.71512451e-15]
+    } else {
+        &[
+            -1.5703125,
+            -0.0004825592041015625,
+            -1.2665987014770508e-6,
+            -9.89530235528946e-10,
+            -2.5579538487363607e-12,
+            -5.390302858158119e-15,
+        ]
+    };
     let mut r = x;
-    for part in [-1.57079637050628662109375, 4.37113900018624283e-8, 1.71512451e-15] {
+    for &part in parts {
         let part = c(b, x, part);
         r = b.fma(n, part, r);
     }

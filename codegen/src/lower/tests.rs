@@ -12,10 +12,13 @@ use crate::testing::assert_same_bits;
 
 /// Compiles and runs a program on inputs given as bytes.
 fn run(program: &Program, inputs: &[&[u8]]) -> Vec<Vec<u8>> {
-    let isa = Isa::native(Effort::Speed).unwrap();
+    run_on(&Isa::native(Effort::Speed).unwrap(), program, inputs)
+}
+
+fn run_on(isa: &Isa, program: &Program, inputs: &[&[u8]]) -> Vec<Vec<u8>> {
     let lowered = lower_program(program, "test", isa.target).unwrap_or_else(|e| panic!("{e}\n{program}"));
     let kernels: Vec<KernelFn> = lowered.iter().map(|k| k.kernel.clone()).collect();
-    let code = CompiledKernels::compile(&kernels, &isa, 1).unwrap_or_else(|e| panic!("{e}\n{program}"));
+    let code = CompiledKernels::compile(&kernels, isa, 1).unwrap_or_else(|e| panic!("{e}\n{program}"));
     let n_outer = program.n_outer_buffers();
     // Exactly as long as described, with a guard behind each that must stay as it is.
     const GUARD: usize = 64;
@@ -38,7 +41,7 @@ fn run(program: &Program, inputs: &[&[u8]]) -> Vec<Vec<u8>> {
         let mut table = host_table().to_vec();
         regions.push(Region::of(&mut table));
         // SAFETY: as below.
-        unsafe { crate::interp::run(&kernel.kernel, &regions, 0, kernel.extent, isa.has_fma) }
+        unsafe { crate::interp::run(&kernel.kernel, &regions, 0, kernel.extent, isa.target.fused) }
             .unwrap_or_else(|e| panic!("{e}\n{program}"));
     }
     for (k, kernel) in lowered.iter().enumerate() {
@@ -117,7 +120,7 @@ fn compiled_computations_agree_with_the_interpreter() {
 }
 
 /// The function on values that matter: compiled in vectors of all lengths, largest error in units of the last place.
-fn max_ulp(op: UnOp, values: &[f32]) -> f64 {
+fn max_ulp(isa: &Isa, op: UnOp, values: &[f32]) -> f64 {
     let mut c = ComputeBuilder::new();
     let x = c.input(DType::F32, &[values.len()]);
     let y = c.compute(DType::F32, &[values.len()], |e, i| {
@@ -127,7 +130,7 @@ fn max_ulp(op: UnOp, values: &[f32]) -> f64 {
     c.output(y);
     let compute = c.finish().unwrap();
     let input: Vec<u8> = values.iter().flat_map(|v| v.to_le_bytes()).collect();
-    let got = run(&schedule(&compute).unwrap(), &[&input]);
+    let got = run_on(isa, &schedule(&compute).unwrap(), &[&input]);
     let mut worst = 0.0f64;
     for (bytes, &x) in got[0].chunks(4).zip(values) {
         let got = f32::from_le_bytes([bytes[0], bytes[1], bytes[2], bytes[3]]);
@@ -173,8 +176,11 @@ fn polynomials_keep_their_bounds() {
         (UnOp::Tan, &angles, 1.0),
         (UnOp::Asinh, &all, 1.0),
     ] {
-        let worst = max_ulp(op, values);
-        assert!(worst <= bound, "{op:?}: {worst} ulp");
+        let isa = || Isa::native(Effort::Speed).unwrap();
+        for isa in [isa(), isa().without_fma()] {
+            let worst = max_ulp(&isa, op, values);
+            assert!(worst <= bound, "{op:?}, fma {}: {worst} ulp", isa.target.fused);
+        }
     }
 }
 
