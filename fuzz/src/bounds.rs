@@ -16,7 +16,7 @@ use crate::unroll::{has_control_flow, unrolled};
 use crate::values::is_finite;
 use egret_ir::eval::{Env, Limits, Reference, eval_call};
 use egret_ir::{DType, Graph, Node, Tensor, Value};
-use local::{local_errors, spreads};
+use local::{lies_far_out, local_errors, spreads};
 use steps::{Notes, steps};
 
 /// A deviation that was seen in few trials is taken this many times.
@@ -79,7 +79,7 @@ pub fn bounds(case: &Case, trials: usize, silent: Silent, choices: &mut dyn Choi
     if has_control_flow(&case.graph) {
         return bounds_of_unrolled(case, trials, silent, choices);
     }
-    let Some(taken) = Taken::new(case, silent, choices).filter(|t| t.quantises_numbers()) else {
+    let Some(taken) = Taken::new(case, silent, choices).filter(|t| t.quantises_numbers() && !t.names_no_cells()) else {
         return nothing_known(case);
     };
     let mut out: Vec<Bound> = Vec::new();
@@ -155,6 +155,15 @@ impl Taken {
             let y = tensor(&self.base, v.index()).and_then(|t| t.floats().ok()).unwrap_or_default();
             let largest = y.iter().fold(0.0f64, |m, y| m.max(y.abs()));
             self.errors[v.index()].iter().flatten().any(|e| *e > largest)
+        })
+    }
+
+    /// Whether whole numbers are taken from places that are so far outside that rounding leaves no cell of them.
+    fn names_no_cells(&self) -> bool {
+        let samples = |n: &&Node| n.op.def().name == "GridSample";
+        self.steps.nodes.iter().filter(samples).any(|n| {
+            let of = |i: usize| n.inputs.get(i).copied().flatten().and_then(|v| tensor(&self.base, v.index()));
+            of(0).is_some_and(|x| !x.dtype().is_float()) && lies_far_out(of(0), of(1))
         })
     }
 
@@ -297,6 +306,12 @@ fn run(
                 });
                 value = Tensor::from_floats(t.dtype(), t.shape(), off.collect::<Vec<_>>()).into();
             }
+            if let Some((_, _, choices)) = &mut errors
+                && picks(node)
+                && let Some(other) = with_signs_of_zeros(&value, *choices)
+            {
+                value = other;
+            }
             if let Some((_, Silent::Open, _)) = errors
                 && let Some(other) = out_of_range(node, &values, &value)
             {
@@ -306,6 +321,19 @@ fn run(
         }
     }
     Some(values)
+}
+
+/// Whether results are the greatest or least of numbers: of zeros of both signs either.
+fn picks(node: &Node) -> bool {
+    matches!(node.op.def().name, "Clip" | "Max" | "MaxPool" | "Min" | "ReduceMax" | "ReduceMin" | "Relu")
+}
+
+/// A result with other signs of its zeros, if it has any.
+fn with_signs_of_zeros(value: &Value, choices: &mut dyn Choices) -> Option<Value> {
+    let t = value.tensor().ok().filter(|t| t.dtype().is_float())?;
+    let x = t.floats().ok().filter(|x| x.contains(&0.0))?;
+    let other = x.iter().map(|x| if *x == 0.0 && choices.chance(1, 2) { -x } else { *x });
+    Some(Tensor::from_floats(t.dtype(), t.shape(), other.collect::<Vec<_>>()).into())
 }
 
 /// What a cast to integers may give elsewhere: ONNX does not say what becomes of numbers that the type does not have.

@@ -98,6 +98,7 @@ fn sizes(node: &Node, base: &[Option<Value>], choices: &mut dyn Choices) -> Vec<
         floats.into_iter().flatten().map(f64::abs).fold(1.0, f64::max)
     };
     let operand = |k: usize| node.inputs.get(k).copied().flatten();
+    let of = |k: usize| operand(k).and_then(|v| tensor(base, v.index()));
     let size_of = |k: usize| operand(k).map_or(0.0, |v| greatest(&base[v.index()]));
     let everywhere = |size: f64| node.outputs.iter().map(|v| vec![size; n(v)]).collect::<Vec<_>>();
     let dtype = operand(0).and_then(|v| tensor(base, v.index())).map_or(DType::F32, Tensor::dtype);
@@ -131,6 +132,8 @@ fn sizes(node: &Node, base: &[Option<Value>], choices: &mut dyn Choices) -> Vec<
             if open { everywhere(f64::INFINITY) } else { on_magnitudes(node, base).unwrap_or_default() }
         }
         "ReduceProd" => of_products(node, base, dtype).into_iter().collect(),
+        // Coordinates that are rounded to whole cells, or by more.
+        "GridSample" if lies_far_out(of(0), of(1)) => everywhere(f64::INFINITY),
         // Cubic weights are negative too: their sizes along three axes sum up to less than 3.
         "GridSample" | "Resize" if node.op.attrs().get("mode") == Some(&Attr::String("cubic".into())) => {
             everywhere(3.0 * size_of(0))
@@ -190,6 +193,14 @@ fn sizes(node: &Node, base: &[Option<Value>], choices: &mut dyn Choices) -> Vec<
         }
     }
     sizes
+}
+
+/// Whether a grid has coordinates of an image that are rounded to whole cells, or by more.
+pub(super) fn lies_far_out(image: Option<&Tensor>, grid: Option<&Tensor>) -> bool {
+    let (Some(image), Some(grid)) = (image, grid) else { return false };
+    let most = grid.floats().unwrap_or_default().into_iter().fold(0.0f64, |m, x| m.max(x.abs()));
+    let rounded = [image.dtype(), grid.dtype()].into_iter().filter_map(DType::unit_roundoff).fold(0.0, f64::max);
+    16.0 * most * image.len() as f64 * rounded > 1.0
 }
 
 /// Whether all activation functions of a recurrent operator give numbers of size 1.
@@ -256,11 +267,15 @@ fn condition(node: &Node, base: &[Option<Value>], choices: &mut dyn Choices) -> 
                 continue;
             };
             let u = dtype.unit_roundoff().unwrap_or(1.0);
-            let change = x.iter().zip(seen).map(|(x, y)| if x == y { 0.0 } else { (x - y).abs() / (2.0 * u) });
+            let change = x.iter().zip(seen).map(|(x, y)| match (x.is_nan(), y.is_nan()) {
+                (true, true) => 0.0,
+                // Next to what is no number.
+                (true, false) | (false, true) => f64::INFINITY,
+                _ if x == y => 0.0,
+                _ => (x - y).abs() / (2.0 * u),
+            });
             match out.get_mut(k) {
-                Some(most) if !most.is_empty() => {
-                    most.iter_mut().zip(change).for_each(|(m, c)| *m = if c.is_nan() { c } else { m.max(c) })
-                }
+                Some(most) if !most.is_empty() => most.iter_mut().zip(change).for_each(|(m, c)| *m = m.max(c)),
                 Some(most) => *most = change.collect(),
                 None => out.push(change.collect()),
             }
