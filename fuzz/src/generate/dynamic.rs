@@ -34,7 +34,11 @@ pub(super) enum Opened {
 /// The case with symbols for extents and a run with other ones.
 pub(super) fn opened(case: &Case, config: &Config, choices: &mut dyn Choices) -> Opened {
     for turn in 0..CHOICES {
-        let Some((graph, conds, wishes)) = with_symbols(case, 3 >> turn, choices) else { continue };
+        let (graph, conds, wishes) = match with_symbols(case, 3 >> turn, choices) {
+            Symbols::Of(graph, conds, wishes) => (graph, conds, wishes),
+            Symbols::No => continue,
+            Symbols::Bug(graph, e) => return Opened::Bug(*graph, case.inputs.clone(), e),
+        };
         if config.known.met_symbolic(&graph) {
             continue;
         }
@@ -63,20 +67,23 @@ pub(super) fn opened(case: &Case, config: &Config, choices: &mut dyn Choices) ->
     Opened::No
 }
 
+enum Symbols {
+    Of(Graph, Vec<Cond>, BTreeMap<Arc<str>, Wish>),
+    No,
+    /// Rules refuse with symbols what they took with the numbers.
+    Bug(Box<Graph>, Error),
+}
+
 /// The graph with symbols in the types of arguments, what its rules assume of them, and what each may be. Of four sizes
 /// about `share` become symbols; at least one does.
-fn with_symbols(
-    case: &Case,
-    share: usize,
-    choices: &mut dyn Choices,
-) -> Option<(Graph, Vec<Cond>, BTreeMap<Arc<str>, Wish>)> {
+fn with_symbols(case: &Case, share: usize, choices: &mut dyn Choices) -> Symbols {
     let shapes: Vec<Vec<usize>> =
         case.inputs.iter().map(|v| v.tensor().map(|t| t.shape().to_vec()).unwrap_or_default()).collect();
     let mut sizes: Vec<usize> = shapes.iter().flatten().copied().collect();
     sizes.sort_unstable();
     sizes.dedup();
     if sizes.is_empty() {
-        return None;
+        return Symbols::No;
     }
     let always = *pick(choices, &sizes);
     sizes.retain(|d| *d == always || choices.below(4) < share);
@@ -101,11 +108,22 @@ fn with_symbols(
         node.defs().for_each(|v| graph.values[v.index()].ty = Type::Unknown);
     }
     open_bodies(&mut graph);
-    let facts = infer(&mut graph).ok()?;
+    let facts = match infer(&mut graph) {
+        Ok(facts) => facts,
+        Err(e) if e.kind() == ErrorKind::Unsupported => return Symbols::No,
+        Err(e) => return Symbols::Bug(Box::new(graph), e),
+    };
     // Symbols that rules made (extents that depend on data) are not ours to choose.
     let ours = |c: &Cond| c.symbols().iter().all(|s| wishes.contains_key(s));
     let conds: Vec<Cond> = facts.assumptions.into_iter().map(|(_, a)| a.cond).filter(ours).collect();
-    conds.iter().all(|c| c.eval(&|s| first.get(s).copied()) == Some(true)).then_some((graph, conds, wishes))
+    if let Some(wrong) = conds.iter().find(|c| c.eval(&|s| first.get(s).copied()) == Some(false)) {
+        let e = Error::bug(format!("a rule assumes {wrong}, which the arguments do not meet"));
+        return Symbols::Bug(Box::new(graph), e);
+    }
+    if !conds.iter().all(|c| c.eval(&|s| first.get(s).copied()) == Some(true)) {
+        return Symbols::No;
+    }
+    Symbols::Of(graph, conds, wishes)
 }
 
 /// Arguments of these extents, of elements that the first run has, or of zeros and ones.
