@@ -15,7 +15,7 @@ use crate::generate::Case;
 use crate::unroll::{has_control_flow, unrolled};
 use crate::values::is_finite;
 use egret_ir::eval::{Env, Limits, Reference, eval_call};
-use egret_ir::{DType, Graph, Node, Tensor, Value};
+use egret_ir::{Attr, DType, Graph, Node, Tensor, Value};
 use local::{lies_far_out, local_errors, spreads};
 use steps::{Notes, steps};
 
@@ -313,7 +313,7 @@ fn run(
                 value = other;
             }
             if let Some((_, Silent::Open, _)) = errors
-                && let Some(other) = out_of_range(node, &values, &value)
+                && let Some(other) = left_open(node, &values, &value)
             {
                 value = other;
             }
@@ -336,10 +336,24 @@ fn with_signs_of_zeros(value: &Value, choices: &mut dyn Choices) -> Option<Value
     Some(Tensor::from_floats(t.dtype(), t.shape(), other.collect::<Vec<_>>()).into())
 }
 
-/// What a cast to integers may give elsewhere: ONNX does not say what becomes of numbers that the type does not have.
-fn out_of_range(node: &Node, values: &[Option<Value>], result: &Value) -> Option<Value> {
-    if !matches!(node.op.def().name, "Cast" | "CastLike") {
-        return None;
+/// What a call may give elsewhere, where ONNX does not say it: for numbers that an integer type does not have, and for integers
+/// between which is interpolated, whose fraction is dropped after it was rounded; for the greatest of what is NaN.
+fn left_open(node: &Node, values: &[Option<Value>], result: &Value) -> Option<Value> {
+    match node.op.def().name {
+        "Cast" | "CastLike" => {}
+        "Hardmax" => {
+            let x = tensor(values, node.inputs[0]?.index())?.floats().ok()?;
+            let y = result.tensor().ok()?;
+            let none = || Tensor::from_floats(y.dtype(), y.shape(), vec![0.0; y.len()]).into();
+            return x.iter().any(|x| x.is_nan()).then(none);
+        }
+        "Resize" | "Upsample" => {
+            let y = result.tensor().ok().filter(|y| y.dtype().is_int())?;
+            let nearest = node.op.attrs().get("mode").is_none_or(|m| *m == Attr::String("nearest".into()));
+            let other = y.ints().ok()?.into_iter().map(|y| y ^ 1).collect::<Vec<_>>();
+            return (!nearest).then(|| Tensor::from_ints(y.dtype(), y.shape(), other).into());
+        }
+        _ => return None,
     }
     let result = result.tensor().ok().filter(|t| t.dtype().is_int())?;
     let x = tensor(values, node.inputs[0]?.index()).filter(|t| t.dtype().is_float())?.floats().ok()?;

@@ -501,6 +501,7 @@ fn by_solver(_: &[Cond], _: &BTreeMap<Arc<str>, Wish>, _: &mut dyn Choices) -> O
     None
 }
 
+#[cfg(feature = "z3")]
 /// A bare symbol that an equality defines by other symbols.
 pub(crate) fn definition(c: &Cond) -> Option<(Arc<str>, Dim)> {
     match c.kind() {
