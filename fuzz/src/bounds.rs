@@ -158,8 +158,14 @@ impl Taken {
         })
     }
 
-    /// Whether whole numbers are taken from places that are so far outside that rounding leaves no cell of them.
+    /// Whether whole numbers are taken from places that are so far outside that rounding leaves no cell of them, or follow from
+    /// areas that overflow.
     fn names_no_cells(&self) -> bool {
+        let areas = |n: &&Node| n.op.def().name == "NonMaxSuppression";
+        let most = self.steps.nodes.iter().filter(areas).filter_map(|n| tensor(&self.base, n.inputs[0]?.index()));
+        if most.filter_map(|t| t.floats().ok()).flatten().any(|x| x.abs() > 1e18) {
+            return true;
+        }
         let samples = |n: &&Node| n.op.def().name == "GridSample";
         self.steps.nodes.iter().filter(samples).any(|n| {
             let of = |i: usize| n.inputs.get(i).copied().flatten().and_then(|v| tensor(&self.base, v.index()));
@@ -268,13 +274,18 @@ fn run(
                 && e.len() == t.len()
                 && let Ok(x) = t.floats()
             {
-                // Which of the sums that may overflow do: all, or those alone that did.
-                let some = choices.chance(1, 2);
+                // Which of the sums that may overflow do: all, or those alone that did; and none to what is no number.
+                let (some, finite) = (choices.chance(1, 2), choices.chance(1, 4));
+                // Whether numbers that may be equal by chance are.
+                let equal = choices.chance(1, 8);
                 let off = x.iter().zip(e).map(|(x, e)| {
                     let e = if spread { &f64::INFINITY } else { e };
                     // A NaN has either sign, which its bits show.
                     if x.is_nan() && choices.chance(1, 2) {
                         return -x;
+                    }
+                    if e.is_finite() && equal && *e > 0.0 {
+                        return (x / (2.0 * e)).round() * 2.0 * e;
                     }
                     if e.is_finite() {
                         // What may be a whole number by chance is: a jump of many operators.
@@ -295,9 +306,9 @@ fn run(
                         return *x;
                     }
                     match choices.below(4) {
-                        0 => f64::INFINITY,
-                        1 => f64::NEG_INFINITY,
-                        2 => f64::NAN,
+                        0 if !finite => f64::INFINITY,
+                        1 if !finite => f64::NEG_INFINITY,
+                        2 if !finite => f64::NAN,
                         _ if x.is_finite() => *x,
                         // Whole numbers are indices.
                         _ if choices.chance(1, 2) => choices.below(7) as f64 - 3.0,

@@ -138,7 +138,8 @@ impl Chain<'_> {
         for axis in 0..self.shape.len() {
             if self.choices.chance(1, 3) {
                 let none = self.ints(&[0]);
-                (before.push(none), behind.push(none));
+                before.push(none);
+                behind.push(none);
                 continue;
             }
             let wanted = self.shape[axis] as i64 + self.choices.below(8) as i64 - 4;

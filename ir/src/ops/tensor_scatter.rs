@@ -69,7 +69,7 @@ impl Op for TensorScatter {
             to.copy_from_slice(index);
             let place = starts[index[0]].saturating_add(index[axis] as i64);
             to[axis] = if self.mode == "circular" && n > 0 {
-                place.rem_euclid(n) as usize
+                (i128::from(starts[index[0]]) + index[axis] as i128).rem_euclid(n.into()) as usize
             } else if (0..n).contains(&place) {
                 place as usize
             } else {
@@ -115,6 +115,12 @@ mod tests {
 
     #[test]
     fn tensor_scatter_wraps_when_circular() {
+        let past = Tensor::from_slice(&[1, 3], &[0i64; 3]);
+        let update = Tensor::from_slice(&[1, 3], &[1i64, 2, 3]);
+        let far = [past, update, Tensor::from_slice(&[1], &[i64::MAX - 1])];
+        let y = run1("TensorScatter", attrs! { axis: 1i64, mode: "circular" }, &far).unwrap();
+        // 2^63 - 2 is a multiple of 3.
+        assert_eq!(y.to_i64s().unwrap(), [1, 2, 3]);
         assert_eq!(go("linear", 1).unwrap(), [0, 1, 2]);
         assert_eq!(go("circular", 2).unwrap(), [2, 0, 1]);
         assert!(go("linear", 2).is_err());
