@@ -75,16 +75,23 @@ pub struct Failure {
 }
 
 impl Failure {
-    /// Failures with one key have, as far as can be told without debugging, one cause: the same stage and kind on the
-    /// same operators, and for messages the same words, numbers and names left out.
+    /// Failures with one key have, as far as can be told without debugging, one cause: the same stage and kind, and the same line
+    /// of the runtime's source where the message has one; else the same operators, and for messages the same words, numbers and
+    /// names left out.
     pub fn cause(&self, graph: &Graph) -> String {
+        if self.kind == Kind::Refused
+            && let Some(line) = source_line(&self.text)
+        {
+            return format!("{} | {} | {line}", self.stage, self.kind.name());
+        }
         let mut ops: Vec<&str> = graph.nodes.iter().map(|n| n.op.def().name).collect();
         ops.sort_unstable();
         ops.dedup();
         let words = match self.kind {
             Kind::Wrong | Kind::Hang | Kind::Grows => String::new(),
-            _ => self
-                .text
+            _ => WHEN
+                .iter()
+                .fold(self.text.clone(), |text, when| text.replace(when, ""))
                 .split(|c: char| !c.is_alphabetic())
                 .filter(|w| w.len() > 2)
                 .take(12)
@@ -93,6 +100,17 @@ impl Failure {
         };
         format!("{} | {} | {} | {words}", self.stage, self.kind.name(), ops.join(","))
     }
+}
+
+/// What messages say of when it happened: the same cause shows at either time.
+const WHEN: [&str; 2] = ["Exception during initialization", "Non-zero status code returned while running"];
+
+/// The line of a source file that a message names: `matmul_helper.cc:144`. Headers hold checks that everything shares.
+fn source_line(text: &str) -> Option<&str> {
+    let at = text.find(".cc:")?;
+    let start = text[..at].rfind(|c: char| !c.is_alphanumeric() && c != '_').map_or(0, |i| i + 1);
+    let end = text[at + 4..].find(|c: char| !c.is_ascii_digit()).map_or(text.len(), |n| at + 4 + n);
+    (start < at && end > at + 4).then(|| &text[start..end])
 }
 
 /// What a system does with a call by itself.
@@ -363,5 +381,20 @@ mod tests {
         assert_eq!(judge(&case, &got, Silent::Open), None);
         got[0] = off.into();
         assert!(judge(&case, &got, Silent::Open).is_some());
+    }
+
+    #[test]
+    fn refusals_of_one_line_of_the_source_have_one_cause() {
+        let cause = |text: &str| {
+            let failure = Failure { stage: "r".into(), kind: Kind::Refused, text: text.into() };
+            failure.cause(&Graph::new("g"))
+        };
+        let (a, b) =
+            ("while running Gemm: /src/cpu/reduction_ops.cc:813 Fail", "Exception: /src/cpu/reduction_ops.cc:813 x");
+        assert_eq!(cause(a), "r | refused | reduction_ops.cc:813");
+        assert_eq!(cause(a), cause(b));
+        assert_eq!(source_line("a.cc: no"), None);
+        let when = |when: &str| cause(&format!("{when} bad axis"));
+        assert_eq!(when(WHEN[0]), when(WHEN[1]));
     }
 }

@@ -53,8 +53,11 @@ use std::sync::Arc;
 const EVERYWHERE: &str = include_str!("../known/onnx.jsonl");
 
 /// By system.
-const BY_SYSTEM: &[(&str, &str)] =
-    &[("onnxruntime", include_str!("../known/onnxruntime.jsonl")), ("torch", include_str!("../known/torch.jsonl"))];
+const BY_SYSTEM: &[(&str, &str)] = &[
+    ("onnxruntime", include_str!("../known/onnxruntime.jsonl")),
+    ("openvino", include_str!("../known/openvino.jsonl")),
+    ("torch", include_str!("../known/torch.jsonl")),
+];
 
 /// A call with its values.
 #[derive(Clone, Copy)]

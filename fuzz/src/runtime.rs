@@ -54,6 +54,8 @@ pub struct Runtime {
     unsupported: u64,
     /// Cases until the next whose memory is looked at.
     until_measured: u32,
+    /// Cases that the process has run.
+    cases: u64,
     /// Cases of which each is looked at: memory grew lately.
     watched: u32,
 }
@@ -113,6 +115,7 @@ impl Runtime {
             version,
             unsupported: 0,
             until_measured: 1,
+            cases: 0,
             watched: 0,
         };
         runtime.spawn()?;
@@ -132,7 +135,7 @@ impl Runtime {
             Answer::Died(how) => bail!("{} does not start as `{}`: {how}", self.name, self.program.join(" ")),
             Answer::Silent => bail!("{} does not start in {} s", self.name, TIME.0.as_secs()),
         }
-        self.worker = Some(worker);
+        (self.worker, self.cases) = (Some(worker), 0);
         Ok(())
     }
 
@@ -148,9 +151,20 @@ impl Runtime {
         Ok(answer)
     }
 
+    /// As [`Runtime::run_once`]; a process that dies or stays silent may do so of what it ran before, so the case is run again in a
+    /// new one.
+    fn run(&mut self, case: &Case, wanted: bool) -> Result<Outcome> {
+        let fresh = self.worker.is_none() || self.cases == 0;
+        let outcome = self.run_once(case, wanted)?;
+        match outcome {
+            Outcome::Failed(Failure { kind: Kind::Crash | Kind::Hang, .. }) if !fresh => self.run_once(case, wanted),
+            other => Ok(other),
+        }
+    }
+
     /// Loads and runs; its results (none where they are not `wanted`), or a failure, or neither where the case is not
     /// supported: workers take and give tensors.
-    fn run(&mut self, case: &Case, wanted: bool) -> Result<Outcome> {
+    fn run_once(&mut self, case: &Case, wanted: bool) -> Result<Outcome> {
         if case.inputs.iter().chain(&case.outputs).any(|v| v.tensor().is_err()) {
             return Ok(Outcome::Unsupported);
         }
@@ -167,6 +181,7 @@ impl Runtime {
             data::save(&path.join(format!("input_{k}.pb")), &case.graph.value(*v).name, x)?;
         }
         let folder = path.display();
+        self.cases += 1;
         let commands =
             [format!("load\t1\t{}\t{folder}", model_file.display()), "run\t1".into(), format!("save\t{folder}")];
         for command in &commands[..if wanted { 3 } else { 2 }] {

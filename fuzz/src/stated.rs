@@ -87,7 +87,9 @@ pub fn is_stated(op: &dyn Op, operands: &[Option<&Value>], results: &[Value]) ->
         "Einsum" | "MatMul" | "Gemm" if tensor(0).is_some_and(|t| t.dtype().is_int()) => operands
             .iter()
             .flatten()
-            .all(|v| v.tensor().is_ok_and(|t| t.ints().is_ok_and(|x| x.iter().all(|x| x.abs() <= 1000)))),
+            .all(|v| v.tensor().is_ok_and(|t| t.ints().is_ok_and(|x| x.iter().all(|x| x.abs() <= largest_factor(t))))),
+        // What a logarithm gives is cast to an integer.
+        "ReduceLogSum" | "ReduceLogSumExp" if tensor(0).is_some_and(|t| t.dtype().is_int()) => false,
         // Differences below 0 of numbers without a sign.
         "Shrink" => tensor(0).is_none_or(|t| !t.dtype().is_int()),
         // "Reduction over an empty set of values yields undefined."
@@ -158,6 +160,17 @@ fn sum_is_in_range(t: &Tensor) -> bool {
 /// Whether an element occurs twice.
 pub(crate) fn repeats(list: &[Dim]) -> bool {
     list.iter().enumerate().any(|(i, d)| list[..i].contains(d))
+}
+
+/// The largest integers of which a few products sum up to one of the type.
+fn largest_factor(t: &Tensor) -> i128 {
+    if t.dtype().bits() <= 8 {
+        2
+    } else if t.dtype().bits() <= 16 {
+        50
+    } else {
+        1000
+    }
 }
 
 #[cfg(test)]

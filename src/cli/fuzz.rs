@@ -141,7 +141,7 @@ struct RunArgs {
 /// Try the causes that are known of a system: is each still there, and how many of the calls that it keeps out do fail?
 ///
 /// A cause is a JSON object: operators, conditions over extents and attributes, what the system does there, a verdict (`bug`,
-/// `limit`, `beyond` the specification, `open` in it) and a reason. Those of onnxruntime come with the program.
+/// `limit`, `beyond` the specification, `open` in it) and a reason. Those of onnxruntime, openvino and torch come with the program.
 #[derive(Args)]
 #[command(after_help = "\
 Examples:

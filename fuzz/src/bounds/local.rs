@@ -1,6 +1,6 @@
 //! The error that a step makes by itself: how exact its operator says it is, times how large what it sums up is.
 
-use super::tensor;
+use super::{numbers, tensor};
 use crate::choices::Choices;
 use crate::values::is_finite;
 use egret_ir::eval::{Env, Limits, Reference, eval_call};
@@ -43,6 +43,16 @@ pub(super) fn local_errors(
                 "Sin" | "Cos" | "Tan" => node.inputs[0]
                     .and_then(|v| tensor(base, v.index())?.floats().ok())
                     .map(|x| x.iter().map(|x| x.abs().min(1.0)).collect()),
+                // `x s - z s`, as some compute it.
+                "DequantizeLinear" => {
+                    let of = |k: usize| node.inputs.get(k).copied().flatten().and_then(|v| tensor(base, v.index()));
+                    let most = |k: usize| {
+                        let of = of(k).and_then(|t| numbers(t).ok()).unwrap_or_default();
+                        of.into_iter().fold(0.0f64, |m, x| m.max(x.abs()))
+                    };
+                    let (scale, zero) = (most(1), most(2));
+                    of(0).and_then(|t| numbers(t).ok()).map(|x| x.iter().map(|x| x.abs().max(zero) * scale).collect())
+                }
                 // Sums of the step, one behind the other, as in ONNX's function body.
                 "Range" => Some(vec![ys.len() as f64 * ys.iter().fold(0.0, |m: f64, y| m.max(y.abs())); ys.len()]),
                 _ => None,

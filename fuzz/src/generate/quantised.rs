@@ -335,7 +335,7 @@ mod tests {
     #[test]
     fn chains_share_scales_and_are_valid() {
         let (mut wrapped, mut products, mut shared) = (0, 0, 0);
-        for case in cases(1, 60) {
+        for case in cases(1, 100) {
             let text = egret_ir::text::print(&case.graph);
             assert!(verify(&case.graph).is_empty(), "{text}");
             let got = evaluate(&case.graph, case.inputs.clone(), &Env::default()).unwrap();
