@@ -4,6 +4,7 @@
 //! call, as in NeuRI, ESEC/FSE 2023), and evaluated by the reference at once, so that data-dependent rules (an index in
 //! range, a shape that depends on elements) hold too and the expected results come with the graph.
 
+mod blocks;
 mod control;
 mod domains;
 mod dynamic;
@@ -56,6 +57,8 @@ pub struct Config {
     pub quantised_percent: usize,
     /// Of 100 calls, how many become arithmetic on the extents of a value, and what reads its result.
     pub shapes_percent: usize,
+    /// Of 100 calls, how many become a block as networks have them: convolution, normalisation, activation, sum.
+    pub blocks_percent: usize,
     /// Of 100 graphs, how many get symbols for extents of arguments, and a run with another shape, where they take one.
     pub dynamic_percent: usize,
     /// Of 100 graphs in which a call makes infinities or NaN of finite numbers, how many get elements for which it does not,
@@ -84,6 +87,7 @@ impl Default for Config {
             dynamic_percent: 0,
             quantised_percent: 0,
             shapes_percent: 0,
+            blocks_percent: 0,
             settled_percent: 50,
             special: true,
             stated: false,
@@ -101,6 +105,7 @@ impl Config {
             dynamic_percent: 10,
             quantised_percent: 5,
             shapes_percent: 5,
+            blocks_percent: 3,
             ..Config::default()
         }
     }
@@ -250,6 +255,10 @@ impl Generator {
             }
             if self.config.shapes_percent > 0 && choices.below(100) < self.config.shapes_percent {
                 misses += usize::from(!self.insert_shapes(&mut growing, choices));
+                continue;
+            }
+            if self.config.blocks_percent > 0 && choices.below(100) < self.config.blocks_percent {
+                misses += usize::from(!self.insert_block(&mut growing, choices));
                 continue;
             }
             let at = self.least_used(choices)?;

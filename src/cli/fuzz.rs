@@ -91,6 +91,10 @@ struct GraphArgs {
     /// like reads. Default: 5 for `run` without `--ops`, else 0.
     #[arg(long, value_name = "PERCENT", value_parser = clap::value_parser!(u8).range(0..=100))]
     shapes: Option<u8>,
+    /// Of 100 calls, how many become a block as networks have them: a convolution or a product with constant weights, its
+    /// normalisation and activation, a sum with another branch. Default: 3 for `run` without `--ops`, else 0.
+    #[arg(long, value_name = "PERCENT", value_parser = clap::value_parser!(u8).range(0..=100))]
+    blocks: Option<u8>,
 }
 
 /// Run a campaign on one system.
@@ -294,6 +298,7 @@ mod with_fuzzer {
                 dynamic_percent: percent(self.dynamic, usual.dynamic_percent),
                 quantised_percent: chains(self.quantised, usual.quantised_percent),
                 shapes_percent: chains(self.shapes, usual.shapes_percent),
+                blocks_percent: chains(self.blocks, usual.blocks_percent),
                 ..usual
             }
         }

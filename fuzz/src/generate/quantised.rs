@@ -163,7 +163,7 @@ impl Growing {
     }
 
     /// A tensor of finite `f32` elements and at least `least` axes: one that is there, or a new one.
-    fn floats(&mut self, least: usize, choices: &mut dyn Choices) -> ValueId {
+    pub(super) fn floats(&mut self, least: usize, choices: &mut dyn Choices) -> ValueId {
         self.there_or_new(least, |this, v| this.finite(v).is_some(), choices)
     }
 
