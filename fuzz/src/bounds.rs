@@ -16,11 +16,14 @@ use crate::unroll::{has_control_flow, unrolled};
 use crate::values::is_finite;
 use egret_ir::eval::{Env, Limits, Reference, eval_call};
 use egret_ir::{Attr, DType, Graph, Node, Tensor, Value};
-use local::{lies_far_out, local_errors, spreads};
+use local::{chooses_openly, local_errors, operand, spreads};
 use steps::{Notes, steps};
 
 /// A deviation that was seen in few trials is taken this many times.
 const SAFETY: f64 = 4.0;
+
+/// Interpolated numbers that are this near to a whole one, as a part of their size, may be it.
+const NEXT_TO_WHOLE: f64 = 1e-5;
 
 /// Elements of 16 bits that are this large and change their sign by rounding errors lie next to a pole.
 const POLE: f64 = 16.0;
@@ -79,7 +82,8 @@ pub fn bounds(case: &Case, trials: usize, silent: Silent, choices: &mut dyn Choi
     if has_control_flow(&case.graph) {
         return bounds_of_unrolled(case, trials, silent, choices);
     }
-    let Some(taken) = Taken::new(case, silent, choices).filter(|t| t.quantises_numbers() && !t.names_no_cells()) else {
+    let Some(taken) = Taken::new(case, silent, choices).filter(|t| t.quantises_numbers() && !t.has_open_choice())
+    else {
         return nothing_known(case);
     };
     let mut out: Vec<Bound> = Vec::new();
@@ -158,19 +162,9 @@ impl Taken {
         })
     }
 
-    /// Whether whole numbers are taken from places that are so far outside that rounding leaves no cell of them, or follow from
-    /// areas that overflow.
-    fn names_no_cells(&self) -> bool {
-        let areas = |n: &&Node| n.op.def().name == "NonMaxSuppression";
-        let most = self.steps.nodes.iter().filter(areas).filter_map(|n| tensor(&self.base, n.inputs[0]?.index()));
-        if most.filter_map(|t| t.floats().ok()).flatten().any(|x| x.abs() > 1e18) {
-            return true;
-        }
-        let samples = |n: &&Node| n.op.def().name == "GridSample";
-        self.steps.nodes.iter().filter(samples).any(|n| {
-            let of = |i: usize| n.inputs.get(i).copied().flatten().and_then(|v| tensor(&self.base, v.index()));
-            of(0).is_some_and(|x| !x.dtype().is_float()) && lies_far_out(of(0), of(1))
-        })
+    /// Whether a call chooses whole numbers by what rounding leaves nothing of.
+    fn has_open_choice(&self) -> bool {
+        self.steps.nodes.iter().any(|n| chooses_openly(n, &self.base))
     }
 
     /// Whether no scale is derived from elements that are infinite or NaN: ONNX says nothing of what is quantised by it.
@@ -284,10 +278,10 @@ fn run(
                     if x.is_nan() && choices.chance(1, 2) {
                         return -x;
                     }
-                    if e.is_finite() && equal && *e > 0.0 {
-                        return (x / (2.0 * e)).round() * 2.0 * e;
-                    }
                     if e.is_finite() {
+                        if equal && *e > 0.0 {
+                            return (x / (2.0 * e)).round() * 2.0 * e;
+                        }
                         // What may be a whole number by chance is: a jump of many operators.
                         if *e > 0.0 && (x - x.round()).abs() <= *e && choices.chance(1, 3) {
                             return x.round();
@@ -347,6 +341,17 @@ fn with_signs_of_zeros(value: &Value, choices: &mut dyn Choices) -> Option<Value
     Some(Tensor::from_floats(t.dtype(), t.shape(), other.collect::<Vec<_>>()).into())
 }
 
+/// The results of a resize of integers before their fractions are dropped.
+fn interpolated(node: &Node, values: &[Option<Value>]) -> Option<Vec<f64>> {
+    let x = operand(node, values, 0)?;
+    let wide = Value::from(Tensor::from_floats(DType::F64, x.shape(), numbers(x).ok()?));
+    let mut operands: Vec<Option<&Value>> =
+        node.inputs.iter().map(|v| v.and_then(|v| values[v.index()].as_ref())).collect();
+    operands[0] = Some(&wide);
+    let y = eval_call(&*node.op, &operands, &[], 1, &Env::new(Limits::default(), 0), &Reference).ok()?;
+    y.first()?.tensor().ok()?.floats().ok()
+}
+
 /// What a call may give elsewhere, where ONNX does not say it: for numbers that an integer type does not have, and for integers
 /// between which is interpolated, whose fraction is dropped after it was rounded; for the greatest of what is NaN.
 fn left_open(node: &Node, values: &[Option<Value>], result: &Value) -> Option<Value> {
@@ -358,11 +363,13 @@ fn left_open(node: &Node, values: &[Option<Value>], result: &Value) -> Option<Va
             let none = || Tensor::from_floats(y.dtype(), y.shape(), vec![0.0; y.len()]).into();
             return x.iter().any(|x| x.is_nan()).then(none);
         }
-        "Resize" | "Upsample" => {
-            let y = result.tensor().ok().filter(|y| y.dtype().is_int())?;
+        "Resize" => {
             let nearest = node.op.attrs().get("mode").is_none_or(|m| *m == Attr::String("nearest".into()));
-            let other = y.ints().ok()?.into_iter().map(|y| y ^ 1).collect::<Vec<_>>();
-            return (!nearest).then(|| Tensor::from_ints(y.dtype(), y.shape(), other).into());
+            let y = result.tensor().ok().filter(|y| y.dtype().is_int() && !nearest)?;
+            let between = interpolated(node, values)?;
+            let whole = |x: &f64| (x - x.round()).abs() <= NEXT_TO_WHOLE * (1.0 + x.abs());
+            let other = y.ints().ok()?.into_iter().zip(&between).map(|(y, x)| if whole(x) { y ^ 1 } else { y });
+            return Some(Tensor::from_ints(y.dtype(), y.shape(), other.collect::<Vec<_>>()).into());
         }
         _ => return None,
     }

@@ -169,26 +169,27 @@ struct Campaign<'a> {
 }
 
 impl Campaign<'_> {
-    /// Graph `i`, of calls that the system takes one by one; those that it refuses are findings.
+    /// Graph `i`, of calls that the system takes one by one; those that it refuses are findings. None where no graph of many was
+    /// made.
     fn next(&mut self, seed: u64, i: u64, generator: &mut Generator, system: &mut dyn System) -> Result<Option<Case>> {
-        let mut case = None;
+        let mut last = None;
         for again in 0..AGAIN {
             // Graphs that are made anew are as far from all others as these from each other.
             let stream = i.wrapping_add(again << 48);
-            case = generator.generate(&mut Seeded::new(seed, stream));
             // Where all the operators tried were those that the system refuses, others are next.
-            let Some(made) = &case else { continue };
+            let Some(case) = generator.generate(&mut Seeded::new(seed, stream)) else { continue };
             if !system.is_partial() {
-                break;
+                return Ok(Some(case));
             }
-            match self.probe.admits(made, system)? {
-                Admission::Yes => break,
+            match self.probe.admits(&case, system)? {
+                Admission::Yes => return Ok(Some(case)),
                 Admission::No => {}
                 Admission::Refused(call, failure) => self.failed(seed, i, &call, &failure, system)?,
             }
             generator.forbid(self.probe.take_fresh());
+            last = Some(case);
         }
-        Ok(case)
+        Ok(last)
     }
 
     /// The case once more as an equal graph, if it is one of those of which that is wanted.

@@ -66,6 +66,21 @@ fn one_line(failure: &Failure) -> String {
 /// The script, without how the runtime is asked.
 const TEMPLATE: &str = include_str!("../workers/reproduce.py");
 
+/// How OpenVINO is asked: in one thread, as by the worker. Ports may lose an argument's name; they are in the order of arguments.
+const OPENVINO: &str = r#"
+import openvino
+
+config = {"INFERENCE_PRECISION_HINT": "f32", "INFERENCE_NUM_THREADS": 1}
+compiled = openvino.Core().compile_model(here + "/model.onnx", "CPU", config)
+
+
+def run(feeds):
+    ports = compiled.inputs
+    named = all(p.get_any_name() in feeds for p in ports)
+    out = compiled([feeds[p.get_any_name()] for p in ports] if named else list(feeds.values()))
+    return [out[i] for i in range(len(compiled.outputs))]
+"#;
+
 /// Whether values have element types that numpy has: others cross the border as bits, which the worker knows.
 fn is_plain(case: &Case) -> bool {
     case.inputs.iter().chain(&case.outputs).all(|v| v.tensor().is_ok_and(|t| is_numpys(t.dtype())))
@@ -89,12 +104,7 @@ fn script(failure: &Failure, plain: bool) -> String {
                  \"/model.onnx\", options, providers=[\"CPUExecutionProvider\"])\n\n\ndef run(feeds):\n    return session.run(None, feeds)\n"
             )
         }
-        "openvino" => "import openvino\n\ncompiled = openvino.Core().compile_model(here + \"/model.onnx\", \"CPU\", \
-                       {\"INFERENCE_PRECISION_HINT\": \"f32\", \"INFERENCE_NUM_THREADS\": 1})\n\n\ndef run(feeds):\n    # Ports may \
-                       lose an argument's name; they are in the order of arguments.\n    named = all(p.get_any_name() in feeds for p in \
-                       compiled.inputs)\n    out = compiled([feeds[p.get_any_name()] for p in compiled.inputs] if named else \
-                       list(feeds.values()))\n    return [out[i] for i in range(len(compiled.outputs))]\n"
-            .to_owned(),
+        "openvino" => OPENVINO.to_owned(),
         "egret" => "import subprocess\n\nraise SystemExit(max(subprocess.run([\"egret\", \"check\", here + \"/model.onnx\", \"--data\", \
               s]).returncode for s in sets))\n"
             .to_owned(),
@@ -102,7 +112,7 @@ fn script(failure: &Failure, plain: bool) -> String {
     };
     let summary = one_line(failure).replace('\\', "\\\\").replace("\"\"\"", "'''");
     let grows = if failure.kind == Kind::Grows { "True" } else { "False" };
-    TEMPLATE.replace("@GROWS@", grows).replace("@RUN@", run.trim_end()).replace("@SUMMARY@", &summary)
+    TEMPLATE.replace("@GROWS@", grows).replace("@RUN@", run.trim()).replace("@SUMMARY@", &summary)
 }
 
 /// Has Egret drive the system.

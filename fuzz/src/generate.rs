@@ -244,30 +244,24 @@ impl Generator {
         let mut growing = Growing::new("fuzz");
         let mut misses = 0;
         while growing.graph.count_nodes() < self.config.nodes && misses < 40 * self.config.nodes {
-            if self.config.control_percent > 0 && choices.below(100) < self.config.control_percent {
+            let mut drawn = |percent: usize| percent > 0 && choices.below(100) < percent;
+            let inserted = if drawn(self.config.control_percent) {
                 let room = self.config.nodes - growing.graph.count_nodes();
-                misses += usize::from(!self.insert_control(&mut growing, Place { level: 0, room }, choices));
-                continue;
-            }
-            if self.config.quantised_percent > 0 && choices.below(100) < self.config.quantised_percent {
-                misses += usize::from(!self.insert_quantised(&mut growing, choices));
-                continue;
-            }
-            if self.config.shapes_percent > 0 && choices.below(100) < self.config.shapes_percent {
-                misses += usize::from(!self.insert_shapes(&mut growing, choices));
-                continue;
-            }
-            if self.config.blocks_percent > 0 && choices.below(100) < self.config.blocks_percent {
-                misses += usize::from(!self.insert_block(&mut growing, choices));
-                continue;
-            }
-            let at = self.least_used(choices)?;
-            if self.insert(at, &mut growing, choices) {
-                self.menu[at].used += 1;
+                self.insert_control(&mut growing, Place { level: 0, room }, choices)
+            } else if drawn(self.config.quantised_percent) {
+                self.insert_quantised(&mut growing, choices)
+            } else if drawn(self.config.shapes_percent) {
+                self.insert_shapes(&mut growing, choices)
+            } else if drawn(self.config.blocks_percent) {
+                self.insert_block(&mut growing, choices)
             } else {
-                self.menu[at].failed += 1;
-                misses += 1;
-            }
+                let at = self.least_used(choices)?;
+                let inserted = self.insert(at, &mut growing, choices);
+                let entry = &mut self.menu[at];
+                *if inserted { &mut entry.used } else { &mut entry.failed } += 1;
+                inserted
+            };
+            misses += usize::from(!inserted);
         }
         if growing.graph.nodes.is_empty() {
             return None;

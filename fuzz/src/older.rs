@@ -80,8 +80,9 @@ impl Schemas {
         if !case.others.is_empty() {
             return None;
         }
+        let calls: Vec<Case> = calls(case).into_iter().map(|(_, call)| call).collect();
         let mut ways = Vec::new();
-        for (_, call) in calls(case) {
+        for call in &calls {
             let [node] = &call.graph.nodes[..] else { continue };
             let def = node.op.def();
             if node.op.attrs().values().any(|a| matches!(a, Attr::Graph(_))) {
@@ -91,7 +92,6 @@ impl Schemas {
             for (k, schema) in versions.iter().enumerate().take(versions.len().saturating_sub(1)) {
                 let (least, end) = (schema.since.max(OLDEST), versions[k + 1].since);
                 if least < end {
-                    let call = call.clone();
                     ways.push((call, schema, least + choices.below((end - least) as usize) as i64));
                 }
             }
@@ -99,11 +99,11 @@ impl Schemas {
         if ways.is_empty() {
             return None;
         }
-        let (call, schema, opset) = pick(choices, &ways);
-        if !took(call, *opset) {
+        let &(call, schema, opset) = pick(choices, &ways);
+        if !took(call, opset) {
             return None;
         }
-        let file = written(call, schema, *opset)?;
+        let file = file_of(call, schema, opset)?;
         // As what it means now.
         let mut graph = onnx::import_bytes(file.clone().into(), None, &Limits::default()).ok()?.graph;
         name_all(&mut graph);
@@ -137,7 +137,7 @@ fn took(call: &Case, opset: i64) -> bool {
 }
 
 /// The file of a call in the form of a schema.
-fn written(call: &Case, schema: &Schema, opset: i64) -> Option<Vec<u8>> {
+fn file_of(call: &Case, schema: &Schema, opset: i64) -> Option<Vec<u8>> {
     let mut proto = onnx::decode(&onnx::export(&model(call)).ok()?).ok()?;
     for import in &mut proto.opset_import {
         if import.domain().is_empty() {
@@ -203,9 +203,9 @@ fn written(call: &Case, schema: &Schema, opset: i64) -> Option<Vec<u8>> {
     Some(onnx::encode(&proto))
 }
 
-/// Operands that had another name when they were attributes.
+/// Whether the operand had this other name when it was an attribute: that of `Pad`.
 fn is_renamed(attr: &str, operand: &str) -> bool {
-    matches!((attr, operand), ("value", "constant_value") | ("paddings", "pads"))
+    (attr, operand) == ("value", "constant_value")
 }
 
 fn allows(formal: &Formal, dtype: DType) -> bool {

@@ -5,6 +5,7 @@
 //! no order, not infinities and NaN but where elements are computed one by one or moved, not overflow of integer sums, not means
 //! of nothing.
 
+use crate::values::is_finite;
 use egret_ir::op::Accuracy;
 use egret_ir::{Attr, DType, Dim, Op, OpDef, Tensor, Value};
 
@@ -125,10 +126,6 @@ fn is_extreme(v: &Value) -> bool {
     const MOST: f64 = (1u64 << 32) as f64;
     let within = |x: &f64| (MOST.recip()..=MOST).contains(&x.abs());
     v.tensor().is_ok_and(|t| t.dtype().is_float() && !t.floats().is_ok_and(|x| x.iter().all(within)))
-}
-
-fn is_finite(t: &Tensor) -> bool {
-    !t.dtype().is_float() || t.floats().is_ok_and(|v| v.iter().all(|x| x.is_finite()))
 }
 
 fn has_nan(t: &Tensor) -> bool {

@@ -45,13 +45,9 @@ pub(super) fn local_errors(
                     .map(|x| x.iter().map(|x| x.abs().min(1.0)).collect()),
                 // `x s - z s`, as some compute it.
                 "DequantizeLinear" => {
-                    let of = |k: usize| node.inputs.get(k).copied().flatten().and_then(|v| tensor(base, v.index()));
-                    let most = |k: usize| {
-                        let of = of(k).and_then(|t| numbers(t).ok()).unwrap_or_default();
-                        of.into_iter().fold(0.0f64, |m, x| m.max(x.abs()))
-                    };
-                    let (scale, zero) = (most(1), most(2));
-                    of(0).and_then(|t| numbers(t).ok()).map(|x| x.iter().map(|x| x.abs().max(zero) * scale).collect())
+                    let (scale, zero) = (greatest_of(operand(node, base, 1)), greatest_of(operand(node, base, 2)));
+                    let x = operand(node, base, 0).and_then(|t| numbers(t).ok());
+                    x.map(|x| x.iter().map(|x| x.abs().max(zero) * scale).collect())
                 }
                 // Sums of the step, one behind the other, as in ONNX's function body.
                 "Range" => Some(vec![ys.len() as f64 * ys.iter().fold(0.0, |m: f64, y| m.max(y.abs())); ys.len()]),
@@ -108,7 +104,6 @@ fn sizes(node: &Node, base: &[Option<Value>], choices: &mut dyn Choices) -> Vec<
         floats.into_iter().flatten().map(f64::abs).fold(1.0, f64::max)
     };
     let operand = |k: usize| node.inputs.get(k).copied().flatten();
-    let of = |k: usize| operand(k).and_then(|v| tensor(base, v.index()));
     let size_of = |k: usize| operand(k).map_or(0.0, |v| greatest(&base[v.index()]));
     let everywhere = |size: f64| node.outputs.iter().map(|v| vec![size; n(v)]).collect::<Vec<_>>();
     let dtype = operand(0).and_then(|v| tensor(base, v.index())).map_or(DType::F32, Tensor::dtype);
@@ -143,7 +138,7 @@ fn sizes(node: &Node, base: &[Option<Value>], choices: &mut dyn Choices) -> Vec<
         }
         "ReduceProd" => of_products(node, base, dtype).into_iter().collect(),
         // Coordinates that are rounded to whole cells, or by more.
-        "GridSample" if lies_far_out(of(0), of(1)) => everywhere(f64::INFINITY),
+        "GridSample" if lies_far_out(node, base) => everywhere(f64::INFINITY),
         // Cubic weights are negative too: their sizes along three axes sum up to less than 3.
         "GridSample" | "Resize" if node.op.attrs().get("mode") == Some(&Attr::String("cubic".into())) => {
             everywhere(3.0 * size_of(0))
@@ -205,12 +200,31 @@ fn sizes(node: &Node, base: &[Option<Value>], choices: &mut dyn Choices) -> Vec<
     sizes
 }
 
+/// Operand `k` of a node, a tensor.
+pub(super) fn operand<'a>(node: &Node, values: &'a [Option<Value>], k: usize) -> Option<&'a Tensor> {
+    tensor(values, node.inputs.get(k).copied().flatten()?.index())
+}
+
+/// The largest magnitude of an element; 0 where there is none.
+fn greatest_of(t: Option<&Tensor>) -> f64 {
+    t.and_then(|t| numbers(t).ok()).unwrap_or_default().into_iter().fold(0.0, |m, x| m.max(x.abs()))
+}
+
 /// Whether a grid has coordinates of an image that are rounded to whole cells, or by more.
-pub(super) fn lies_far_out(image: Option<&Tensor>, grid: Option<&Tensor>) -> bool {
-    let (Some(image), Some(grid)) = (image, grid) else { return false };
-    let most = grid.floats().unwrap_or_default().into_iter().fold(0.0f64, |m, x| m.max(x.abs()));
-    let rounded = [image.dtype(), grid.dtype()].into_iter().filter_map(DType::unit_roundoff).fold(0.0, f64::max);
-    16.0 * most * image.len() as f64 * rounded > 1.0
+fn lies_far_out(node: &Node, base: &[Option<Value>]) -> bool {
+    let (Some(image), grid) = (operand(node, base, 0), operand(node, base, 1)) else { return false };
+    let types = [Some(image), grid].into_iter().flatten().filter_map(|t| t.dtype().unit_roundoff());
+    16.0 * greatest_of(grid) * image.len() as f64 * types.fold(0.0, f64::max) > 1.0
+}
+
+/// Whether the call chooses whole numbers by what rounding leaves nothing of: cells far outside of an image, boxes whose areas
+/// overflow.
+pub(super) fn chooses_openly(node: &Node, base: &[Option<Value>]) -> bool {
+    match node.op.def().name {
+        "GridSample" => operand(node, base, 0).is_some_and(|x| !x.dtype().is_float()) && lies_far_out(node, base),
+        "NonMaxSuppression" => greatest_of(operand(node, base, 0)) > largest_finite(DType::F32).sqrt() / 4.0,
+        _ => false,
+    }
 }
 
 /// Whether all activation functions of a recurrent operator give numbers of size 1.

@@ -116,12 +116,15 @@ fn with_symbols(case: &Case, share: usize, choices: &mut dyn Choices) -> Symbols
     // Symbols that rules made (extents that depend on data) are not ours to choose.
     let ours = |c: &Cond| c.symbols().iter().all(|s| wishes.contains_key(s));
     let conds: Vec<Cond> = facts.assumptions.into_iter().map(|(_, a)| a.cond).filter(ours).collect();
-    if let Some(wrong) = conds.iter().find(|c| c.eval(&|s| first.get(s).copied()) == Some(false)) {
-        let e = Error::bug(format!("a rule assumes {wrong}, which the arguments do not meet"));
-        return Symbols::Bug(Box::new(graph), e);
-    }
-    if !conds.iter().all(|c| c.eval(&|s| first.get(s).copied()) == Some(true)) {
-        return Symbols::No;
+    for cond in &conds {
+        match cond.eval(&|s| first.get(s).copied()) {
+            Some(true) => {}
+            None => return Symbols::No,
+            Some(false) => {
+                let e = Error::bug(format!("a rule assumes {cond}, which the arguments do not meet"));
+                return Symbols::Bug(Box::new(graph), e);
+            }
+        }
     }
     Symbols::Of(graph, conds, wishes)
 }

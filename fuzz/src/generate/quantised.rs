@@ -4,8 +4,7 @@
 use super::growing::{Growing, operand_names};
 use super::{Bounds, Generator, Refused};
 use crate::choices::{Choices, pick};
-use crate::values::is_finite;
-use egret_ir::{Attrs, DType, Tensor, ValueId, attrs};
+use egret_ir::{DType, Tensor, ValueId, attrs};
 
 /// Attempts to insert one such chain.
 const ATTEMPTS: usize = 8;
@@ -64,24 +63,6 @@ impl Scheme {
 }
 
 impl Growing {
-    /// The tensor of a value, if it has elements of `f32` that are all finite.
-    fn finite(&self, v: ValueId) -> Option<&Tensor> {
-        let t = self.values[v.index()].tensor().ok()?;
-        (t.dtype() == DType::F32 && !t.is_empty() && is_finite(t)).then_some(t)
-    }
-
-    /// A call with one result.
-    pub(super) fn one(
-        &mut self,
-        name: &str,
-        attrs: &Attrs,
-        inputs: &[ValueId],
-        bounds: Bounds<'_>,
-    ) -> Result<ValueId, Refused> {
-        let inputs = inputs.iter().copied().map(Some).collect();
-        Ok(self.call(name, attrs, inputs, Vec::new(), 1, bounds)?[0])
-    }
-
     /// Quantised by a scheme that its elements give; the parameters are constants.
     fn quantise(&mut self, x: ValueId, bounds: Bounds<'_>, choices: &mut dyn Choices) -> Result<ValueId, Refused> {
         let dtype =
@@ -160,33 +141,6 @@ impl Growing {
             }
         }
         Ok(())
-    }
-
-    /// A tensor of finite `f32` elements and at least `least` axes: one that is there, or a new one.
-    pub(super) fn floats(&mut self, least: usize, choices: &mut dyn Choices) -> ValueId {
-        self.there_or_new(least, |this, v| this.finite(v).is_some(), choices)
-    }
-
-    /// A tensor of at least `least` axes: one that is there, or a new one of `f32`.
-    pub(super) fn any(&mut self, least: usize, choices: &mut dyn Choices) -> ValueId {
-        self.there_or_new(least, |_, _| true, choices)
-    }
-
-    fn there_or_new(
-        &mut self,
-        least: usize,
-        fits: impl Fn(&Growing, ValueId) -> bool,
-        choices: &mut dyn Choices,
-    ) -> ValueId {
-        let rank = |v: ValueId| self.values[v.index()].tensor().map_or(0, |t| t.rank());
-        let known: Vec<ValueId> = self.ids().filter(|v| rank(*v) >= least && fits(self, *v)).collect();
-        if !known.is_empty() && choices.chance(4, 5) {
-            return *pick(choices, &known);
-        }
-        let rank = least + choices.below(5 - least.min(4));
-        let shape: Vec<usize> = (0..rank).map(|_| *pick(choices, &[1, 2, 3, 4, 5, 8])).collect();
-        let x: Vec<f64> = (0..shape.iter().product()).map(|_| 4.0 * choices.unit() - 2.0).collect();
-        self.argument(Tensor::from_floats(DType::F32, &shape, x).into())
     }
 
     /// Constant integers for the second operand of a product or convolution with `x`; whether it is one for a convolution.

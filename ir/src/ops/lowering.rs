@@ -102,14 +102,16 @@ pub fn variadic(
     let mut l = Loops::new(cx);
     let xs: Vec<TensorId> = (0..cx.inputs.len()).map(|i| l.x(i)).collect();
     l.result(|c, i| {
-        let mut acc: Option<ExprId> = None;
-        for &x in &xs {
+        let term = |c: &mut ComputeBuilder, x| {
             let v = c.load_broadcast(x, i);
-            let v = widened(c, v);
-            acc = Some(acc.map_or(v, |acc| f(c, acc, v)));
+            widened(c, v)
+        };
+        let mut acc = term(c, xs[0]);
+        for &x in &xs[1..] {
+            let v = term(c, x);
+            acc = f(c, acc, v);
         }
-        let joined = acc.unwrap_or_else(|| c.zero(cx.outputs[0].0));
-        let y = post(c, joined);
+        let y = post(c, acc);
         rounded(cx, c, y)
     })
 }

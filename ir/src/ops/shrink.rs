@@ -46,16 +46,13 @@ impl Op for Shrink {
             return Ok(Lowering::Host);
         }
         lowering::unary(cx, |c, x| {
-            let narrow = c.dtype(x);
-            let t = lowering::wide(narrow);
-            let x = c.cast(x, t);
+            let t = c.dtype(x);
             let (lambd, bias) = (f64::from(self.lambd), f64::from(self.bias));
             let (lo, hi, zero) = (c.float(t, -lambd), c.float(t, lambd), c.zero(t));
             let (below, above) = (c.lt(x, lo), c.gt(x, hi));
             let (up, down) = (c.bin_const(BinOp::Add, x, bias), c.bin_const(BinOp::Sub, x, bias));
             let y = c.select(above, down, zero);
-            let y = c.select(below, up, y);
-            c.cast(y, narrow)
+            c.select(below, up, y)
         })
     }
 

@@ -57,7 +57,7 @@ impl Op for TensorScatter {
     fn eval(&self, cx: &mut EvalCx<'_>) -> Result<()> {
         let (past, update) = (cx.tensor(0)?, cx.tensor(1)?);
         let axis = normal_axis(self.axis, past.rank());
-        let n = past.shape()[axis] as i64;
+        let n = past.shape()[axis] as i128;
         let starts = match cx.tensor_opt(2)? {
             Some(t) => t.to_i64s()?,
             None => vec![0; past.shape()[0]],
@@ -67,9 +67,10 @@ impl Op for TensorScatter {
         let mut to = vec![0; past.rank()];
         each_index(update.shape(), |at, index| {
             to.copy_from_slice(index);
-            let place = starts[index[0]].saturating_add(index[axis] as i64);
+            // In 128 bits, where no sum overflows.
+            let place = i128::from(starts[index[0]]) + index[axis] as i128;
             to[axis] = if self.mode == "circular" && n > 0 {
-                (i128::from(starts[index[0]]) + index[axis] as i128).rem_euclid(n.into()) as usize
+                place.rem_euclid(n) as usize
             } else if (0..n).contains(&place) {
                 place as usize
             } else {
