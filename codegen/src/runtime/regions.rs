@@ -3,65 +3,48 @@
 use super::{Found, Inputs, Kernel, Real, indices, numbers, numbers_mut, operand, with_real};
 use crate::pool::ThreadPool;
 use egret_ir::library::RoiAlign;
-use egret_ir::ops::roi_align::Along;
+use egret_ir::ops::roi_align::{Region, Taps};
 use egret_ir::tensor::AlignedBytes;
 use egret_ir::{DType, Error, Result};
 
 /// Region pooling of a call.
 pub struct Regions(pub RoiAlign);
 
-/// Where the samples of a region lie.
-struct Samples {
-    rows: Along,
-    columns: Along,
-    each: f64,
-}
-
-impl Samples {
-    /// Samples on the image.
-    fn taken(&self) -> usize {
-        let of = |a: &Along| a.cells.iter().map(Vec::len).sum::<usize>();
-        of(&self.rows) * of(&self.columns)
-    }
-}
+/// Samples of a region that are kept from channel to channel; of more, weights are worked out anew for each.
+const KEPT: usize = 1 << 16;
 
 impl Regions {
-    fn samples<T: Real>(&self, region: &[T]) -> Result<Samples> {
-        let c = &self.0;
-        let at = |i: usize| region[i].to() * c.scale - c.offset;
-        let (x0, y0) = (at(0), at(1));
-        let (mut rw, mut rh) = (at(2) - x0, at(3) - y0);
-        if c.at_least_one {
-            (rw, rh) = (rw.max(1.0), rh.max(1.0));
+    /// One channel: `kept` are the taps of all cells with where those of each end, where they were not too many.
+    fn plane<T: Real>(&self, x: &[T], region: &Region, kept: Option<&(Vec<Taps>, Vec<usize>)>, out: &mut [T]) {
+        let weighted = |t: Taps| t.of(|i| x[i].to());
+        let largest = self.0.largest;
+        match kept {
+            Some((taps, ends)) => {
+                let starts = std::iter::once(&0).chain(ends);
+                for (out, (&start, &end)) in out.iter_mut().zip(starts.zip(ends)) {
+                    *out = T::of(region.pooled(largest, taps[start..end].iter().map(|t| weighted(*t))));
+                }
+            }
+            None => {
+                for (out, cell) in out.iter_mut().zip(region.taps(self.0.x[3])) {
+                    *out = T::of(region.pooled(largest, cell.map(weighted)));
+                }
+            }
         }
-        let rows = Along::new(y0, rh, c.output[0], c.samples, c.x[2])?;
-        let columns = Along::new(x0, rw, c.output[1], c.samples, c.x[3])?;
-        let each = Along::samples(&rows, &columns)?;
-        Ok(Samples { rows, columns, each })
     }
 
-    fn plane<T: Real>(&self, x: &[T], samples: &Samples, out: &mut [T]) {
-        let w = self.0.x[3];
-        let cells = samples.rows.cells.iter().flat_map(|r| samples.columns.cells.iter().map(move |c| (r, c)));
-        for ((rows, columns), out) in cells.zip(out) {
-            // Weighted entries around each sample.
-            let taken = rows.iter().flat_map(|&(y0, y1, ly)| {
-                let (upper, lower) = (&x[y0 * w..][..w], &x[y1 * w..][..w]);
-                columns.iter().map(move |&(x0, x1, lx)| {
-                    let near = [upper[x0], upper[x1], lower[x0], lower[x1]].map(Real::to);
-                    let weights = [(1.0 - ly) * (1.0 - lx), (1.0 - ly) * lx, ly * (1.0 - lx), ly * lx];
-                    [0, 1, 2, 3].map(|k| near[k] * weights[k])
-                })
-            });
-            *out = T::of(if self.0.largest {
-                // Of each sample the largest; one elsewhere counts 0.
-                let best = taken.map(|p| p.into_iter().fold(f64::NAN, f64::max)).reduce(f64::max);
-                let outside = samples.each > (rows.len() * columns.len()) as f64;
-                best.map_or(0.0, |b| if outside { b.max(0.0) } else { b })
-            } else {
-                taken.map(|p| p.into_iter().sum::<f64>()).sum::<f64>() / samples.each.max(1.0)
-            });
+    /// The taps of all cells with where those of each end, where they are not too many.
+    fn kept(&self, region: &Region) -> Option<(Vec<Taps>, Vec<usize>)> {
+        if region.taken > KEPT {
+            return None;
         }
+        let mut taps = Vec::with_capacity(region.taken);
+        let ends = region.taps(self.0.x[3]).map(|cell| {
+            taps.extend(cell);
+            taps.len()
+        });
+        let ends = ends.collect();
+        Some((taps, ends))
     }
 }
 
@@ -77,13 +60,15 @@ impl Kernel for Regions {
             for r in 0..c.regions {
                 let image = usize::try_from(images[r]).ok().filter(|&i| i < n);
                 let image = image.ok_or_else(|| Error::invalid(format!("batch index {} of region {r}", images[r])))?;
-                let samples = self.samples(&regions[r * 4..r * 4 + 4])?;
+                let corners = [0, 1, 2, 3].map(|i| regions[r * 4 + i].to());
+                let region = Region::new(c, corners)?;
+                let kept = self.kept(&region);
                 let out = &mut y[r * channels * cells..(r + 1) * channels * cells];
                 // About 4 ns a sample.
-                super::fill(pool, out, cells, super::grain(4.0 * samples.taken() as f64), |first, planes| {
+                super::fill(pool, out, cells, super::grain(4.0 * region.taken as f64), |first, planes| {
                     for (k, out) in planes.chunks_exact_mut(cells).enumerate() {
                         let at = (image * channels + first + k) * h * w;
-                        self.plane(&v[at..at + h * w], &samples, out);
+                        self.plane(&v[at..at + h * w], &region, kept.as_ref(), out);
                     }
                 });
             }

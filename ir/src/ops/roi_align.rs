@@ -10,7 +10,6 @@
 //! (`output_half_pixel`), 16, 22.
 
 use super::common::*;
-use super::window::number;
 use crate::dtype::DType;
 use crate::error::{Error, Result};
 use crate::eval::EvalCx;
@@ -95,29 +94,105 @@ impl Along {
         let low = t as usize;
         Some(if low + 1 >= extent { (extent - 1, extent - 1, 0.0) } else { (low, low + 1, t - low as f64) })
     }
+}
 
-    /// Samples of a cell on both axes, wherever they lie.
+/// The samples of one region.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Region {
+    /// By row of the result.
+    pub rows: Along,
+    /// By column.
+    pub columns: Along,
+    /// Samples on the image, of all cells.
+    pub taken: usize,
+}
+
+impl Region {
+    /// The samples of the region with these corners: `x` and `y` of the one, `x` and `y` of the other.
     ///
     /// # Errors
-    /// When there are too many on the image.
-    pub fn samples(rows: &Along, columns: &Along) -> Result<f64> {
-        let on_image = |a: &Along| a.cells.iter().map(|c| c.len() as f64).sum::<f64>();
-        let taken = on_image(rows) * on_image(columns);
+    /// When there are too many.
+    pub fn new(c: &library::RoiAlign, corners: [f64; 4]) -> Result<Region> {
+        let [x0, y0, x1, y1] = corners.map(|t| t * c.scale - c.offset);
+        let least = if c.at_least_one { 1.0 } else { f64::NEG_INFINITY };
+        let rows = Along::new(y0, (y1 - y0).max(least), c.output[0], c.samples, c.x[2])?;
+        let columns = Along::new(x0, (x1 - x0).max(least), c.output[1], c.samples, c.x[3])?;
+        let of = |a: &Along| a.cells.iter().map(|c| c.len() as f64).sum::<f64>();
+        let taken = of(&rows) * of(&columns);
         if taken > MAX_SAMPLES {
             return Err(Error::limit(format!("a region has {taken} samples on the image")));
         }
-        Ok(rows.each * columns.each)
+        Ok(Region { rows, columns, taken: taken as usize })
+    }
+
+    /// The samples on the image of each cell, row by row: entries of an image with rows of `w` entries, and their weights.
+    pub fn taps(&self, w: usize) -> impl Iterator<Item = impl Iterator<Item = Taps>> {
+        let cells = self.rows.cells.iter().flat_map(|r| self.columns.cells.iter().map(move |c| (r, c)));
+        cells.map(move |(rows, columns)| {
+            rows.iter().flat_map(move |&r| columns.iter().map(move |&c| Taps::new(r, c, w)))
+        })
+    }
+
+    /// A cell's value from the weighted entries of its samples on the image: their mean, or the largest, where a sample
+    /// elsewhere counts 0.
+    #[inline]
+    pub fn pooled(&self, largest: bool, samples: impl Iterator<Item = [f64; 4]>) -> f64 {
+        let each = self.rows.each * self.columns.each;
+        if !largest {
+            return samples.map(|[a, b, c, d]| a + b + c + d).sum::<f64>() / each.max(1.0);
+        }
+        let (mut n, mut best) = (0usize, f64::NAN);
+        for sample in samples {
+            n += 1;
+            best = best.max(sample.into_iter().fold(f64::NAN, f64::max));
+        }
+        match (n as f64) < each {
+            true => best.max(0.0),
+            false if n == 0 => 0.0,
+            false => best,
+        }
     }
 }
 
-/// Cells of an image with rows of `w` entries, and their weights in a sample.
-fn taps((y0, y1, ly): Place, (x0, x1, lx): Place, w: usize) -> [(usize, f64); 4] {
-    [
-        (y0 * w + x0, (1.0 - ly) * (1.0 - lx)),
-        (y0 * w + x1, (1.0 - ly) * lx),
-        (y1 * w + x0, ly * (1.0 - lx)),
-        (y1 * w + x1, ly * lx),
-    ]
+/// Four entries of an image with their weights in a sample.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Taps {
+    entries: [usize; 4],
+    weights: [f64; 4],
+}
+
+impl Taps {
+    fn new((y0, y1, ly): Place, (x0, x1, lx): Place, w: usize) -> Taps {
+        Taps {
+            entries: [y0 * w + x0, y0 * w + x1, y1 * w + x0, y1 * w + x1],
+            weights: [(1.0 - ly) * (1.0 - lx), (1.0 - ly) * lx, ly * (1.0 - lx), ly * lx],
+        }
+    }
+
+    /// The weighted entries; `x` gives those of the image.
+    #[inline]
+    pub fn of(&self, x: impl Fn(usize) -> f64) -> [f64; 4] {
+        let ([a, b, c, d], [p, q, r, s]) = (self.entries, self.weights);
+        [x(a) * p, x(b) * q, x(c) * r, x(d) * s]
+    }
+}
+
+impl RoiAlign {
+    /// What is pooled of operand 0 with extents `x`, for `regions` regions.
+    fn described(&self, dtype: DType, x: &[usize], y: &[usize]) -> library::RoiAlign {
+        let half = self.coordinate_transformation_mode == "half_pixel";
+        library::RoiAlign {
+            dtype,
+            x: [x[0], x[1], x[2], x[3]],
+            regions: y[0],
+            output: [y[2], y[3]],
+            samples: self.sampling_ratio as usize,
+            scale: self.spatial_scale.into(),
+            offset: if half { 0.5 } else { 0.0 },
+            at_least_one: !half,
+            largest: self.mode == "max",
+        }
+    }
 }
 
 impl Op for RoiAlign {
@@ -142,37 +217,20 @@ impl Op for RoiAlign {
     fn eval(&self, cx: &mut EvalCx<'_>) -> Result<()> {
         let x = cx.tensor(0)?;
         let (dtype, shape) = cx.out(0)?;
-        let (channels, h, w) = (x.shape()[1], x.shape()[2], x.shape()[3]);
-        let (oh, ow) = (number(&self.output_height)?, number(&self.output_width)?);
+        let c = self.described(dtype, x.shape(), &shape);
+        let (plane, channels, cells) = (c.x[2] * c.x[3], c.x[1], c.output[0] * c.output[1]);
         let (v, rois, batch) = (x.floats()?, cx.tensor(1)?.floats()?, cx.tensor(2)?.to_i64s()?);
-        let half = self.coordinate_transformation_mode == "half_pixel";
         let mut y = vec![0.0; shape.iter().product()];
         for (r, &image) in batch.iter().enumerate() {
-            let image = usize::try_from(image).ok().filter(|&i| i < x.shape()[0]);
+            let image = usize::try_from(image).ok().filter(|&i| i < c.x[0]);
             let image = image.ok_or_else(|| Error::invalid(format!("batch index {} of region {r}", batch[r])))?;
-            let at = |i: usize| rois[r * 4 + i] * f64::from(self.spatial_scale) - if half { 0.5 } else { 0.0 };
-            let (x0, y0) = (at(0), at(1));
-            let (mut rw, mut rh) = (at(2) - x0, at(3) - y0);
-            if !half {
-                (rw, rh) = (rw.max(1.0), rh.max(1.0));
-            }
-            let samples = self.sampling_ratio as usize;
-            let rows = Along::new(y0, rh, oh, samples, h)?;
-            let columns = Along::new(x0, rw, ow, samples, w)?;
-            let each = Along::samples(&rows, &columns)?;
-            for (c, ph, pw) in (0..channels).flat_map(|c| (0..oh).flat_map(move |p| (0..ow).map(move |q| (c, p, q)))) {
-                let plane = &v[(image * channels + c) * h * w..][..h * w];
-                let (rows, columns) = (&rows.cells[ph], &columns.cells[pw]);
-                let taken = rows.iter().flat_map(|&r| columns.iter().map(move |&c| taps(r, c, w)));
-                let products = taken.map(|t| t.map(|(i, k)| plane[i] * k));
-                y[((r * channels + c) * oh + ph) * ow + pw] = if self.mode == "avg" {
-                    products.flatten().sum::<f64>() / each.max(1.0)
-                } else {
-                    // A sample elsewhere counts 0.
-                    let outside = each > (rows.len() * columns.len()) as f64;
-                    let best = products.map(|p| p.into_iter().fold(f64::NAN, f64::max)).reduce(f64::max);
-                    best.map_or(0.0, |b| if outside { b.max(0.0) } else { b })
-                };
+            let region = Region::new(&c, [0, 1, 2, 3].map(|i| rois[r * 4 + i]))?;
+            for k in 0..channels {
+                let x = &v[(image * channels + k) * plane..][..plane];
+                let out = &mut y[(r * channels + k) * cells..][..cells];
+                for (out, cell) in out.iter_mut().zip(region.taps(c.x[3])) {
+                    *out = region.pooled(c.largest, cell.map(|t| t.of(|i| x[i])));
+                }
             }
         }
         cx.push(Tensor::from_floats(dtype, &shape, y));
@@ -180,22 +238,11 @@ impl Op for RoiAlign {
     }
 
     fn lower(&self, cx: &LowerCx<'_>) -> Result<Lowering> {
-        let (dtype, shape) = cx.outputs[0].clone();
-        let (x, half) = (cx.shape(0), self.coordinate_transformation_mode == "half_pixel");
-        if !library::is_real(dtype) {
+        let (dtype, shape) = &cx.outputs[0];
+        if !library::is_real(*dtype) {
             return Ok(Lowering::Host);
         }
-        Ok(Lowering::Library(Library::RoiAlign(library::RoiAlign {
-            dtype,
-            x: [x[0], x[1], x[2], x[3]],
-            regions: shape[0],
-            output: [shape[2], shape[3]],
-            samples: self.sampling_ratio as usize,
-            scale: self.spatial_scale.into(),
-            offset: if half { 0.5 } else { 0.0 },
-            at_least_one: !half,
-            largest: self.mode == "max",
-        })))
+        Ok(Lowering::Library(Library::RoiAlign(self.described(*dtype, cx.shape(0), shape))))
     }
 }
 
