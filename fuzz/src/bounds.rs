@@ -82,10 +82,13 @@ pub fn bounds(case: &Case, trials: usize, silent: Silent, choices: &mut dyn Choi
     if has_control_flow(&case.graph) {
         return bounds_of_unrolled(case, trials, silent, choices);
     }
-    let Some(taken) = Taken::new(case, silent, choices).filter(|t| t.quantises_numbers() && !t.has_open_choice())
-    else {
+    let Some(taken) = Taken::new(case, silent, choices).filter(Taken::quantises_numbers) else {
         return nothing_known(case);
     };
+    if taken.has_open_choice() {
+        let unknown = nothing_known(case).into_iter();
+        return unknown.map(|bound| Bound { unsure_shape: true, ..bound }).collect();
+    }
     let mut out: Vec<Bound> = Vec::new();
     for (v, want) in taken.steps.outputs.iter().zip(&case.outputs) {
         let Ok(want) = want.tensor() else { return nothing_known(case) };
@@ -303,7 +306,7 @@ fn run(
                         0 if !finite => f64::INFINITY,
                         1 if !finite => f64::NEG_INFINITY,
                         2 if !finite => f64::NAN,
-                        _ if x.is_finite() => *x,
+                        _ if x.is_finite() && (!finite || choices.chance(1, 2)) => *x,
                         // Whole numbers are indices.
                         _ if choices.chance(1, 2) => choices.below(7) as f64 - 3.0,
                         _ => choices.unit(),
@@ -435,6 +438,66 @@ mod tests {
         };
         assert!(of(1e30).remove(0).unsure[0]);
         assert!(!of(1e3).remove(0).unsure[0]);
+    }
+
+    #[test]
+    fn which_boxes_overlap_is_unsure_where_areas_overflow() {
+        let of = |edge: f32| {
+            let build = |b: &mut GraphBuilder| {
+                let boxes = b.input("boxes", Type::tensor(DType::F32, &[1, 2, 4]));
+                let scores = b.constant(Tensor::from_slice(&[1, 1, 2], &[0.9f32, 0.8]));
+                let most = b.constant(Tensor::scalar(2i64));
+                b.op("NonMaxSuppression", attrs! {}, &[boxes, scores, most]).unwrap()
+            };
+            let boxes = Tensor::from_slice(&[1, 2, 4], &[0.0, 0.0, edge, edge, 0.0, 0.0, 1.0, 1.0]);
+            bounds(&case(build, vec![boxes.into()]), 8, Silent::Open, &mut Seeded::new(1, 0)).remove(0)
+        };
+        assert!(of(1e30).unsure_shape && !of(2.0).unsure_shape);
+    }
+
+    #[test]
+    fn interpolated_integers_are_unsure_next_to_whole_ones_alone() {
+        let build = |b: &mut GraphBuilder| {
+            let x = b.input("x", Type::tensor(DType::I8, &[2]));
+            let scales = b.constant(Tensor::from_slice(&[1], &[3.0f32]));
+            b.node("ai.onnx", "Resize", attrs! { mode: "linear" }, &[Some(x), None, Some(scales)], 1).unwrap()[0]
+        };
+        // -1, -1, 0, 1, 2, 2; and 0, 0, 0.33, 0.67, 1, 1 with ends that are whole.
+        let of = |x: [i8; 2], silent| {
+            let case = case(build, vec![Tensor::from_slice(&[2], &x).into()]);
+            bounds(&case, 8, silent, &mut Seeded::new(1, 0)).remove(0).unsure
+        };
+        assert_eq!(of([0, 1], Silent::Open)[2..4], [false, false]);
+        assert_eq!(of([-1, 2], Silent::Open)[2..4], [true, true]);
+        assert!(!of([-1, 2], Silent::Reference).contains(&true));
+    }
+
+    #[test]
+    fn what_overflows_in_one_order_may_be_a_number_in_another() {
+        let build = |b: &mut GraphBuilder| {
+            let x = b.input("x", Type::tensor(DType::F32, &[2, 3]));
+            let axes = b.ints(&[1]);
+            let sum = b.op("ReduceSum", attrs! {}, &[x, axes]).unwrap();
+            b.node("ai.onnx", "DynamicQuantizeLinear", attrs! {}, &[Some(sum)], 3).unwrap()[0]
+        };
+        let x = Tensor::from_slice(&[2, 3], &[3e38f32, -3e38, 0.0, 3e38, -3e38, 0.0]);
+        let case = case(build, vec![x.into()]);
+        let unsure = bounds(&case, 128, Silent::Open, &mut Seeded::new(1, 0)).remove(0).unsure;
+        assert_eq!(unsure, [true, true]);
+    }
+
+    #[test]
+    fn rows_that_may_be_equal_by_chance_leave_their_number_unsure() {
+        let build = |b: &mut GraphBuilder| {
+            let x = b.input("x", Type::tensor(DType::F32, &[2]));
+            let e = b.op("Exp", attrs! {}, &[x]).unwrap();
+            b.op("Unique", attrs! {}, &[e]).unwrap()
+        };
+        let of = |x: [f32; 2]| {
+            let case = case(build, vec![Tensor::from_slice(&[2], &x).into()]);
+            bounds(&case, 128, Silent::Open, &mut Seeded::new(1, 0)).remove(0).unsure_shape
+        };
+        assert!(of([1.0, 1.000_000_1]) && !of([1.0, 1.1]));
     }
 
     #[test]

@@ -336,6 +336,7 @@ fn slug(cause: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::check::Taken;
     use crate::store::Database;
 
     /// Says that every graph with one of these operators is wrong.
@@ -350,6 +351,39 @@ mod tests {
             let bad = case.graph.nodes.iter().any(|n| self.0.contains(&n.op.def().name));
             Ok(bad.then(|| Failure { stage: "hater".into(), kind: Kind::Wrong, text: "no".into() }))
         }
+    }
+
+    /// Implements one operator and says so of all others.
+    struct Specialist(&'static str);
+
+    impl System for Specialist {
+        fn name(&self) -> &str {
+            "specialist"
+        }
+
+        fn check(&mut self, _: &Case) -> Result<Option<Failure>> {
+            Ok(None)
+        }
+
+        fn is_partial(&self) -> bool {
+            true
+        }
+
+        fn takes(&mut self, call: &Case) -> Result<Taken> {
+            let is_it = call.graph.nodes.iter().all(|n| n.op.def().name == self.0);
+            Ok(if is_it { Taken::Yes } else { Taken::No })
+        }
+    }
+
+    #[test]
+    fn a_campaign_goes_on_where_a_system_implements_little() {
+        let only = [
+            "Relu", "Abs", "Neg", "Exp", "Log", "Sqrt", "Erf", "Sin", "Cos", "Tanh", "Sigmoid", "Floor", "Ceil",
+            "Round", "Add", "Sub", "Mul", "Div",
+        ];
+        let (plan, mut store) = (plan(1, &only, 300), crate::store::Memory);
+        let report = run(&plan, &mut Specialist("Relu"), &mut store, None, &mut |_| {}).unwrap();
+        assert_eq!(report.graphs, 300);
     }
 
     fn plan(nodes: usize, only: &[&str], count: u64) -> Plan {
