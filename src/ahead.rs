@@ -10,7 +10,7 @@ use egret_passes::DefaultPlanner;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-pub use egret_codegen::aot::{Compiled, Port, header, runtime};
+pub use egret_codegen::aot::{Compiled, Port, header, program, runtime};
 
 /// Choices for [`Model::compile_ahead`].
 #[derive(Clone, Debug)]

@@ -1,11 +1,12 @@
 //! Models compiled ahead of time, linked by a C compiler and run in processes of their own, against the reference.
 
-use egret::ahead::{AheadOptions, Compiled, header, runtime};
+use egret::ahead::program::{self, Ended};
+use egret::ahead::{AheadOptions, Compiled};
 use egret::compare::Tolerance;
 use egret::ir::{attrs, onnx};
 use egret::{DType, ErrorKind, GraphBuilder, Level, Model, Options, Tensor, Type, Value};
 use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::time::Duration;
 
 /// A folder of a test's own.
 fn folder(name: &str) -> PathBuf {
@@ -15,97 +16,17 @@ fn folder(name: &str) -> PathBuf {
     path
 }
 
-/// A program that reads each input from a file and writes each output to one.
-fn program(c: &Compiled) -> String {
-    let name = &c.name;
-    let upper = name.to_uppercase();
-    let sizes = |kind: &str, n: usize| {
-        let all: Vec<String> = (0..n).map(|i| format!("{upper}_{kind}_{i}_BYTES")).chain(["0".into()]).collect();
-        all.join(", ")
-    };
-    format!(
-        r#"#include "{name}.h"
-
-static const size_t input_bytes[] = {{{}}};
-static const size_t output_bytes[] = {{{}}};
-
-int main(int argc, char **argv) {{
-    {name}_model model;
-    const void *inputs[{upper}_N_INPUTS + 1];
-    void *outputs[{upper}_N_OUTPUTS + 1];
-    int i, end, turn;
-    if (argc != 2 + {upper}_N_INPUTS + {upper}_N_OUTPUTS) return 100;
-    end = {name}_load(argv[1], &model);
-    if (end != {upper}_OK) return 100 + end;
-    for (i = 0; i < {upper}_N_INPUTS; i++) {{
-        FILE *file = fopen(argv[2 + i], "rb");
-        void *memory = malloc(input_bytes[i] + 1);
-        if (file == NULL || fread(memory, 1, input_bytes[i] + 1, file) != input_bytes[i]) return 110;
-        fclose(file);
-        inputs[i] = memory;
-    }}
-    for (i = 0; i < {upper}_N_OUTPUTS; i++) outputs[i] = malloc(output_bytes[i] + 1);
-    /* Twice, with rubbish in the arena: nothing is carried over. */
-    for (turn = 0; turn < 2; turn++) {{
-        size_t arena_bytes = {upper}_ARENA_BYTES;
-        memset(model.arena, 0xA5, arena_bytes);
-        end = {name}_run(model.weights, model.arena, inputs, outputs);
-        if (end != 0) return end;
-    }}
-    for (i = 0; i < {upper}_N_OUTPUTS; i++) {{
-        FILE *file = fopen(argv[2 + {upper}_N_INPUTS + i], "wb");
-        if (file == NULL || fwrite(outputs[i], 1, output_bytes[i], file) != output_bytes[i]) return 111;
-        fclose(file);
-        free(outputs[i]);
-    }}
-    for (i = 0; i < {upper}_N_INPUTS; i++) free((void *)inputs[i]);
-    {name}_free(&model);
-    return 0;
-}}
-"#,
-        sizes("INPUT", c.inputs.len()),
-        sizes("OUTPUT", c.outputs.len()),
-    )
-}
-
-/// Writes and links a compiled model; the program.
-fn link(c: &Compiled, folder: &Path) -> PathBuf {
-    let write = |file: String, content: &[u8]| std::fs::write(folder.join(file), content).unwrap();
-    write(format!("{}.o", c.name), &c.object);
-    write(format!("{}.h", c.name), header::text(c).as_bytes());
-    write(format!("{}.weights", c.name), &c.weights);
-    write("main.c".into(), program(c).as_bytes());
-    let mut cc = Command::new("cc");
-    cc.current_dir(folder).args(["-std=c99", "-Wall", "-Wextra", "-Werror", "-O1", "-o", "program", "main.c"]);
-    cc.arg(format!("{}.o", c.name));
-    if !c.runtime.is_empty() {
-        write(runtime::LIBRARY_NAME.into(), runtime::library(&c.target).expect("the library of this machine"));
-        cc.args([runtime::LIBRARY_NAME, "-lm"]);
-    }
-    let output = cc.output().expect("a C compiler is installed");
-    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
-    folder.join("program")
+fn link(c: &Compiled, folder: &Path) {
+    program::link(c, folder).unwrap();
 }
 
 /// Runs the program on values; its exit code and, if that is 0, its outputs.
 fn execute(c: &Compiled, folder: &Path, inputs: &[Value]) -> (i32, Vec<Value>) {
-    let mut program = Command::new(folder.join("program"));
-    program.current_dir(folder).env_clear().arg(format!("{}.weights", c.name));
-    for (i, v) in inputs.iter().enumerate() {
-        let file = format!("input_{i}");
-        std::fs::write(folder.join(&file), v.tensor().unwrap().bytes()).unwrap();
-        program.arg(file);
+    match program::run(c, folder, inputs, Duration::from_secs(60)).unwrap() {
+        Ended::Done(outputs) => (0, outputs),
+        Ended::Code(code) => (code, Vec::new()),
+        other => panic!("{other:?}"),
     }
-    program.args((0..c.outputs.len()).map(|i| format!("output_{i}")));
-    let code = program.status().unwrap().code().expect("no signal");
-    if code != 0 {
-        return (code, Vec::new());
-    }
-    let read = |(i, p): (usize, &egret::ahead::Port)| {
-        let bytes = std::fs::read(folder.join(format!("output_{i}"))).unwrap();
-        Tensor::from_bytes(p.dtype, &p.shape, bytes.into()).unwrap().into()
-    };
-    (code, c.outputs.iter().enumerate().map(read).collect())
 }
 
 /// Compiles, links, runs and compares with the reference.

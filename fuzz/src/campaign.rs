@@ -2,6 +2,7 @@
 //!
 //! All that it does is kept in a [`Store`] as it goes, so that a campaign which was killed goes on where it was.
 
+use crate::ahead::Ahead;
 use crate::check::{Failure, Kind, System, failure};
 use crate::choices::{Choices, Seeded};
 use crate::finding;
@@ -33,6 +34,9 @@ const ANEW: u64 = 0xa4e0 << 48;
 /// And those of calls in older forms.
 const OLDER: u64 = 0x01d0 << 48;
 
+/// And those of graphs that are compiled ahead of time.
+const AHEAD: u64 = 0xa4ead << 40;
+
 /// How often progress is kept, and the page written.
 const KEEP: Duration = Duration::from_secs(5);
 
@@ -55,13 +59,15 @@ pub struct Plan {
     pub rewritten_percent: usize,
     /// Of 100 graphs that show no failure, of how many one call is run in the form that it had at an older opset.
     pub older_percent: usize,
+    /// Of 100 graphs that show no failure, how many are also compiled ahead of time by Egret, linked and run.
+    pub ahead_percent: usize,
 }
 
 impl Plan {
     /// What makes two runs one campaign: all but its length.
     fn describe(&self, system: &str) -> String {
-        let Plan { seed, from, config, rewritten_percent, older_percent, .. } = self;
-        let also = format!("rewritten {rewritten_percent}, older {older_percent}");
+        let Plan { seed, from, config, rewritten_percent, older_percent, ahead_percent, .. } = self;
+        let also = format!("rewritten {rewritten_percent}, older {older_percent}, ahead {ahead_percent}");
         format!("{system}, seed {seed}, from graph {from}, {config:?}, {also}")
     }
 }
@@ -130,6 +136,7 @@ pub fn run(
             None => {
                 campaign.rewritten(plan, i, &case, system)?;
                 campaign.older(plan, i, &case, system)?;
+                campaign.ahead(plan, i, &case)?;
             }
         }
         for (graph, inputs, text) in generator.bugs.drain(..) {
@@ -229,6 +236,18 @@ impl Campaign<'_> {
         let Some(other) = schemas.older(case, &mut choices).filter(|c| plan.config.wants_all(c)) else { return Ok(()) };
         match failure(system, &other)? {
             Some(failure) => self.failed(plan.seed, i, &other, &failure, system),
+            None => Ok(()),
+        }
+    }
+
+    /// The case ahead of time, if it is one of those of which that is wanted.
+    fn ahead(&mut self, plan: &Plan, i: u64, case: &Case) -> Result<()> {
+        if Seeded::new(plan.seed ^ AHEAD, i).below(100) >= plan.ahead_percent {
+            return Ok(());
+        }
+        let mut system = Ahead::default();
+        match failure(&mut system, case)? {
+            Some(failure) => self.failed(plan.seed, i, case, &failure, &mut system),
             None => Ok(()),
         }
     }
@@ -397,6 +416,7 @@ mod tests {
             config,
             rewritten_percent: 0,
             older_percent: 0,
+            ahead_percent: 0,
         }
     }
 

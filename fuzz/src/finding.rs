@@ -1,6 +1,7 @@
 //! A finding as a folder that stands for itself: the smallest model, its inputs and expected outputs in the layout of
 //! ONNX's backend tests, the graph as text, a script that needs only the failing runtime and numpy, and what was seen.
 
+use crate::bounds::Silent;
 use crate::check::{Failure, Kind, allowed, silent_at, system_of};
 use crate::generate::{Case, Run};
 use crate::runtime::file;
@@ -11,40 +12,16 @@ use serde_json::json;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-/// Writes the folder `parent/name`.
+/// Writes the folder `parent/name` of a finding.
 ///
 /// # Errors
 /// When a file cannot be written.
 pub fn write(parent: &Path, name: &str, case: &Case, failure: &Failure, found: &serde_json::Value) -> Result<PathBuf> {
     let folder = parent.join(name);
-    std::fs::create_dir_all(&folder).with_context(|| folder.display().to_string())?;
-    std::fs::write(folder.join("model.onnx"), &*file(case)?)?;
-    let others = case.others.iter().map(|run| (&run.inputs, &run.outputs));
-    for (k, (inputs, outputs)) in std::iter::once((&case.inputs, &case.outputs)).chain(others).enumerate() {
-        let set = folder.join(format!("test_data_set_{k}"));
-        std::fs::create_dir_all(&set).with_context(|| set.display().to_string())?;
-        let named = [("input", &case.graph.inputs, inputs), ("output", &case.graph.outputs, outputs)];
-        for (stem, ids, values) in named {
-            for (k, (v, value)) in ids.iter().zip(values).enumerate() {
-                data::save(&set.join(format!("{stem}_{k}.pb")), &case.graph.value(*v).name, value)?;
-            }
-        }
-    }
-    std::fs::write(
-        folder.join("graph.gir"),
-        format!("// {}\n{}", one_line(failure), egret_ir::text::print_full(&case.graph)),
-    )?;
+    write_case(&folder, case, &format!("// {}\n", one_line(failure)))?;
     // A release that takes what another refuses is right within rounding too.
     if matches!(failure.kind, Kind::Wrong | Kind::Refused) {
-        let silent = silent_at(&failure.stage);
-        for (k, run) in case.runs().iter().enumerate() {
-            for (j, (value, allowed)) in run.outputs.iter().zip(allowed(run, silent)).enumerate() {
-                let shape = value.tensor().map_or(Vec::new(), |t| t.shape().to_vec());
-                let allowed = Tensor::from_floats(DType::F64, &shape, allowed);
-                let path = folder.join(format!("test_data_set_{k}/allowed_{j}.pb"));
-                data::save(&path, &case.graph.value(case.graph.outputs[j]).name, &allowed.into())?;
-            }
-        }
+        write_errors(&folder, case, silent_at(&failure.stage))?;
     }
     std::fs::write(folder.join("reproduce.py"), script(failure, is_plain(case)))?;
     let report = json!({
@@ -57,6 +34,51 @@ pub fn write(parent: &Path, name: &str, case: &Case, failure: &Failure, found: &
     });
     std::fs::write(folder.join("finding.json"), format!("{report:#}\n"))?;
     Ok(folder)
+}
+
+/// Writes a case alone into `folder`: the model, a `test_data_set_K` of inputs and expected outputs for each run, and the graph
+/// as text behind `head`.
+///
+/// # Errors
+/// When a file cannot be written.
+pub fn write_case(folder: &Path, case: &Case, head: &str) -> Result<()> {
+    std::fs::create_dir_all(folder).with_context(|| folder.display().to_string())?;
+    std::fs::write(folder.join("model.onnx"), &*file(case)?)?;
+    let others = case.others.iter().map(|run| (&run.inputs, &run.outputs));
+    for (k, (inputs, outputs)) in std::iter::once((&case.inputs, &case.outputs)).chain(others).enumerate() {
+        let set = folder.join(format!("test_data_set_{k}"));
+        std::fs::create_dir_all(&set).with_context(|| set.display().to_string())?;
+        let named = [("input", &case.graph.inputs, inputs), ("output", &case.graph.outputs, outputs)];
+        for (stem, ids, values) in named {
+            for (k, (v, value)) in ids.iter().zip(values).enumerate() {
+                data::save(&set.join(format!("{stem}_{k}.pb")), &case.graph.value(*v).name, value)?;
+            }
+        }
+    }
+    std::fs::write(folder.join("graph.gir"), format!("{head}{}", egret_ir::text::print_full(&case.graph)))?;
+    Ok(())
+}
+
+/// Writes the error that each element of an output may have as `allowed_J.pb` into each data set of a case's folder, NaN
+/// where any element is right: the specification leaves it open. This follows the error of every call through the graph, which
+/// takes some ten times as long as its run.
+///
+/// # Errors
+/// When a file cannot be written.
+pub fn write_allowed(folder: &Path, case: &Case) -> Result<()> {
+    write_errors(folder, case, Silent::Open)
+}
+
+fn write_errors(folder: &Path, case: &Case, silent: Silent) -> Result<()> {
+    for (k, run) in case.runs().iter().enumerate() {
+        for (j, (value, allowed)) in run.outputs.iter().zip(allowed(run, silent)).enumerate() {
+            let shape = value.tensor().map_or(Vec::new(), |t| t.shape().to_vec());
+            let allowed = Tensor::from_floats(DType::F64, &shape, allowed);
+            let path = folder.join(format!("test_data_set_{k}/allowed_{j}.pb"));
+            data::save(&path, &case.graph.value(case.graph.outputs[j]).name, &allowed.into())?;
+        }
+    }
+    Ok(())
 }
 
 fn one_line(failure: &Failure) -> String {
@@ -79,6 +101,37 @@ def run(feeds):
     named = all(p.get_any_name() in feeds for p in ports)
     out = compiled([feeds[p.get_any_name()] for p in ports] if named else list(feeds.values()))
     return [out[i] for i in range(len(compiled.outputs))]
+"#;
+
+/// How MNN is asked: in one thread, as by the worker, with 32-bit integers for those of 64 bits.
+const MNN: &str = r#"
+import subprocess
+
+import MNN.expr
+import MNN.nn
+
+# The converter in a process of its own, because it may die; not the program `mnnconvert`, which reports to its maker.
+convert = "import sys, _tools; _tools.mnnconvert(sys.argv)"
+options = ["-f", "ONNX", "--modelFile", here + "/model.onnx", "--MNNModel", here + "/model.mnn", "--bizCode", "egret"]
+subprocess.run([sys.executable, "-c", convert, *options], check=True)
+graph = onnx.load(here + "/model.onnx").graph
+inputs = [i.name for i in graph.input if i.name not in {t.name for t in graph.initializer}]
+outputs = [o.name for o in graph.output]
+dtypes = [onnx.helper.tensor_dtype_to_np_dtype(o.type.tensor_type.elem_type) for o in graph.output]
+manager = MNN.nn.create_runtime_manager(({"backend": 0, "precision": "high", "numThread": 1},))
+net = MNN.nn.load_module_from_file(here + "/model.mnn", inputs, outputs, runtime_manager=manager)
+kinds = {"float32": MNN.expr.float, "uint8": MNN.expr.uint8, "int8": MNN.expr.int8}
+
+
+def fed(array):
+    array = array.astype("int32") if array.dtype.name in ("int64", "bool") else array
+    return MNN.expr.const(array, list(array.shape), MNN.expr.NCHW, kinds.get(array.dtype.name, MNN.expr.int))
+
+
+def run(feeds):
+    results = [MNN.expr.convert(v, MNN.expr.NCHW) for v in net.forward([fed(feeds[n]) for n in inputs])]
+    # A result without elements cannot be read; it has a shape.
+    return [(numpy.zeros(r.shape) if 0 in r.shape else r.read()).astype(t) for r, t in zip(results, dtypes)]
 "#;
 
 /// Whether values have element types that numpy has: others cross the border as bits, which the worker knows.
@@ -105,6 +158,8 @@ fn script(failure: &Failure, plain: bool) -> String {
             )
         }
         "openvino" => OPENVINO.to_owned(),
+        "mnn" => MNN.to_owned(),
+        system @ "egret-ahead" => driven(system),
         "egret" => "import subprocess\n\nraise SystemExit(max(subprocess.run([\"egret\", \"check\", here + \"/model.onnx\", \"--data\", \
               s]).returncode for s in sets))\n"
             .to_owned(),
@@ -160,7 +215,8 @@ mod tests {
         assert!(script("egret: after fold").contains(r#""egret", "check""#));
         assert!(script("onnxruntime-unoptimised").contains("ORT_DISABLE_ALL"));
         assert!(script("onnxruntime").contains("ORT_ENABLE_ALL"));
-        assert!(script("mnn").contains(r#""--system", "mnn""#));
+        assert!(script("mnn").contains("import MNN"));
+        assert!(script("torch").contains(r#""--system", "torch""#));
         assert!(script("worker:run me --fast").contains(r#""--system", "worker:run me --fast""#));
     }
 }

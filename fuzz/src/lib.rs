@@ -28,6 +28,7 @@
 //! targets need the feature `libfuzzer`, so a plain build compiles no fuzzing engine. `README.md` beside this folder says how
 //! to run them.
 
+pub mod ahead;
 pub mod blackbox;
 pub mod bounds;
 pub mod campaign;

@@ -21,7 +21,9 @@ import ctypes
 import json
 import math
 import os
+import re
 import resource
+import signal
 import subprocess
 import sys
 import tempfile
@@ -220,61 +222,149 @@ class OpenVino(Runtime):
 
 
 class Mnn(Runtime):
-    """MNN's converter and its CPU backend in high precision. It computes with 32-bit integers, so elements of 64 bits that
-    do not fit into them are unsupported."""
+    """MNN's converter and its CPU backend in high precision. It computes with 32-bit floats and integers and knows operators
+    by name without domain, so that other element types, 64-bit elements that do not fit and other domains are unsupported."""
 
-    MARKS = ("mnnconvert", "not support", "unsupported", "Don't support", "KeyError")
+    MARKS = ("unsupported", "Op Not Support")
+    TYPES = {"FLOAT": "float", "INT32": "int", "INT64": "int", "BOOL": "int", "UINT8": "uint8", "INT8": "int8"}
 
     def __init__(self):
+        self.converter = Converter()
         import MNN
         import MNN.expr
         import MNN.nn
 
         self.mnn = MNN
-        self.kinds = {"float32": MNN.expr.float, "int32": MNN.expr.int, "uint8": MNN.expr.uint8}
 
     def version(self):
         return getattr(self.mnn, "__version__", "") or self.mnn.version()
 
     def load(self, threads, path):
+        self.net = None
         model = onnx.load(path)
-        constants = {t.name for t in model.graph.initializer}
-        self.inputs = [i.name for i in model.graph.input if i.name not in constants]
-        self.outputs = [(o.name, onnx.helper.tensor_dtype_to_np_dtype(o.type.tensor_type.elem_type)) for o in model.graph.output]
+        self.unsupported(model.graph)
+        self.inputs, self.outputs = io_of(model)
         with tempfile.TemporaryDirectory() as folder:
             out = os.path.join(folder, "model.mnn")
-            # Not the program `mnnconvert`: it installs a package and reports each conversion to its maker.
-            convert = [sys.executable, "-c", "import sys, MNN, _tools; _tools.mnnconvert(sys.argv)"]
-            command = [*convert, "-f", "ONNX", "--modelFile", path, "--MNNModel", out, "--bizCode", "egret"]
-            said = subprocess.run(command, capture_output=True, text=True, timeout=60)
-            if said.returncode < 0:
-                # The converter died: that is no refusal.
-                raise RuntimeError(f"the converter ended with signal {-said.returncode}")
-            if not os.path.exists(out):
-                raise RuntimeError("mnnconvert: " + (said.stdout + said.stderr)[-300:])
-            manager = self.mnn.nn.create_runtime_manager(({"backend": 0, "precision": "high", "numThread": threads},))
-            self.net = self.mnn.nn.load_module_from_file(out, self.inputs, [n for n, _ in self.outputs], runtime_manager=manager)
+            self.converter.convert(path, out)
+            with Said():
+                config = {"backend": 0, "precision": "high", "numThread": threads}
+                manager = self.mnn.nn.create_runtime_manager((config,))
+                names = [n for n, _ in self.outputs]
+                self.net = self.mnn.nn.load_module_from_file(out, self.inputs, names, runtime_manager=manager)
+
+    def unsupported(self, graph):
+        """An error where the graph has what MNN reads as something else."""
+        for node in graph.node:
+            if node.domain not in ("", "ai.onnx"):
+                raise ValueError(f"unsupported: domain {node.domain}")
+            for attr in node.attribute:
+                for inner in ([attr.g] if attr.HasField("g") else []) + list(attr.graphs):
+                    self.unsupported(inner)
+                if attr.HasField("t"):
+                    self.fits(numpy_helper.to_array(attr.t), attr.t.data_type)
+        for tensor in graph.initializer:
+            self.fits(numpy_helper.to_array(tensor), tensor.data_type)
+        for value in [*graph.input, *graph.output, *graph.value_info]:
+            kind = value.type.tensor_type.elem_type
+            if kind:
+                self.fits(numpy.zeros(0), kind)
+
+    def fits(self, array, kind):
+        kind = onnx.TensorProto.DataType.Name(kind)
+        if kind not in self.TYPES:
+            raise ValueError(f"unsupported: {kind}")
+        if kind == "INT64" and (array.astype("int32") != array).any():
+            raise ValueError("unsupported: 64-bit elements")
 
     def take(self, inputs):
-        by_name = {name: array for name, array, _ in inputs}
+        by_name = {name: (array, kind) for name, array, kind in inputs}
         self.feeds = []
         for name in self.inputs:
-            array = by_name[name]
+            array, kind = by_name[name]
+            self.fits(array, kind)
             if array.dtype.name in ("int64", "bool"):
-                narrow = array.astype("int32")
-                if (narrow != array).any():
-                    raise ValueError(f"unsupported: 64-bit elements of {name}")
-                array = narrow
-            if array.dtype.name not in self.kinds:
-                raise ValueError(f"unsupported: {array.dtype} of {name}")
-            self.feeds.append(self.mnn.expr.const(array, list(array.shape), self.mnn.expr.NCHW, self.kinds[array.dtype.name]))
+                array = array.astype("int32")
+            dtype = getattr(self.mnn.expr, self.TYPES[onnx.TensorProto.DataType.Name(kind)])
+            with Said():
+                self.feeds.append(self.mnn.expr.const(array, list(array.shape), self.mnn.expr.NCHW, dtype))
 
     def run(self):
         results = []
-        for (name, dtype), value in zip(self.outputs, self.net.forward(self.feeds)):
-            array = self.mnn.expr.convert(value, self.mnn.expr.NCHW).read()
-            results.append((name, array.astype(dtype)))
+        with Said():
+            for (name, dtype), value in zip(self.outputs, self.net.forward(self.feeds)):
+                value = self.mnn.expr.convert(value, self.mnn.expr.NCHW)
+                # A result without elements cannot be read; it has a shape.
+                shape = list(value.shape)
+                results.append((name, numpy.zeros(shape, dtype) if 0 in shape else value.read().astype(dtype)))
         return results
+
+
+class Said:
+    """What native code prints while a block runs is part of the error that it ends with."""
+
+    def __enter__(self):
+        self.kept = os.dup(1), os.dup(2)
+        self.file = tempfile.TemporaryFile()
+        for fd in (1, 2):
+            os.dup2(self.file.fileno(), fd)
+
+    def __exit__(self, kind, error, traceback):
+        for fd, kept in zip((1, 2), self.kept):
+            os.dup2(kept, fd)
+            os.close(kept)
+        self.file.seek(0)
+        said = self.file.read().decode(errors="replace").splitlines()
+        lines = [line for line in said if not any(s in line for s in ("The device supports", "MNN use high precision"))]
+        self.file.close()
+        if isinstance(error, Exception):
+            raise RuntimeError(" ".join(lines[-3:]) or str(error)) from error
+
+
+class Converter:
+    """Converts to MNN's format, each model in a process of its own: the converter may die. They are forks of one that has
+    the library loaded and no threads. The program `mnnconvert` is not used: it reports each conversion to its maker."""
+
+    SCRIPT = """
+import os, resource, sys
+answers = os.fdopen(os.dup(1), "w")
+os.dup2(2, 1)
+import _tools
+for line in sys.stdin:
+    model, out, said = line.rstrip("\\n").split("\\t")
+    child = os.fork()
+    if child == 0:
+        resource.setrlimit(resource.RLIMIT_CPU, (60, 60))
+        for fd in (1, 2):
+            os.dup2(os.open(said, os.O_CREAT | os.O_WRONLY | os.O_APPEND, 0o600), fd)
+        _tools.mnnconvert(["mnnconvert", "-f", "ONNX", "--modelFile", model, "--MNNModel", out, "--bizCode", "egret"])
+        os._exit(0)
+    print(os.waitpid(child, 0)[1], file=answers, flush=True)
+"""
+
+    def __init__(self):
+        pipe = subprocess.PIPE
+        self.process = subprocess.Popen([sys.executable, "-c", self.SCRIPT], stdin=pipe, stdout=pipe, text=True)
+
+    def convert(self, model, out):
+        said = out + ".said"
+        print(model, out, said, sep="\t", file=self.process.stdin, flush=True)
+        status = int(self.process.stdout.readline())
+        if os.WIFSIGNALED(status):
+            # That is no refusal.
+            raise RuntimeError(f"the converter ended with {signal.Signals(os.WTERMSIG(status)).name}")
+        if not os.path.exists(out):
+            with open(said, errors="replace") as f:
+                # Without times of day and lines of unnamed files.
+                lines = [re.sub(r"^\[[\d:]+\] :\d+: ", "", line) for line in f.read().splitlines()]
+                raise RuntimeError("the converter: " + " ".join(lines[-2:]))
+
+
+def io_of(model):
+    """Names of arguments, and names and numpy's element types of results."""
+    constants = {t.name for t in model.graph.initializer}
+    inputs = [i.name for i in model.graph.input if i.name not in constants]
+    return inputs, [(o.name, onnx.helper.tensor_dtype_to_np_dtype(o.type.tensor_type.elem_type)) for o in model.graph.output]
 
 
 def torch():

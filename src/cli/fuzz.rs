@@ -100,9 +100,9 @@ struct GraphArgs {
 /// Run a campaign on one system.
 #[derive(Args)]
 struct RunArgs {
-    /// `egret` (each stage, in this process); `egret-native` (its fused machine code alone); `onnxruntime`,
-    /// `onnxruntime-unoptimised`, `openvino`, `mnn` or `torch` (each in a process of its own under `--python`); `tract` (in
-    /// builds with it); or `worker:PROGRAM ARGS…`, a program that speaks the protocol of `egret worker`.
+    /// `egret` (each stage, in this process); `egret-native` (its fused machine code alone); `egret-ahead`
+    /// (compiled ahead of time, linked by `cc`); `onnxruntime`, `onnxruntime-unoptimised`, `openvino`, `mnn` or `torch` (each in a
+    /// process of its own under `--python`); `tract` (in builds with it); or `worker:PROGRAM ARGS…`, a program that speaks the protocol of `egret worker`.
     #[arg(long, default_value = "egret")]
     system: String,
     #[command(flatten)]
@@ -123,6 +123,9 @@ struct RunArgs {
     /// runtime and Egret's importer must read the same in it.
     #[arg(long, value_name = "PERCENT", default_value_t = 20, value_parser = clap::value_parser!(u8).range(0..=100))]
     older: u8,
+    /// Of 100 graphs against `egret`, how many are also compiled ahead of time, linked by `cc` and run in a process of their own.
+    #[arg(long, value_name = "PERCENT", default_value_t = 4, value_parser = clap::value_parser!(u8).range(0..=100))]
+    ahead: u8,
     /// Write a folder for each finding here, a page `index.html`, and the campaign's state in `campaign.sqlite`: run
     /// again with the same options it goes on where it was.
     #[arg(long, value_name = "FOLDER")]
@@ -188,6 +191,10 @@ struct GenerateArgs {
     /// Folder for the cases, in the layout of ONNX's backend tests. Without it the graphs are printed as text.
     #[arg(long, value_name = "FOLDER")]
     out: Option<PathBuf>,
+    /// Write also which error each element of an output may have, as `allowed_K.pb` (NaN: any is right). It takes ten times
+    /// as long.
+    #[arg(long, requires = "out")]
+    allowed: bool,
     /// Only count: graphs a second, and how often each operator was used.
     #[arg(long, conflicts_with = "out")]
     stats: bool,
@@ -247,8 +254,9 @@ mod with_fuzzer {
     use super::super::{Failure, say, say_json};
     use super::{FuzzArgs, GenerateArgs, GraphArgs, KnownArgs, ReproArgs, RunArgs, Verb};
     use anyhow::{Context, Result};
+    use egret_fuzz::ahead::Ahead;
     use egret_fuzz::campaign::{self, Plan, Report};
-    use egret_fuzz::check::{Egret, Failure as Found, Kind, System, failure, system_of};
+    use egret_fuzz::check::{Egret, System, failure, system_of};
     use egret_fuzz::choices::Seeded;
     use egret_fuzz::finding;
     use egret_fuzz::form::Types;
@@ -309,6 +317,7 @@ mod with_fuzzer {
         Ok(match name {
             "egret" => Box::new(Egret::default()),
             "egret-native" => Box::new(Egret { native_only: true }),
+            "egret-ahead" => Box::new(Ahead::default()),
             other => Box::new(Runtime::start(other, python)?),
         })
     }
@@ -334,6 +343,7 @@ mod with_fuzzer {
             config,
             rewritten_percent: args.rewritten.into(),
             older_percent: args.older.into(),
+            ahead_percent: if args.system == "egret" { args.ahead.into() } else { 0 },
         };
         let (bar, template) = match args.count.is_none() && args.time.is_some() {
             true => (indicatif::ProgressBar::no_length(), "{elapsed} {pos} graphs, {per_sec}, {msg}"),
@@ -437,9 +447,11 @@ mod with_fuzzer {
                 None if args.stats => {}
                 None => say(&egret::ir::text::print(&case.graph))?,
                 Some(out) => {
-                    let none = Found { stage: "none".into(), kind: Kind::Wrong, text: "a generated case".into() };
-                    let found = json!({ "seed": args.graphs.seed, "graph": i });
-                    finding::write(out, &format!("graph_{i:06}"), &case, &none, &found)?;
+                    let folder = out.join(format!("graph_{i:06}"));
+                    finding::write_case(&folder, &case, &format!("// --seed {} --from {i}\n", args.graphs.seed))?;
+                    if args.allowed {
+                        finding::write_allowed(&folder, &case)?;
+                    }
                 }
             }
         }
@@ -473,11 +485,14 @@ mod with_fuzzer {
 
     fn repro(args: &ReproArgs) -> Result<()> {
         let case = finding::read(&args.folder)?;
-        let path = args.folder.join("finding.json");
-        let text = std::fs::read_to_string(&path).with_context(|| path.display().to_string())?;
-        let json: serde_json::Value = serde_json::from_str(&text).with_context(|| path.display().to_string())?;
-        let stage = json["stage"].as_str().unwrap_or_default();
-        let name = args.system.clone().unwrap_or_else(|| system_of(stage).to_owned());
+        let failed = || -> Result<String> {
+            let path = args.folder.join("finding.json");
+            let text = std::fs::read_to_string(&path).with_context(|| path.display().to_string())?;
+            let json: serde_json::Value = serde_json::from_str(&text).with_context(|| path.display().to_string())?;
+            Ok(system_of(json["stage"].as_str().unwrap_or_default()).to_owned())
+        };
+        // A generated case names no system.
+        let name = args.system.clone().map_or_else(failed, Ok)?;
         match failure(&mut *system(&name, args.python.as_deref())?, &case)? {
             Some(f) => {
                 say(&format!("{} ({}): {}\n", f.stage, f.kind.name(), f.text))?;

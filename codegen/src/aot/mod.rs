@@ -14,6 +14,7 @@
 
 mod driver;
 pub mod header;
+pub mod program;
 pub mod runtime;
 pub mod weights;
 

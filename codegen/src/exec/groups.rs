@@ -18,9 +18,6 @@ const MAX_PARTS: usize = 24;
 /// Expressions in one group.
 const MAX_EXPRESSIONS: usize = 800;
 
-/// Kernels above this much work (about 30 microseconds) are worth a second thread.
-const MIN_PARALLEL_COST: f64 = 120_000.0;
-
 /// A call with its expressions.
 pub(crate) struct Call {
     pub(crate) node: usize,
@@ -208,11 +205,8 @@ pub(crate) fn template(whole: &Compute, name: &str, shared: &Shared) -> Option<L
     let kernel = |l: LoweredKernel| {
         let extent = l.extent.max(0) as usize;
         let cost = l.flops + l.bytes / 2.0;
-        let grain = if cost < MIN_PARALLEL_COST {
-            extent.max(1)
-        } else {
-            (extent as f64 * MIN_PARALLEL_COST / 2.0 / cost).ceil() as usize
-        };
+        let least = shared.options.parallel_cost;
+        let grain = if cost < least { extent.max(1) } else { (extent as f64 * least / 2.0 / cost).ceil() as usize };
         LoopKernel {
             record: shared.kernels.record(l.kernel),
             flops: l.flops as u64,

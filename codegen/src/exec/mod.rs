@@ -34,11 +34,17 @@ use plan::Plan;
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
+/// Work of a kernel (about 30 microseconds) that is worth a second thread.
+pub const PARALLEL_COST: f64 = 120_000.0;
+
 /// What a caller may choose.
 #[derive(Clone, Debug)]
 pub struct ExecOptions {
     /// Threads, the calling one included.
     pub threads: usize,
+    /// Cost of a kernel (operations and half of the bytes that it moves) from which it is shared between threads: what a second
+    /// one costs to wake. Default: [`PARALLEL_COST`].
+    pub parallel_cost: f64,
     /// Bounds of every run.
     pub limits: Limits,
     /// Plans kept per graph, least recently used goes first.
@@ -57,6 +63,7 @@ impl Default for ExecOptions {
     fn default() -> ExecOptions {
         ExecOptions {
             threads: 1,
+            parallel_cost: PARALLEL_COST,
             limits: Limits::default(),
             plans: 8,
             keep_values: false,
