@@ -40,14 +40,8 @@ impl Op for QLinearMatMul {
         cx.same_dtype("C1", [1, 4, 6])?;
         let (a, b) = (cx.shape(0)?, cx.shape(3)?);
         let shape = product_shape(cx, "C2", "C3", "C4", &a, &b)?;
-        let vector = a.len() < 2 || b.len() < 2;
         for (param, matrix, rows) in [(1, &a, true), (2, &a, true), (4, &b, false), (5, &b, false)] {
             matrix_parameter_rule(cx, "C5", param, matrix, rows)?;
-            // The result has no axis for what a product with a vector takes away.
-            let p = cx.shape(param)?;
-            cx.require("C5", !vector || p.len() <= 1 || p.iter().all(|d| *d == 1), || {
-                format!("operand {param} has rank {} in a product with a vector", p.len())
-            })?;
         }
         matrix_parameter_rule(cx, "C5", 6, &shape, true)?;
         matrix_parameter_rule(cx, "C5", 7, &shape, true)?;
@@ -63,7 +57,15 @@ impl Op for QLinearMatMul {
         };
         let (av, bv) = (minus(a, 2, true)?, minus(b, 5, false)?);
         let sums = Product::of(a.shape(), b.shape(), false, false).eval(cx.env, &av, &bv)?;
-        let (sa, sb) = (spread(cx.tensor(1)?, &shape, true)?, spread(cx.tensor(4)?, &shape, false)?);
+        // With the axes that a product with a vector takes away: rows of `a`, columns of `b`.
+        let mut matrix = shape.clone();
+        if a.shape().len() == 1 {
+            matrix.insert(shape.len().saturating_sub(1), 1);
+        }
+        if b.shape().len() == 1 {
+            matrix.push(1);
+        }
+        let (sa, sb) = (spread(cx.tensor(1)?, &matrix, true)?, spread(cx.tensor(4)?, &matrix, false)?);
         let (sy, zy) = (spread(cx.tensor(6)?, &shape, true)?, spread(cx.tensor(7)?, &shape, true)?);
         let y: Vec<f64> = (0..sums.len())
             .map(|i| {
@@ -151,14 +153,34 @@ mod tests {
     }
 
     #[test]
+    fn scales_of_rows_and_columns_count_in_products_with_vectors() {
+        let ones = |shape: &[usize]| Tensor::from_ints(DType::U8, shape, vec![1; shape.iter().product()]);
+        let (zero, one) = (Tensor::scalar(0u8), Tensor::scalar(1.0f32));
+        let scales = |shape: &[usize]| Tensor::from_slice(shape, &[1.0f32, 2.0]);
+        let run = |a: &[usize], sa: &Tensor, b: &[usize], sb: &Tensor| {
+            let operands =
+                [ones(a), sa.clone(), zero.clone(), ones(b), sb.clone(), zero.clone(), one.clone(), zero.clone()];
+            run1("QLinearMatMul", attrs! {}, &operands).unwrap()
+        };
+        let y = |shape: &[usize], v: &[u8]| Tensor::from_slice(shape, v);
+        assert_eq!(run(&[2, 3], &scales(&[2]), &[3], &one), y(&[2], &[3, 6]));
+        assert_eq!(run(&[2, 2, 3], &scales(&[2]), &[3], &one), y(&[2, 2], &[3, 6, 3, 6]));
+        assert_eq!(run(&[2, 1, 3], &scales(&[2, 1, 1]), &[3], &one), y(&[2, 1], &[3, 6]));
+        assert_eq!(run(&[3], &one, &[3, 2], &scales(&[2])), y(&[2], &[3, 6]));
+        assert_eq!(run(&[3], &one, &[2, 3, 2], &scales(&[1, 1, 2])), y(&[2, 2], &[3, 6, 3, 6]));
+        assert_eq!(run(&[3], &one, &[3], &one), y(&[], &[3]));
+    }
+
+    #[test]
     fn q_linear_mat_mul_constraints_are_named() {
-        let label = |a: (DType, &[usize]), b: &[usize], sa: &[usize]| {
+        let label_of = |a: (DType, &[usize]), b: &[usize], sa: &[usize], sb: &[usize]| {
             let t = |d, s: &[usize]| Type::tensor(d, s);
             let (u, f) = (DType::U8, DType::F32);
             let one = t(f, &[]);
-            let types = [t(a.0, a.1), t(f, sa), t(a.0, &[]), t(u, b), one.clone(), t(u, &[]), one, t(u, &[])];
+            let types = [t(a.0, a.1), t(f, sa), t(a.0, &[]), t(u, b), t(f, sb), t(u, &[]), one, t(u, &[])];
             violated("QLinearMatMul", attrs! {}, &types)
         };
+        let label = |a: (DType, &[usize]), b: &[usize], sa: &[usize]| label_of(a, b, sa, &[]);
         let u = DType::U8;
         assert_eq!(label((DType::I32, &[1, 1]), &[1, 1], &[]).as_deref(), Some("QLinearMatMul.C1"));
         assert_eq!(label((u, &[]), &[1, 1], &[]).as_deref(), Some("QLinearMatMul.C2"));
@@ -166,5 +188,6 @@ mod tests {
         assert_eq!(label((u, &[2, 1, 1]), &[3, 1, 1], &[]).as_deref(), Some("QLinearMatMul.C4"));
         assert_eq!(label((u, &[2, 2]), &[2, 2], &[3]).as_deref(), Some("QLinearMatMul.C5"));
         assert_eq!(label((u, &[2, 2]), &[2, 2], &[1, 2]).as_deref(), Some("QLinearMatMul.C5"));
+        assert_eq!(label_of((u, &[2, 2]), &[2], &[], &[2]).as_deref(), Some("QLinearMatMul.C5"));
     }
 }

@@ -187,6 +187,10 @@ pub fn matrix_parameter_rule(
         let row = matrix.len().checked_sub(2).map(|i| Cond::eq(&p[0], &matrix[i]));
         return cx.require_that(label, row.map_or_else(|| one(&p[0]), |c| one(&p[0]).or(&c)));
     }
+    // Nor has a vector columns: its axis is summed up.
+    if let ([n], false, 1) = (p.as_slice(), rows, matrix.len()) {
+        return cx.require_eq(label, n, &Dim::ONE);
+    }
     for (d, extent) in p.iter().rev().zip(matrix.iter().rev()) {
         cx.require_that(label, one(d).or(&Cond::eq(d, extent)))?;
     }
