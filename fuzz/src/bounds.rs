@@ -402,6 +402,25 @@ mod tests {
     }
 
     #[test]
+    fn a_sample_next_to_a_cell_may_be_that_cell() {
+        let ones =
+            |shape: &[usize]| Value::from(Tensor::from_floats(DType::F32, shape, vec![1.0; shape.iter().product()]));
+        // At row 2 of 0 and 1, less 1e-9: a part of the last row, or nothing.
+        let offset = Tensor::from_floats(DType::F32, &[1, 2, 3, 1], [0.0, 0.0, -1e-9, 0.0, 0.0, 0.0]);
+        let build = |b: &mut GraphBuilder| {
+            let x = b.input("x", Type::tensor(DType::F32, &[1, 1, 2, 1]));
+            let w = b.input("w", Type::tensor(DType::F32, &[1, 1, 1, 1]));
+            let offset = b.input("offset", Type::tensor(DType::F32, &[1, 2, 3, 1]));
+            b.op("DeformConv", attrs! { pads: vec![0i64, 0, 1, 0] }, &[x, w, offset]).unwrap()
+        };
+        let case = case(build, vec![ones(&[1, 1, 2, 1]), ones(&[1, 1, 1, 1]), offset.into()]);
+        let want = case.outputs[0].tensor().unwrap().floats().unwrap();
+        assert!(want[2] > 0.0 && want[2] < 1e-8);
+        let bound = &bounds(&case, 2, Silent::Reference, &mut Seeded::new(1, 0))[0];
+        assert!(bound.error[2] >= want[2] && bound.error[2] < 1e-4, "{bound:?}");
+    }
+
+    #[test]
     fn cancellation_widens_the_bound_and_exact_operators_have_none() {
         let x: Value = Tensor::from_slice(&[2], &[80.0f32, 1.0]).into();
         let of = |build: fn(&mut GraphBuilder) -> egret_ir::ValueId| {

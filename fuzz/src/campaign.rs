@@ -179,6 +179,7 @@ impl Campaign<'_> {
     /// Graph `i`, of calls that the system takes one by one; those that it refuses are findings. None where no graph of many was
     /// made.
     fn next(&mut self, seed: u64, i: u64, generator: &mut Generator, system: &mut dyn System) -> Result<Option<Case>> {
+        generator.begin(seed, i);
         let mut last = None;
         for again in 0..AGAIN {
             // Graphs that are made anew are as far from all others as these from each other.

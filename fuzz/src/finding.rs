@@ -125,13 +125,23 @@ kinds = {"float32": MNN.expr.float, "uint8": MNN.expr.uint8, "int8": MNN.expr.in
 
 def fed(array):
     array = array.astype("int32") if array.dtype.name in ("int64", "bool") else array
-    return MNN.expr.const(array, list(array.shape), MNN.expr.NCHW, kinds.get(array.dtype.name, MNN.expr.int))
+    # Arrays of `int8` are not taken, lists are.
+    values = array.ravel().tolist() if array.dtype.name == "int8" else array
+    return MNN.expr.const(values, list(array.shape), MNN.expr.NCHW, kinds.get(array.dtype.name, MNN.expr.int))
+
+
+def typed(array, dtype):
+    """Its integers of 32 bits stand for those of 64 bits and for truth values; another type is another."""
+    stands = array.dtype == numpy.int32 and numpy.dtype(dtype).kind in "iub"
+    return array.astype(dtype) if stands and (numpy.dtype(dtype) != bool or ((array == 0) | (array == 1)).all()) else array
 
 
 def run(feeds):
     results = [MNN.expr.convert(v, MNN.expr.NCHW) for v in net.forward([fed(feeds[n]) for n in inputs])]
+    if len(results) < len(outputs):
+        raise SystemExit("MNN gives no results")
     # A result without elements cannot be read; it has a shape.
-    return [(numpy.zeros(r.shape) if 0 in r.shape else r.read()).astype(t) for r, t in zip(results, dtypes)]
+    return [numpy.zeros(r.shape, t) if 0 in r.shape else typed(r.read(), t) for r, t in zip(results, dtypes)]
 "#;
 
 /// Whether values have element types that numpy has: others cross the border as bits, which the worker knows.

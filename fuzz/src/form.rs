@@ -156,9 +156,19 @@ pub fn seed_of(domain: &str, name: &str) -> u64 {
     name.bytes().chain(domain.bytes()).fold(0u64, |h, b| h.wrapping_mul(0x100_0000_01b3) ^ u64::from(b))
 }
 
-/// All forms of an operator on elements of these types that trying finds, with what its rule says of each; the same for the same operator, always.
-pub fn forms_of(def: &'static OpDef, types: &Types) -> Vec<(Form, Inferred)> {
-    let mut choices = Seeded::new(seed_of(def.domain, def.name), 0);
+/// Which forms are drawn: operators with many types and attributes have more forms than are kept at a time.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct Draw {
+    /// A seed.
+    pub seed: u64,
+    /// The number of a list from it.
+    pub turn: u64,
+}
+
+/// Forms of an operator on elements of these types that trying finds, with what its rule says of each; the same for the same
+/// operator and draw.
+pub fn forms_of(def: &'static OpDef, types: &Types, draw: Draw) -> Vec<(Form, Inferred)> {
+    let mut choices = Seeded::new(seed_of(def.domain, def.name) ^ draw.seed.rotate_left(32), draw.turn);
     let mut shown: Vec<Form> = calls_of_examples(def).iter().filter_map(|c| Form::of_call(def, c)).collect();
     shown.retain(|f| fits(f, types).is_some());
     let mut forms: Vec<(Form, Inferred)> = Vec::new();
@@ -638,7 +648,10 @@ mod tests {
     use egret_ir::ops;
 
     fn forms(name: &str) -> Vec<Form> {
-        forms_of(ops::find("ai.onnx", name).unwrap(), &Types::default()).into_iter().map(|(form, _)| form).collect()
+        forms_of(ops::find("ai.onnx", name).unwrap(), &Types::default(), Draw::default())
+            .into_iter()
+            .map(|(form, _)| form)
+            .collect()
     }
 
     #[test]
@@ -653,12 +666,25 @@ mod tests {
     #[test]
     fn rare_element_types_are_where_they_are_wanted() {
         let rare = |types: &Types| {
-            let forms = forms_of(ops::find("ai.onnx", "Identity").unwrap(), types);
+            let forms = forms_of(ops::find("ai.onnx", "Identity").unwrap(), types, Draw::default());
             let all = forms.into_iter().flat_map(|(f, _)| f.operands).flatten().map(|o| o.dtype());
             all.filter(|d| RARE.contains(d)).collect::<BTreeSet<_>>()
         };
         assert!(rare(&Types::default()).is_empty());
         assert!(rare(&Types::all()).len() > 3 && rare(&Types::all()).contains(&DType::String));
+    }
+
+    #[test]
+    fn other_draws_have_other_forms() {
+        let pairs = |turn| {
+            let forms = forms_of(ops::find("ai.onnx", "Cast").unwrap(), &Types::default(), Draw { seed: 1, turn });
+            let pair = |f: &Form| format!("{:?} {:?}", f.operands[0].as_ref().map(Operand::dtype), f.attrs.get("to"));
+            forms.iter().map(|(f, _)| pair(f)).collect::<BTreeSet<_>>()
+        };
+        let once = pairs(0);
+        assert!((10..80).contains(&once.len()), "{}", once.len());
+        // There are 13 element types.
+        assert!((0..40).flat_map(pairs).collect::<BTreeSet<_>>().len() > 160);
     }
 
     #[test]

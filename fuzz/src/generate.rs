@@ -14,7 +14,7 @@ mod quantised;
 mod shapes;
 
 use crate::choices::{Choices, pick};
-use crate::form::{Types, forms_of};
+use crate::form::{Draw, Types, forms_of};
 use crate::known::{Known, Seen};
 use crate::probe::all_calls;
 use crate::stated::is_stated;
@@ -30,6 +30,9 @@ use std::sync::Arc;
 
 /// Attempts to insert one operator before another one is taken.
 const ATTEMPTS: usize = 8;
+
+/// Graphs of a campaign with the same forms. To find forms takes as long as some hundred graphs.
+pub const GRAPHS_OF_FORMS: u64 = 4096;
 
 /// What kind of graphs.
 #[derive(Clone, Debug)]
@@ -191,6 +194,8 @@ pub fn full_name(def: &OpDef) -> String {
 pub struct Generator {
     config: Config,
     menu: Vec<Entry>,
+    /// Where the forms are from.
+    draw: Draw,
     /// Kinds of calls that are not made ([`kind_of`]).
     forbidden: BTreeSet<String>,
     /// Calls that the reference refused although their rule accepted them for reasons that are Egret's own.
@@ -208,13 +213,26 @@ impl Generator {
             .filter(|d| d.arity().1 != Some(0) && !d.attrs.iter().any(|a| a.wanted == "a graph"))
             .map(|def| Entry { def, forms: None, used: 0, failed: 0 })
             .collect();
-        Generator { config, menu, forbidden: BTreeSet::new(), bugs: Vec::new() }
+        Generator { config, menu, draw: Draw::default(), forbidden: BTreeSet::new(), bugs: Vec::new() }
     }
 
     /// Goes on with a generator's counts.
     pub fn resume(&mut self, uses: &BTreeMap<String, usize>) {
         for entry in &mut self.menu {
             entry.used = uses.get(&full_name(entry.def)).copied().unwrap_or(entry.used);
+        }
+    }
+
+    /// Before graph `i` of a campaign: the forms of operators are those of its seed, and others every [`GRAPHS_OF_FORMS`] graphs.
+    pub fn begin(&mut self, seed: u64, i: u64) {
+        let draw = Draw { seed, turn: i / GRAPHS_OF_FORMS };
+        if draw != self.draw {
+            self.draw = draw;
+            // Who has none will have none.
+            self.menu
+                .iter_mut()
+                .filter(|e| e.forms.as_ref().is_some_and(|f| !f.is_empty()))
+                .for_each(|e| e.forms = None);
         }
     }
 
@@ -292,7 +310,12 @@ impl Generator {
         let at = *pick(choices, &list);
         let entry = &mut self.menu[at];
         if entry.forms.is_none() {
-            entry.forms = Some(forms_of(entry.def, &self.config.types).into_iter().filter_map(Prepared::new).collect());
+            let (def, types) = (entry.def, &self.config.types);
+            let found = |draw| forms_of(def, types, draw).into_iter().filter_map(Prepared::new).collect::<Vec<_>>();
+            let forms = found(self.draw);
+            // Another draw may find what this one does not.
+            let other = forms.is_empty() && self.draw != Draw::default();
+            entry.forms = Some(if other { found(Draw::default()) } else { forms });
         }
         Some(at)
     }

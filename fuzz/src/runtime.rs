@@ -181,6 +181,9 @@ impl Runtime {
             data::save(&path.join(format!("input_{k}.pb")), &case.graph.value(*v).name, x)?;
         }
         let folder = path.display();
+        if self.worker.is_none() {
+            self.spawn()?;
+        }
         self.cases += 1;
         let commands =
             [format!("load\t1\t{}\t{folder}", model_file.display()), "run\t1".into(), format!("save\t{folder}")];

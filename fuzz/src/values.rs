@@ -22,14 +22,21 @@ pub enum Values {
     Huge,
     /// Infinities, NaN and numbers beyond the ranges of integers among ordinary ones.
     Special,
+    /// Any finite number of the type, integers evenly, floats by their exponents.
+    Any,
 }
 
 impl Values {
-    /// A class, ordinary ones most often; `special` allows infinities, NaN and overflow.
-    pub fn draw(choices: &mut dyn Choices, special: bool) -> Values {
+    /// A class, ordinary ones most often; `special` allows infinities, NaN and overflow. Where an operator's result is of another
+    /// type (`converts`), each number of the types is a case of its own.
+    pub fn draw(choices: &mut dyn Choices, special: bool, converts: bool) -> Values {
         use Values::*;
-        let list = [Ordinary, Domain, Whole, Tame, Small, Huge, Special];
-        let weights = if special { [8, 4, 4, 1, 1, 2, 2] } else { [8, 4, 4, 1, 1, 0, 0] };
+        let list = [Ordinary, Domain, Whole, Tame, Small, Huge, Special, Any];
+        let weights = match (special, converts) {
+            (true, true) => [4, 2, 3, 1, 1, 2, 4, 5],
+            (true, false) => [8, 4, 4, 1, 1, 2, 2, 1],
+            (false, _) => [8, 4, 4, 1, 1, 0, 0, 0],
+        };
         list[choices.weighted(&weights)]
     }
 }
@@ -62,6 +69,10 @@ pub fn tensor(
                     choices.below((n - (-n).max(lo)) as usize) as i128 + (-n).max(lo)
                 }
                 Values::Huge | Values::Special => *pick(choices, &[lo, hi, lo + 1, hi - 1, 0, 1, hi / 2]),
+                Values::Any => {
+                    let bits = (0..4).fold(0i128, |bits, _| bits << 16 | choices.below(1 << 16) as i128);
+                    lo + bits % (hi - lo + 1)
+                }
                 _ => (choices.below(17) as i128 - 8).clamp(lo, hi),
             };
             Tensor::from_ints(dtype, shape, (0..n).map(|_| one(choices)).collect::<Vec<_>>())
@@ -76,6 +87,11 @@ pub fn tensor(
                 Values::Small => *pick(choices, &[0.0, -0.0, least, -least, 3.0 * least, 1.0]),
                 Values::Huge => *pick(choices, &[largest, -largest, largest / 2.0, largest.sqrt(), -1.0]),
                 Values::Special => *pick(choices, SPECIAL),
+                Values::Any => {
+                    let (a, b) = (least.log2(), largest.log2());
+                    let size = (a + (b - a) * choices.unit()).exp2() * (1.0 - choices.unit() / 4.0);
+                    if choices.chance(1, 2) { size } else { -size }
+                }
             };
             Tensor::from_floats(dtype, shape, (0..n).map(|_| one(choices)).collect::<Vec<_>>())
         }
@@ -152,6 +168,7 @@ mod tests {
             Values::Small,
             Values::Huge,
             Values::Special,
+            Values::Any,
         ];
         for class in classes {
             for dtype in [
@@ -184,6 +201,18 @@ mod tests {
         };
         assert_eq!(indices(DType::I64), (-3..3).collect());
         assert_eq!(indices(DType::U8), (0..3).collect());
+    }
+
+    #[test]
+    fn any_number_is_met() {
+        let any = |dtype| tensor(dtype, &[1000], Values::Any, (0.0, 1.0), &mut Seeded::new(1, 0)).unwrap();
+        let bytes: std::collections::BTreeSet<_> = any(DType::U8).ints().unwrap().into_iter().collect();
+        assert!(bytes.len() > 240);
+        let large = |dtype| any(dtype).ints().unwrap().into_iter().filter(|&v| v > 1 << 31).count();
+        assert!((400..600).contains(&large(DType::U32)) && (400..600).contains(&large(DType::I64)));
+        let floats = any(DType::F32).floats().unwrap();
+        let normal = |x: &&f64| x.abs() > 1e-38;
+        assert!(floats.iter().all(|x| x.is_finite()) && (800..960).contains(&floats.iter().filter(normal).count()));
     }
 
     #[test]

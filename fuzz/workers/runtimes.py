@@ -225,7 +225,7 @@ class Mnn(Runtime):
     """MNN's converter and its CPU backend in high precision. It computes with 32-bit floats and integers and knows operators
     by name without domain, so that other element types, 64-bit elements that do not fit and other domains are unsupported."""
 
-    MARKS = ("unsupported", "Op Not Support")
+    MARKS = ("unsupported", "Op Not Support", "ot support", "on't support", "only support")
     TYPES = {"FLOAT": "float", "INT32": "int", "INT64": "int", "BOOL": "int", "UINT8": "uint8", "INT8": "int8"}
 
     def __init__(self):
@@ -286,18 +286,29 @@ class Mnn(Runtime):
             if array.dtype.name in ("int64", "bool"):
                 array = array.astype("int32")
             dtype = getattr(self.mnn.expr, self.TYPES[onnx.TensorProto.DataType.Name(kind)])
+            # Arrays of `int8` are not taken, lists are.
+            values = array.ravel().tolist() if array.dtype.name == "int8" else array
             with Said():
-                self.feeds.append(self.mnn.expr.const(array, list(array.shape), self.mnn.expr.NCHW, dtype))
+                self.feeds.append(self.mnn.expr.const(values, list(array.shape), self.mnn.expr.NCHW, dtype))
 
     def run(self):
         results = []
         with Said():
-            for (name, dtype), value in zip(self.outputs, self.net.forward(self.feeds)):
+            values = self.net.forward(self.feeds)
+            if len(values) < len(self.outputs):
+                raise RuntimeError("no results")
+            for (name, dtype), value in zip(self.outputs, values):
                 value = self.mnn.expr.convert(value, self.mnn.expr.NCHW)
                 # A result without elements cannot be read; it has a shape.
                 shape = list(value.shape)
-                results.append((name, numpy.zeros(shape, dtype) if 0 in shape else value.read().astype(dtype)))
+                results.append((name, numpy.zeros(shape, dtype) if 0 in shape else self.typed(value.read(), dtype)))
         return results
+
+    def typed(self, array, dtype):
+        """Its integers of 32 bits stand for those of 64 bits and for truth values; another type is another."""
+        stands = array.dtype == numpy.int32 and numpy.dtype(dtype).kind in "iub"
+        fits = numpy.dtype(dtype) != bool or ((array == 0) | (array == 1)).all()
+        return array.astype(dtype) if stands and fits else array
 
 
 class Said:

@@ -441,6 +441,7 @@ mod with_fuzzer {
         let start = Instant::now();
         let (mut graphs, mut calls) = (0, 0);
         for i in args.graphs.from..args.graphs.from.saturating_add(args.count) {
+            generator.begin(args.graphs.seed, i);
             let Some(case) = generator.generate(&mut Seeded::new(args.graphs.seed, i)) else { break };
             (graphs, calls) = (graphs + 1, calls + case.graph.nodes.len());
             match &args.out {

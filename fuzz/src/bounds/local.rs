@@ -181,6 +181,14 @@ fn sizes(node: &Node, base: &[Option<Value>], choices: &mut dyn Choices) -> Vec<
                 let most = largest_finite(dtype) / terms.max(1.0);
                 sizes.iter_mut().flatten().filter(|s| **s > most).for_each(|s| *s = f64::INFINITY);
             }
+            // Where it reads is rounded as well, so that next to a cell it reads that cell alone.
+            if name == "DeformConv"
+                && let Some(x) = operand(0).and_then(|v| tensor(base, v.index()))
+            {
+                let reach = x.shape().iter().skip(2).max().map_or(0.0, |&n| n as f64) + size_of(2);
+                let moved = 2.0 * x.rank() as f64 * reach * size_of(0) * size_of(1) * size_of(4).max(1.0);
+                sizes.iter_mut().flatten().for_each(|s| *s += moved);
+            }
             sizes
         }
     };

@@ -118,10 +118,17 @@ impl Prepared {
         self.inverse.get_or_insert_with(make).as_ref()
     }
 
+    /// Whether the result is of another element type than the first operand.
+    fn converts(&self) -> bool {
+        let first = self.form.operands.first().and_then(Option::as_ref);
+        self.result.as_tensor().zip(first).is_some_and(|(y, x)| y.dtype != x.dtype())
+    }
+
     /// Classes of elements to try: one that is drawn, then those that are more often in an operator's domain; what has never
     /// worked here is seldom tried.
     pub(super) fn classes(&self, choices: &mut dyn Choices, special: bool) -> Vec<Values> {
-        let mut list = vec![Values::draw(choices, special), Values::Domain, Values::Index, Values::Tame];
+        let mut list =
+            vec![Values::draw(choices, special, self.converts()), Values::Domain, Values::Index, Values::Tame];
         list.dedup();
         let hopeless = |c: &Values| self.classes.get(c).is_some_and(|&(good, tried)| good == 0 && tried >= HOPELESS);
         if list.iter().all(hopeless) {

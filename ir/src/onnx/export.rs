@@ -83,7 +83,13 @@ pub(super) fn move_out(proto: &mut ModelProto, path: &Path, least_bytes: usize) 
 
 /// The message, and how many bytes of weights it holds.
 fn to_proto(model: &Model) -> Result<(ModelProto, usize)> {
-    let mut exporter = Exporter { taken: HashSet::new(), opsets: BTreeMap::new(), weight_bytes: 0, ir_version: 3 };
+    let mut exporter = Exporter {
+        taken: HashSet::new(),
+        graphs: HashSet::new(),
+        opsets: BTreeMap::new(),
+        weight_bytes: 0,
+        ir_version: 3,
+    };
     let graph = exporter.graph(&model.graph, None)?;
     let standard = exporter.opsets.entry(String::new()).or_insert(1);
     *standard = (*standard).max(LEAST_OPSET);
@@ -126,25 +132,31 @@ fn ir_version_of(opset: i64) -> i64 {
     }
 }
 
+/// The wished name if nothing has it yet, else with a number.
+fn unique(taken: &mut HashSet<String>, wish: &str) -> String {
+    let mut name = wish.to_owned();
+    let mut n = taken.len();
+    while !taken.insert(name.clone()) {
+        name = format!("{wish}_{n}");
+        n += 1;
+    }
+    name
+}
+
 struct Exporter {
-    /// Names in use anywhere in the model.
+    /// Names of values in use anywhere in the model.
     taken: HashSet<String>,
+    /// Names of graphs, of which ONNX wants each to be unique (IR.md, "Names Within a Graph").
+    graphs: HashSet<String>,
     opsets: BTreeMap<String, i64>,
     weight_bytes: usize,
     ir_version: i64,
 }
 
 impl Exporter {
-    /// A name that nothing else has: the wished one, else with a number.
+    /// A name that no other value has.
     fn name(&mut self, wish: &str) -> String {
-        let stem = if wish.is_empty() { "v" } else { wish };
-        let mut name = stem.to_owned();
-        let mut n = self.taken.len();
-        while !self.taken.insert(name.clone()) {
-            name = format!("{stem}_{n}");
-            n += 1;
-        }
-        name
+        unique(&mut self.taken, if wish.is_empty() { "v" } else { wish })
     }
 
     /// Writes a graph; for a body, `captured` are the outer names of its captures.
@@ -168,7 +180,7 @@ impl Exporter {
         let names: Vec<String> = names.into_iter().flatten().collect();
         let of = |v: ValueId| names[v.index()].as_str();
         let mut out = GraphProto {
-            name: Some(if graph.name.is_empty() { "graph".into() } else { graph.name.clone() }),
+            name: Some(unique(&mut self.graphs, if graph.name.is_empty() { "graph" } else { &graph.name })),
             input: graph.inputs.iter().map(|&v| info(of(v), graph.ty(v))).collect(),
             ..GraphProto::default()
         };

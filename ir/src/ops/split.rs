@@ -3,7 +3,7 @@
 //! - **C1** `-r <= axis < r`
 //! - **C2** `split` is `i64` of rank 1 with one length a result, none negative
 //! - **C3** the lengths sum to the extent
-//! - **C4** `num_outputs` is the number of results and not given together with `split`
+//! - **C4** either `split` or `num_outputs` is given, and the latter is the number of results
 //!
 //! Without `split` each piece has `ceil(d / n)` entries, the last what is left. ONNX `Split`: opset 1 and 2 (`split` an
 //! attribute; 1 takes it as an operand too), 11, 13 (operand), 18 (`num_outputs`; before, pieces were equal).
@@ -35,8 +35,10 @@ impl Op for Split {
         let n = cx.n_outputs();
         if let Some(m) = self.num_outputs {
             cx.require("C4", m == n as i64, || format!("`num_outputs` is {m}, the node has {n} results"))?;
-            cx.require("C4", !cx.has(1), || "`split` and `num_outputs` are both given".into())?;
         }
+        cx.require("C4", cx.has(1) != self.num_outputs.is_some(), || {
+            format!("`split` and `num_outputs` are {} given", if cx.has(1) { "both" } else { "not" })
+        })?;
         let total = shape[axis].clone();
         let lengths: Vec<Dim> = if cx.has(1) {
             cx.require_dtype("C2", 1, &[DType::I64])?;
@@ -124,6 +126,9 @@ fn upgrade(cx: &mut Upgrade<'_>) -> Result<()> {
     if cx.version < 13 {
         cx.ints_to_input("split", 1)?;
     }
+    if cx.inputs.get(1).copied().flatten().is_none() && !cx.attrs.contains_key("num_outputs") {
+        cx.attrs.insert("num_outputs".into(), (cx.outputs.len() as i64).into());
+    }
     Ok(())
 }
 
@@ -172,5 +177,7 @@ mod tests {
         assert_eq!(label(Some(&[3, -1]), attrs! {}, 2), "Split.C2");
         assert_eq!(label(Some(&[1, 2]), attrs! {}, 2), "Split.C3");
         assert_eq!(label(None, attrs! { num_outputs: 3i64 }, 2), "Split.C4");
+        assert_eq!(label(Some(&[1, 1]), attrs! { num_outputs: 2i64 }, 2), "Split.C4");
+        assert_eq!(label(None, attrs! {}, 2), "Split.C4");
     }
 }
