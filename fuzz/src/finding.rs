@@ -113,7 +113,7 @@ import MNN.nn
 # The converter in a process of its own, because it may die; not the program `mnnconvert`, which reports to its maker.
 convert = "import sys, _tools; _tools.mnnconvert(sys.argv)"
 options = ["-f", "ONNX", "--modelFile", here + "/model.onnx", "--MNNModel", here + "/model.mnn", "--bizCode", "egret"]
-subprocess.run([sys.executable, "-c", convert, *options], check=True)
+subprocess.run([sys.executable, "-c", convert, *options], cwd=here, check=True)
 graph = onnx.load(here + "/model.onnx").graph
 inputs = [i.name for i in graph.input if i.name not in {t.name for t in graph.initializer}]
 outputs = [o.name for o in graph.output]

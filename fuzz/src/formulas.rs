@@ -318,31 +318,41 @@ fn written(
             s.with("Pow", sum, 1.0 / op.p as f64)?
         }
         ("ai.onnx", "LpPool") => {
-            // The sum over a window is its mean times its cells, but where the last one is cut off.
-            let Some(op) = op.downcast::<LpPool>().filter(|op| !op.ceil_mode) else { return Ok(None) };
+            // The sum over a window is its mean times its cells, but where the last one is cut off: there it is its own step.
+            let Some(op) = op.downcast::<LpPool>().filter(|op| !op.ceil_mode || op.p != 1) else { return Ok(None) };
             let Some(cells) = op.kernel_shape.iter().map(Dim::as_int).product::<Option<i64>>() else { return Ok(None) };
             let size = s.one("Abs", x)?;
             let powers = s.with("Pow", size, op.p as f64)?;
             let mut window = op.attrs();
-            window.remove("p");
-            window.extend(attrs! { count_include_pad: true });
-            let means = s.b.op("AveragePool", window, &[powers])?;
-            let sums = s.with("Mul", means, cells as f64)?;
+            let sums = if op.ceil_mode {
+                window.extend(attrs! { p: 1i64 });
+                s.b.op("LpPool", window, &[powers])?
+            } else {
+                window.remove("p");
+                window.extend(attrs! { count_include_pad: true });
+                let means = s.b.op("AveragePool", window, &[powers])?;
+                s.with("Mul", means, cells as f64)?
+            };
             s.with("Pow", sums, 1.0 / op.p as f64)?
         }
         ("ai.onnx", "LRN") => {
             let Some(op) = op.downcast::<Lrn>() else { return Ok(None) };
             let square = s.two("Mul", x, x)?;
-            // The mean over near channels is that of a pooling along them.
-            let (before, after) = ((op.size - 1) / 2, op.size / 2);
-            let flat = [s.shape[0], 1, s.shape[1], s.shape[2..].iter().product()];
-            let rows = s.reshape(square, &flat)?;
-            let window = attrs! {
-                kernel_shape: vec![op.size, 1], pads: vec![before, 0, after, 0], count_include_pad: true
+            // The sum over near channels may be a running one, from which what leaves the window is subtracted.
+            let (before, after, channels) = ((op.size - 1) / 2, op.size / 2, s.shape[1] as i64);
+            let along = s.b.ints(&[1]);
+            let running = s.b.op("CumSum", attrs! {}, &[square, along])?;
+            let begin: Vec<usize> = s.shape.iter().enumerate().map(|(a, &n)| if a == 1 { 1 } else { n }).collect();
+            let begin = s.b.constant(Tensor::zeros(s.dtype, &begin)?);
+            let running = s.b.op("Concat", attrs! { axis: 1 }, &[begin, running])?;
+            let mut up_to = |end: &dyn Fn(i64) -> i64| {
+                let at: Vec<i64> = (0..channels).map(end).collect();
+                let at = s.b.ints(&at);
+                s.b.op("Gather", attrs! { axis: 1 }, &[running, at])
             };
-            let means = s.b.op("AveragePool", window, &[rows])?;
-            let shape = s.shape.clone();
-            let means = s.reshape(means, &shape)?;
+            let (last, first) = (up_to(&|c| (c + after).min(channels - 1) + 1)?, up_to(&|c| (c - before).max(0))?);
+            let sums = s.two("Sub", last, first)?;
+            let means = s.with("Div", sums, op.size as f64)?;
             let scaled = s.with("Mul", means, op.alpha.into())?;
             let base = s.with("Add", scaled, op.bias.into())?;
             let power = s.with("Pow", base, op.beta.into())?;

@@ -18,6 +18,7 @@ use crate::form::{Draw, Types, forms_of};
 use crate::known::{Known, Seen};
 use crate::probe::all_calls;
 use crate::stated::is_stated;
+use crate::unroll::{has_control_flow, unrolled};
 use control::Place;
 pub(crate) use control::open_bodies_of;
 use egret_ir::eval::Limits;
@@ -118,10 +119,11 @@ impl Config {
         self.stated || !self.known.causes().is_empty()
     }
 
-    /// Whether all calls of a case may be made; they are evaluated only where some may not.
+    /// Whether all calls of a case may be made, those of bodies too; they are evaluated only where some may not.
     pub(crate) fn wants_all(&self, case: &Case) -> bool {
-        let wants = |run: &Case| all_calls(run, |op, operands, results| self.wants(op, operands, results));
-        !self.is_choosy() || case.runs().iter().all(wants)
+        let each = |run: &Case| all_calls(run, |op, operands, results| self.wants(op, operands, results));
+        let inside = |run: &Case| !has_control_flow(&run.graph) || unrolled(run).is_none_or(|(flat, _)| each(&flat));
+        !self.is_choosy() || case.runs().iter().all(|run| each(run) && inside(run))
     }
 
     /// Whether a call with these values may be made.

@@ -107,7 +107,13 @@ pub fn is_stated(op: &dyn Op, operands: &[Option<&Value>], results: &[Value]) ->
                 || tensor(0).and_then(|t| t.to_i64s().ok()).is_some_and(|v| v.iter().all(|&n| n != 1))
         }
         "Attention" | "GroupQueryAttention" => !negative("softcap"),
-        "RNN" | "GRU" | "LSTM" => !negative("clip"),
+        // Which parameters functions have that are no operators of ONNX, is said nowhere.
+        "RNN" | "GRU" | "LSTM" => {
+            let named = |n: &str| ["affine", "scaledtanh"].contains(&&*n.to_lowercase());
+            let foreign =
+                matches!(attrs.get("activations"), Some(Attr::Strings(list)) if list.iter().any(|n| named(n)));
+            !negative("clip") && !foreign
+        }
         "OneHotEncoder" => match attrs.get("cats_int64s") {
             Some(Attr::Ints(list)) => !repeats(list),
             _ => true,

@@ -346,6 +346,8 @@ for line in sys.stdin:
     child = os.fork()
     if child == 0:
         resource.setrlimit(resource.RLIMIT_CPU, (60, 60))
+        # It leaves a file where it runs.
+        os.chdir(os.path.dirname(out))
         for fd in (1, 2):
             os.dup2(os.open(said, os.O_CREAT | os.O_WRONLY | os.O_APPEND, 0o600), fd)
         _tools.mnnconvert(["mnnconvert", "-f", "ONNX", "--modelFile", model, "--MNNModel", out, "--bizCode", "egret"])

@@ -7,7 +7,7 @@
 //! - **C1** `X` holds floats, `I` and `output_shape` are `i64`
 //! - **C2** `X` has rank 3 or more, `I` its shape
 //! - **C3** `kernel_shape`, `strides` and `pads` are as long as the spatial rank asks, sizes positive
-//! - **C4** `output_shape` has one entry an axis of `X`, each at least the extent `n`, `c` or `u_a`
+//! - **C4** `output_shape` has one entry an axis of `X`: `n`, `c`, and of the others at least `u_a` each
 //!
 //! Of several elements with one position the last counts; a position outside the result is an error.
 //! ONNX `MaxUnpool`: opset 9, 11, 22 (bfloat16).
@@ -71,8 +71,9 @@ impl Op for MaxUnpool {
         cx.require("C4", n.len() == 1, || format!("`output_shape` has rank {}", n.len()))?;
         cx.require_eq("C4", &n[0], &Dim::from(x.len()))?;
         let shape = cx.values(2)?.unwrap_or_else(|| x.iter().map(|_| cx.fresh()).collect());
-        for (least, have) in pooled.iter().zip(&shape) {
-            cx.require_that("C4", Cond::le(least, have))?;
+        for (a, (least, have)) in pooled.iter().zip(&shape).enumerate() {
+            let cond = if a < 2 { Cond::eq(least, have) } else { Cond::le(least, have) };
+            cx.require_that("C4", cond)?;
         }
         cx.output(dtype, shape)
     }

@@ -7,7 +7,7 @@
 //!
 //! ONNX Runtime `com.microsoft::DynamicQuantizeMatMul`, version 1.
 
-use super::int_product::{Scaled, require_columns};
+use super::int_product::{Scaled, by_column, require_columns};
 use crate::DType;
 use crate::error::Result;
 use crate::ops::common::*;
@@ -41,6 +41,7 @@ impl Op for DynamicQuantizeMatMul {
         let [a, a_scale, a_zero] = *parts else { return Ok(None) };
         let mut y = Scaled { a, a_zero: Some(a_zero), b: q, b_zero: at(3), a_scale, b_scale }.product(b)?;
         if let Some(bias) = at(4) {
+            let bias = by_column(b, bias, q)?;
             y = b.op("Add", attrs! {}, &[y, bias])?;
         }
         Ok(Some(vec![y]))

@@ -31,10 +31,32 @@ impl Scaled {
         let operands = [Some(self.a), Some(self.b), self.a_zero, self.b_zero];
         let y = b.node("ai.onnx", "MatMulInteger", attrs! {}, &operands, 1)?[0];
         let y = single(b, y)?;
-        let (p, q) = (single(b, self.a_scale)?, single(b, self.b_scale)?);
+        let (p, q) = (one(b, self.a_scale)?, by_column(b, self.b_scale, self.b)?);
+        let (p, q) = (single(b, p)?, single(b, q)?);
         let scale = b.op("Mul", attrs! {}, &[p, q])?;
         b.op("Mul", attrs! {}, &[y, scale])
     }
+}
+
+/// The one number of `x` as a scalar: the product has its own rank.
+fn one(b: &mut GraphBuilder, x: ValueId) -> Result<ValueId> {
+    if rank(b, x) == Some(0) {
+        return Ok(x);
+    }
+    let scalar = b.ints(&[]);
+    b.op("Reshape", attrs! {}, &[x, scalar])
+}
+
+/// Numbers for the columns of `matrix`; a vector has none, and one number for all.
+///
+/// # Errors
+/// When a rule refuses.
+pub fn by_column(b: &mut GraphBuilder, x: ValueId, matrix: ValueId) -> Result<ValueId> {
+    if rank(b, matrix) == Some(1) { one(b, x) } else { Ok(x) }
+}
+
+fn rank(b: &GraphBuilder, x: ValueId) -> Option<usize> {
+    b.ty(x).as_tensor()?.shape.dims().map(<[Dim]>::len)
 }
 
 /// `x` in `f32`.
@@ -48,15 +70,16 @@ pub fn single(b: &mut GraphBuilder, x: ValueId) -> Result<ValueId> {
     }
 }
 
-/// Requires that operand `i`, where given, is one number, or one an entry of the last axis of operand `matrix`.
+/// Requires that operand `i`, where given, is one number, or one a column of operand `matrix`; a vector has no columns.
 pub fn require_columns(cx: &mut RuleCx<'_>, label: &'static str, i: usize, matrix: usize) -> RuleResult {
     if !cx.has(i) {
         return Ok(());
     }
     let (p, m) = (cx.shape(i)?, cx.shape(matrix)?);
-    match (p.as_slice(), m.last()) {
+    match (p.as_slice(), m.as_slice()) {
         ([], _) => Ok(()),
-        ([n], Some(last)) => cx.require_that(label, Cond::eq(n, &Dim::ONE).or(&Cond::eq(n, last))),
+        ([n], [_]) => cx.require_that(label, Cond::eq(n, &Dim::ONE)),
+        ([n], [.., last]) => cx.require_that(label, Cond::eq(n, &Dim::ONE).or(&Cond::eq(n, last))),
         _ => cx.require(label, false, || format!("operand {i} has rank {}", p.len())),
     }
 }

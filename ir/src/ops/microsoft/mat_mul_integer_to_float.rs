@@ -7,7 +7,7 @@
 //!
 //! The product is summed in 32 bits and scaled in `f32`. ONNX Runtime `com.microsoft::MatMulIntegerToFloat`, version 1.
 
-use super::int_product::{Scaled, require_columns, require_one, single};
+use super::int_product::{Scaled, by_column, require_columns, require_one, single};
 use super::q_linear::require_bytes;
 use crate::DType;
 use crate::error::Result;
@@ -40,6 +40,7 @@ impl Op for MatMulIntegerToFloat {
         let (Some(p), Some(q), Some(a_scale), Some(b_scale)) = (at(0), at(1), at(2), at(3)) else { return Ok(None) };
         let mut y = Scaled { a: p, a_zero: at(4), b: q, b_zero: at(5), a_scale, b_scale }.product(b)?;
         if let Some(bias) = at(6) {
+            let bias = by_column(b, bias, q)?;
             let bias = single(b, bias)?;
             y = b.op("Add", attrs! {}, &[y, bias])?;
         }
@@ -92,6 +93,16 @@ mod tests {
     }
 
     #[test]
+    fn scales_do_not_change_the_rank_of_a_product_with_a_vector() {
+        let number = |shape: &[usize], v: f32| Some(Value::from(Tensor::from_slice(shape, &[v])));
+        let b = Tensor::from_slice(&[2], &[1i8, -2]);
+        let operands = [Some(operands()[0].clone().into()), Some(b.into()), number(&[1, 1, 1], 0.5), number(&[1], 2.0)];
+        let operands = [&operands[..], &[None, None, number(&[1], 10.0)]].concat();
+        let y = run("com.microsoft", "MatMulIntegerToFloat", attrs! {}, &operands, 1).unwrap();
+        assert_eq!(y[0].tensor().unwrap(), &Tensor::from_slice(&[1], &[3.0f32]));
+    }
+
+    #[test]
     fn mat_mul_integer_to_float_constraints_are_named() {
         let bad = |i: usize, t: Tensor| {
             let mut x: Vec<_> = operands().into_iter().map(Some).collect();
@@ -102,5 +113,7 @@ mod tests {
         assert_eq!(bad(0, two()).as_deref(), Some("MatMulIntegerToFloat.C1"));
         assert_eq!(bad(2, two()).as_deref(), Some("MatMulIntegerToFloat.C2"));
         assert_eq!(bad(3, Tensor::from_slice(&[3], &[1.0f32; 3])).as_deref(), Some("MatMulIntegerToFloat.C3"));
+        // The scales are those of the two columns that a vector does not have.
+        assert_eq!(bad(1, Tensor::from_slice(&[2], &[1i8, 2])).as_deref(), Some("MatMulIntegerToFloat.C3"));
     }
 }
