@@ -5,7 +5,7 @@
 //! have it ([`Schemas`]), constant operands that were attributes then as such. What the call means then follows from the file
 //! alone, which Egret imports and evaluates: it need not be what it meant before.
 
-use crate::choices::{Choices, pick};
+use crate::choices::Choices;
 use crate::generate::{Case, name_all};
 use crate::probe::calls;
 use crate::runtime::model;
@@ -14,13 +14,19 @@ use egret_ir::eval::{Env, Limits as EvalLimits, evaluate};
 use egret_ir::onnx::proto::attribute_proto::AttributeType;
 use egret_ir::onnx::proto::{AttributeProto, ModelProto, NodeProto, TensorProto};
 use egret_ir::onnx::{self, Limits, external::External};
-use egret_ir::{Attr, DType, Tensor};
+use egret_ir::{Attr, DType, OpDef, Tensor};
 use serde_json::Value as Json;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
 /// Opsets before this one are none that runtimes promise to take.
 const OLDEST: i64 = 7;
+
+/// Forms of one case that are tried.
+const TRIES: usize = 6;
+
+/// How much more often a form is tried in which attributes or operands have since changed, not element types alone.
+const CHANGED: usize = 8;
 
 /// An operand or result of a schema.
 #[derive(Debug)]
@@ -92,25 +98,72 @@ impl Schemas {
             for (k, schema) in versions.iter().enumerate().take(versions.len().saturating_sub(1)) {
                 let (least, end) = (schema.since.max(OLDEST), versions[k + 1].since);
                 if least < end {
-                    ways.push((call, schema, least + choices.below((end - least) as usize) as i64));
+                    let weight = if versions[k + 1..].iter().any(|v| v.differs(schema)) { CHANGED } else { 1 };
+                    ways.push((weight, call, schema, least + choices.below((end - least) as usize) as i64));
                 }
             }
         }
         if ways.is_empty() {
             return None;
         }
-        let &(call, schema, opset) = pick(choices, &ways);
-        if !took(call, opset) {
-            return None;
-        }
-        let file = file_of(call, schema, opset)?;
-        // As what it means now.
-        let mut graph = onnx::import_bytes(file.clone().into(), None, &Limits::default()).ok()?.graph;
-        name_all(&mut graph);
-        let limits = EvalLimits { loop_steps: 1 << 16, ..EvalLimits::default() };
-        let outputs = evaluate(&graph, call.inputs.clone(), &Env::new(limits, 0)).ok()?;
-        Some(Case { graph, inputs: call.inputs.clone(), outputs, others: Vec::new(), file: Some(Arc::new(file)) })
+        let weights: Vec<usize> = ways.iter().map(|way| way.0).collect();
+        (0..TRIES).find_map(|_| {
+            let (_, call, schema, opset) = ways[choices.weighted(&weights)];
+            written(call, schema, opset)
+        })
     }
+}
+
+impl Schema {
+    /// Whether other attributes or operands make up a call.
+    fn differs(&self, other: &Schema) -> bool {
+        let names = |s: &Schema| s.inputs.iter().map(|f| f.name.clone()).collect::<Vec<_>>();
+        !self.attrs.keys().eq(other.attrs.keys()) || names(self) != names(other)
+    }
+
+    /// The attribute that an operand of this name was.
+    fn attribute_of(&self, operand: &str) -> Option<(&String, &String)> {
+        let is_operand = self.inputs.iter().any(|f| f.name == *operand);
+        self.attrs.iter().find(|(n, _)| !is_operand && (n.to_lowercase() == *operand || is_renamed(n, operand)))
+    }
+}
+
+/// The call as a file in the form of a schema, with what that means now.
+fn written(call: &Case, schema: &Schema, opset: i64) -> Option<Case> {
+    if !took(call, opset) {
+        return None;
+    }
+    let call = settled(call, schema)?;
+    let file = file_of(&call, schema, opset)?;
+    let mut graph = onnx::import_bytes(file.clone().into(), None, &Limits::default()).ok()?.graph;
+    name_all(&mut graph);
+    let limits = EvalLimits { loop_steps: 1 << 16, ..EvalLimits::default() };
+    let outputs = evaluate(&graph, call.inputs.clone(), &Env::new(limits, 0)).ok()?;
+    Some(Case { graph, inputs: call.inputs, outputs, others: Vec::new(), file: Some(Arc::new(file)) })
+}
+
+/// The call with constants for arguments that were attributes.
+fn settled(call: &Case, schema: &Schema) -> Option<Case> {
+    let mut call = Case { file: None, ..call.clone() };
+    let node = &call.graph.nodes[0];
+    let names = operand_names(node.op.def());
+    let was = |(i, v): (usize, &Option<egret_ir::ValueId>)| {
+        v.filter(|_| names.get(i).is_some_and(|n| schema.attribute_of(n).is_some()))
+    };
+    let values: Vec<_> = node.inputs.iter().enumerate().filter_map(was).collect();
+    for v in values {
+        if let Some(at) = call.graph.inputs.iter().position(|a| *a == v) {
+            let t = call.inputs.remove(at).tensor().ok()?.clone();
+            call.graph.inputs.remove(at);
+            call.graph.values[v.index()].constant = Some(t);
+        }
+    }
+    Some(call)
+}
+
+/// The operands' names, lower case.
+fn operand_names(def: &OpDef) -> Vec<String> {
+    def.inputs.split(',').map(|n| n.trim().trim_end_matches(['?', '*']).to_lowercase()).collect()
 }
 
 /// Whether the operator took such a call at that opset, as far as schemas do not say.
@@ -146,8 +199,7 @@ fn file_of(call: &Case, schema: &Schema, opset: i64) -> Option<Vec<u8>> {
     }
     let node = &call.graph.nodes[0];
     let def = node.op.def();
-    let names: Vec<String> =
-        def.inputs.split(',').map(|n| n.trim().trim_end_matches(['?', '*']).to_lowercase()).collect();
+    let names = operand_names(def);
     let dtypes = |values: &[Option<egret_ir::ValueId>]| -> Vec<Option<DType>> {
         values.iter().map(|v| v.and_then(|v| call.graph.ty(v).as_tensor().map(|t| t.dtype))).collect()
     };
@@ -159,7 +211,7 @@ fn file_of(call: &Case, schema: &Schema, opset: i64) -> Option<Vec<u8>> {
     let mut made = Vec::new();
     for (i, value) in written.input.iter().enumerate() {
         let name = names.get(i.min(names.len() - 1))?;
-        let attr = schema.attrs.iter().find(|(n, _)| n.to_lowercase() == *name || is_renamed(n, name));
+        let attr = schema.attribute_of(name);
         let there = schema.inputs.iter().position(|f| f.name == *name);
         let place = match (there, attr) {
             (Some(at), _) => at,
@@ -276,13 +328,15 @@ mod tests {
         .unwrap()
     }
 
+    /// Further arguments are a one each.
     fn case(build: impl FnOnce(&mut GraphBuilder, egret_ir::ValueId) -> egret_ir::ValueId) -> Case {
         let mut b = GraphBuilder::new("t");
         let x = b.input("x", Type::tensor(DType::F32, &[2, 3, 2]));
         let y = build(&mut b, x);
         let graph = b.finish(&[y]);
         let x = Tensor::from_slice(&[2, 3, 2], &(0..12).map(|i| i as f32 / 8.0).collect::<Vec<_>>());
-        let inputs = vec![Value::from(x)];
+        let ones = std::iter::repeat_n(Value::from(Tensor::from_slice(&[1], &[1i64])), graph.inputs.len() - 1);
+        let inputs: Vec<Value> = std::iter::once(Value::from(x)).chain(ones).collect();
         let outputs = evaluate(&graph, inputs.clone(), &Env::default()).unwrap();
         Case { graph, inputs, outputs, ..Case::default() }
     }
@@ -301,6 +355,20 @@ mod tests {
         let names: Vec<&str> = graph.node[0].attribute.iter().map(|a| a.name()).collect();
         assert_eq!(names, ["starts", "ends", "axes"]);
         assert_eq!(format!("{:?}", old.outputs), format!("{:?}", case.outputs));
+    }
+
+    #[test]
+    fn arguments_become_attributes_too() {
+        let mut case = case(|b, x| {
+            let starts = b.input("starts", Type::tensor(DType::I64, &[1]));
+            let (ends, axes) = (b.ints(&[3]), b.ints(&[1]));
+            b.op("Slice", attrs! {}, &[x, starts, ends, axes]).unwrap()
+        });
+        let old = (0..).find_map(|i| schemas().older(&case, &mut Seeded::new(1, i))).unwrap();
+        assert_eq!((old.graph.inputs.len(), old.inputs.len()), (1, 1));
+        assert_eq!(old.outputs[0].tensor().unwrap().shape(), [2, 2, 2]);
+        case.inputs.truncate(1);
+        assert_eq!(old.inputs, case.inputs);
     }
 
     #[test]

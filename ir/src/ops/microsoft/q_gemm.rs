@@ -5,7 +5,8 @@
 //! - **C2** `A` and `B` have rank 2
 //! - **C3** scale and zero point of `A` are one number
 //! - **C4** scale and zero point of `B` are one number or one a column of `B'`
-//! - **C5** `y_zero_point` comes with `y_scale`
+//! - **C5** `y_zero_point` comes with `y_scale`, each a scalar or a vector of one number
+//! - **C6** `C` broadcasts to the product
 //!
 //! Sums wrap at 32 bits. ONNX Runtime `com.microsoft::QGemm`, version 1.
 
@@ -58,6 +59,18 @@ impl Op for QGemm {
             }
         }
         cx.require("C5", cx.has(7) || !cx.has(8), || "a zero point is given without its scale".into())?;
+        for i in [7, 8].into_iter().filter(|&i| cx.has(i)).collect::<Vec<_>>() {
+            require_one(cx, "C5", i)?;
+            let rank = cx.rank(i)?;
+            cx.require("C5", rank <= 1, || format!("operand {i} has rank {rank}"))?;
+        }
+        if cx.has(6) {
+            let (c, product) = (cx.shape(6)?, [a[usize::from(self.transA)].clone(), n.clone()]);
+            cx.require("C6", c.len() <= 2, || format!("`C` has rank {}", c.len()))?;
+            for (d, extent) in c.iter().rev().zip(product.iter().rev()) {
+                cx.require_that("C6", Cond::eq(d, &Dim::ONE).or(&Cond::eq(d, extent)))?;
+            }
+        }
         rule_of_expansion(self, cx)
     }
 
@@ -140,5 +153,7 @@ mod tests {
         assert_eq!(bad(1, Tensor::from_slice(&[2], &[1.0f32; 2])).as_deref(), Some("QGemm.C3"));
         assert_eq!(bad(4, Tensor::from_slice(&[3], &[1.0f32; 3])).as_deref(), Some("QGemm.C4"));
         assert_eq!(bad(8, Tensor::scalar(1u8)).as_deref(), Some("QGemm.C5"));
+        assert_eq!(bad(7, Tensor::from_slice(&[1, 1], &[1.0f32])).as_deref(), Some("QGemm.C5"));
+        assert_eq!(bad(6, Tensor::from_slice(&[2, 1], &[1i32, 2])).as_deref(), Some("QGemm.C6"));
     }
 }

@@ -4,6 +4,7 @@
 //! - **C2** arrays about nodes are equally long, and those about leaves
 //! - **C3** `aggregate_function` is 0 to 3 (average, sum, least, largest), `post_transform` 0 to 4
 //! - **C4** thresholds, weights and members of sets are of the type `T`
+//! - **C5** roots, next entries and targets are entries of their arrays
 //!
 //! ONNX `TreeEnsemble` (ai.onnx.ml): opset 5.
 
@@ -67,7 +68,25 @@ impl TreeEnsemble {
         lists.iter().all(|l| l.len() == n)
             && self.nodes_modes.len() == n
             && (self.nodes_missing_value_tracks_true.is_empty() || self.nodes_missing_value_tracks_true.len() == n)
+            && self.nodes_hitrates.as_ref().is_none_or(|rates| rates.len() == n)
             && self.leaf_targetids.len() == self.leaf_weights.len()
+    }
+
+    /// The first number that is no entry of its array.
+    fn outside(&self) -> Option<i64> {
+        let (nodes, leaves) = (self.nodes_modes.len(), self.leaf_targetids.len());
+        let is_entry = |v: i64, len: usize| usize::try_from(v).is_ok_and(|v| v < len);
+        let next = |leafs: &[i64], ids: &[i64]| {
+            let end = |leaf: i64| if leaf != 0 { leaves } else { nodes };
+            leafs.iter().zip(ids).find(|&(&leaf, &id)| !is_entry(id, end(leaf))).map(|(_, &id)| id)
+        };
+        let targets = usize::try_from(self.n_targets).unwrap_or(0);
+        let roots = self.tree_roots.iter().copied().find(|&r| !is_entry(r, nodes));
+        let of_leaf = || self.leaf_targetids.iter().copied().find(|&t| !is_entry(t, targets));
+        roots
+            .or_else(|| next(&self.nodes_trueleafs, &self.nodes_truenodeids))
+            .or_else(|| next(&self.nodes_falseleafs, &self.nodes_falsenodeids))
+            .or_else(of_leaf)
     }
 
     fn aggregate(&self) -> Aggregate {
@@ -127,6 +146,8 @@ impl Op for TreeEnsemble {
         let tables = [Some(&self.nodes_splits), Some(&self.leaf_weights), self.membership_values.as_ref()];
         let other = tables.into_iter().flatten().map(Tensor::dtype).find(|d| *d != dtype);
         cx.require("C4", other.is_none(), || format!("{} instead of {dtype}", other.unwrap_or(dtype)))?;
+        let outside = self.outside();
+        cx.require("C5", outside.is_none(), || format!("there is no entry {}", outside.unwrap_or_default()))?;
         cx.output(dtype, vec![n, Dim::int(self.n_targets)])
     }
 
@@ -184,6 +205,18 @@ mod tests {
         };
         let x = Tensor::from_slice(&[2, 1], &[3f32, 4.0]);
         let go = |how| run("ai.onnx.ml", "TreeEnsemble", a(how), &[Some(x.clone().into())], 1);
+        let changed = |name: &str, value: Vec<i64>| {
+            let attrs = a(1).into_iter().chain([(name.to_owned(), value.into())]).collect();
+            run("ai.onnx.ml", "TreeEnsemble", attrs, &[Some(x.clone().into())], 1)
+                .unwrap_err()
+                .label()
+                .map(str::to_owned)
+        };
+        for name in ["tree_roots", "nodes_truenodeids", "nodes_falsenodeids"] {
+            assert_eq!(changed(name, vec![2]).as_deref(), Some("TreeEnsemble.C5"), "{name}");
+        }
+        assert_eq!(changed("leaf_targetids", vec![0, 1]).as_deref(), Some("TreeEnsemble.C5"));
+        assert_eq!(changed("leaf_targetids", vec![0]).as_deref(), Some("TreeEnsemble.C2"));
         assert_eq!(go(1).unwrap()[0], Tensor::from_slice(&[2, 1], &[1f32, 2.0]).into());
         assert_eq!(go(4).unwrap_err().label(), Some("TreeEnsemble.C3"));
         let wide = Tensor::from_slice(&[2, 1], &[3f64, 4.0]);
