@@ -55,6 +55,7 @@ const EVERYWHERE: &str = include_str!("../known/onnx.jsonl");
 /// By system.
 const BY_SYSTEM: &[(&str, &str)] = &[
     ("onnxruntime", include_str!("../known/onnxruntime.jsonl")),
+    ("mnn", include_str!("../known/mnn.jsonl")),
     ("openvino", include_str!("../known/openvino.jsonl")),
     ("torch", include_str!("../known/torch.jsonl")),
 ];

@@ -430,6 +430,9 @@ def answer(runtime, state, command, *fields):
         for _ in range(int(fields[0])):
             start = time.perf_counter()
             state["outputs"] = runtime.run()
+            missing = [name for name, value in state["outputs"] if value is None]
+            if missing:
+                raise RuntimeError(f"no result {missing[0]}")
             took.append(1e3 * (time.perf_counter() - start))
         return {"ms": took}
     if command == "save":

@@ -3,6 +3,7 @@
 //! - **C1** `x`, `w`, `y_zero_point` are `i8` or `u8`; each zero point has the type of its tensor; scales are `f32`; `B`
 //!   is `i32`
 //! - **C2** parameters of `x` and `y` are one number; those of `w` one, or one an output channel
+//! - **C3** `B` has one number an output channel
 //! - shapes and windows as for [`conv`](super::conv)
 //!
 //! The sum is taken in `i32`; the quotient is rounded to the nearest integer, halves to even, before the zero point is
@@ -52,6 +53,13 @@ impl Op for QLinearConv {
         }
         for (param, channels) in [(1, false), (2, false), (4, true), (5, true), (6, false), (7, false)] {
             parameter_rule(cx, "C2", param, 3, channels)?;
+        }
+        if cx.has(8) {
+            let (bias, w) = (cx.shape(8)?, cx.shape(3)?);
+            cx.require("C3", bias.len() == 1, || format!("`B` has rank {}", bias.len()))?;
+            if let Some(rows) = w.first() {
+                cx.require_eq("C3", &bias[0], rows)?;
+            }
         }
         rule_of_expansion(self, cx)
     }
@@ -139,5 +147,21 @@ mod tests {
         };
         assert_eq!(label(DType::I32, &[]).as_deref(), Some("QLinearConv.C1"));
         assert_eq!(label(DType::U8, &[2]).as_deref(), Some("QLinearConv.C2"));
+        for bias in [&[][..], &[2], &[1, 1]] {
+            let one = || Type::tensor(DType::F32, &[]);
+            let byte = |s: &[usize]| Type::tensor(DType::U8, s);
+            let types = [
+                byte(&[1, 1, 3]),
+                one(),
+                byte(&[]),
+                byte(&[1, 1, 1]),
+                one(),
+                byte(&[]),
+                one(),
+                byte(&[]),
+                Type::tensor(DType::I32, bias),
+            ];
+            assert_eq!(violated("QLinearConv", attrs! {}, &types).as_deref(), Some("QLinearConv.C3"), "{bias:?}");
+        }
     }
 }

@@ -73,6 +73,7 @@ mod tests {
     use super::super::q_linear::testing::{check, label};
     use super::*;
     use crate::Tensor;
+    use crate::ops::common::testing::run;
 
     fn operands() -> Vec<Tensor> {
         vec![
