@@ -324,7 +324,10 @@ mod with_fuzzer {
 
     fn run_campaign(args: &RunArgs) -> Result<()> {
         // Panics of the compiler under test are findings; their text goes there and not to standard error.
-        std::panic::set_hook(Box::new(|_| {}));
+        static LAST: std::sync::Mutex<String> = std::sync::Mutex::new(String::new());
+        std::panic::set_hook(Box::new(|panic| {
+            *LAST.lock().unwrap_or_else(std::sync::PoisonError::into_inner) = panic.to_string();
+        }));
         let mut system = system(&args.system, args.python.as_deref())?;
         let time = args.time.map(Duration::try_from_secs_f64).transpose();
         let time = time.map_err(|e| Failure::usage(format!("--time: {e}")))?;
@@ -357,9 +360,15 @@ mod with_fuzzer {
                 Box::new(Database::open(&out.join("campaign.sqlite"))?)
             }
         };
-        let report = campaign::run(&plan, &mut *system, &mut *store, args.out.as_deref(), &mut |r: &Report| {
+        let mut show = |r: &Report| {
             bar.set_position(r.graphs);
             bar.set_message(count(r.findings.len(), "finding"));
+        };
+        let mut run = || campaign::run(&plan, &mut *system, &mut *store, args.out.as_deref(), &mut show);
+        // Outside of what is tested it is the fuzzer's own bug, or that of a rule that it asks for forms.
+        let report = std::panic::catch_unwind(std::panic::AssertUnwindSafe(&mut run)).unwrap_or_else(|_| {
+            let text = LAST.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+            Err(anyhow::anyhow!("bug in egret: the fuzzer itself panicked: {text}"))
         })?;
         bar.finish_and_clear();
         if args.json {

@@ -74,8 +74,12 @@ impl Op for Slice {
         }
         let (dtype, data) = (cx.dtype(0)?, cx.shape(0)?);
         // Their lengths are equal: any that is known is that of all.
-        let known = (1..5).find(|&i| cx.has(i) && cx.dim(i, 0).is_ok_and(|d| d.is_int()));
-        let n = cx.len_of(known.unwrap_or(1))?;
+        let known: Vec<usize> = (1..5).filter(|&i| cx.has(i) && cx.dim(i, 0).is_ok_and(|d| d.is_int())).collect();
+        for pair in known.windows(2) {
+            let (a, b) = (cx.dim(pair[0], 0)?, cx.dim(pair[1], 0)?);
+            cx.require_eq("C2", &a, &b)?;
+        }
+        let n = cx.len_of(known.first().copied().unwrap_or(1))?;
         let axes = match cx.has(3) {
             true => cx.int_values(3)?,
             false => Some((0..n as i64).collect()),
@@ -101,7 +105,7 @@ impl Op for Slice {
         }
         cx.output(dtype, shape)?;
         if data.len() == 1 && dtype.is_int() && axes.len() == 1 {
-            let ints = |v: &Option<Vec<Dim>>| v.as_ref().and_then(|v| v[0].as_int());
+            let ints = |v: &Option<Vec<Dim>>| v.as_ref()?.first()?.as_int();
             if let (Some(v), Some(s), Some(e), Some(t)) = (cx.values(0)?, ints(&starts), ints(&ends), steps) {
                 let (at, n) = slice_range(v.len(), s, e, t[0]);
                 let pick = |i: usize| v[(at as i64 + i as i64 * t[0]) as usize].clone();
@@ -220,6 +224,15 @@ mod tests {
         let y = infer1("Slice", attrs! {}, &[t, c(0), c(-1)]).unwrap().ty;
         let at = |n: i64| y.as_tensor().unwrap().shape.dims().unwrap()[0].eval(&|_| Some(n));
         assert_eq!((at(5), at(0)), (Some(4), Some(0)));
+    }
+
+    #[test]
+    fn operands_of_lengths_that_cannot_be_equal_are_refused() {
+        // Of the starts the length is not known; the ends are none, the axis is one.
+        let starts = crate::rule::Fact::of(Type::ranked(DType::I64, vec![Dim::sym("n")]));
+        let [x, ends, axes] = [i(&[1, 2, 3]), i(&[]), i(&[0])].map(crate::rule::Fact::constant);
+        let refused = infer1("Slice", attrs! {}, &[x, starts, ends, axes]).unwrap_err();
+        assert_eq!(refused.label(), Some("Slice.C2"));
     }
 
     #[test]
