@@ -1,18 +1,21 @@
 //! Numbers of 2 or 4 bits packed into bytes along the last axis, low bits first.
 
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::ops::common::*;
 use crate::tensor::Tensor;
 
 /// `x: u8[…, n]` as `u8[…, n * 8 / bits]`, every number a byte. None where the rank is not known.
 ///
 /// # Errors
-/// When a rule refuses.
+/// When a rule refuses, or `x` is a scalar.
 pub fn unpack(b: &mut GraphBuilder, x: ValueId, bits: i64) -> Result<Option<ValueId>> {
     if bits == 8 {
         return Ok(Some(x));
     }
     let Some(rank) = b.ty(x).as_tensor().and_then(|t| t.shape.dims()).map(<[Dim]>::len) else { return Ok(None) };
+    if rank == 0 {
+        return Err(Error::invalid("a scalar has no axis along which numbers are packed"));
+    }
     let mask = b.constant(Tensor::scalar((1u8 << bits) - 1));
     let last = b.ints(&[rank as i64]);
     let parts = (0..8 / bits)
@@ -29,4 +32,17 @@ pub fn unpack(b: &mut GraphBuilder, x: ValueId, bits: i64) -> Result<Option<Valu
     shape[rank - 1] = -1;
     let shape = b.ints(&shape);
     b.op("Reshape", attrs! {}, &[parts, shape]).map(Some)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::DType;
+
+    #[test]
+    fn a_scalar_holds_no_packed_numbers() {
+        let mut b = GraphBuilder::new("t");
+        let x = b.input("x", Type::tensor(DType::U8, &[]));
+        assert!(unpack(&mut b, x, 4).unwrap_err().to_string().contains("no axis"));
+    }
 }
