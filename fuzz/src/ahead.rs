@@ -11,6 +11,7 @@ use egret_codegen::isa::{Effort, Isa};
 use egret_ir::eval::Limits;
 use egret_ir::{Error, ErrorKind, Value};
 use egret_passes::DefaultPlanner;
+use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -34,17 +35,15 @@ impl System for Ahead {
 
     fn check(&mut self, case: &Case) -> anyhow::Result<Option<Failure>> {
         for run in case.runs().iter() {
-            let compiled = match guarded(|| compile(run)) {
-                Ok(Ok(compiled)) => compiled,
-                Ok(Err(_)) => {
+            let folder = tempfile::tempdir().context("no temporary folder")?;
+            let compiled = match guarded(|| linked(run, folder.path())) {
+                Ok(Some(compiled)) => compiled,
+                Ok(None) => {
                     self.unsupported += 1;
                     return Ok(None);
                 }
                 Err(failed) => return Ok(Some(failed.at(self.name().to_owned()))),
             };
-            let folder = tempfile::tempdir().context("no temporary folder")?;
-            // That there is no C compiler, or that it refuses the header.
-            program::link(&compiled, folder.path())?;
             let (kind, text) = match program::run(&compiled, folder.path(), &run.inputs, TIME)? {
                 Ended::Done(got) => match judge(run, &got, Silent::Reference) {
                     Some(text) => (Kind::Wrong, text),
@@ -63,15 +62,16 @@ impl System for Ahead {
     }
 }
 
-/// The model, or why it cannot be one without Egret.
-fn compile(run: &Case) -> egret_ir::Result<Result<Compiled, String>> {
+/// The model, built in a folder; none where it needs Egret at run time, or there is no C compiler. What that refuses is an error.
+fn linked(run: &Case, folder: &Path) -> egret_ir::Result<Option<Compiled>> {
     let types: Vec<_> = run.inputs.iter().map(Value::ty).collect();
     let isa = Isa::native_object(Effort::Quick).map_err(|e| Error::unsupported(e.to_string()))?;
     let limits = Limits { deadline: Instant::now().checked_add(TIME), ..Limits::default() };
     let options = AotOptions { name: "model".into(), threads: 1, limits };
-    match aot::compile(&run.graph, Arc::new(DefaultPlanner), &types, isa, &options) {
-        Ok(compiled) => Ok(Ok(compiled)),
-        Err(e) if e.kind() == ErrorKind::Unsupported => Ok(Err(e.to_string())),
+    let made = aot::compile(&run.graph, Arc::new(DefaultPlanner), &types, isa, &options);
+    match made.and_then(|compiled| program::link(&compiled, folder).map(|_| compiled)) {
+        Ok(compiled) => Ok(Some(compiled)),
+        Err(e) if e.kind() == ErrorKind::Unsupported => Ok(None),
         Err(e) => Err(e),
     }
 }

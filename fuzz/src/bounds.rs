@@ -137,22 +137,21 @@ struct Taken {
     base: Vec<Option<Value>>,
     errors: Vec<Option<Vec<f64>>>,
     notes: Notes,
-    silent: Silent,
 }
 
 impl Taken {
     /// `None` where a step refuses.
     fn new(case: &Case, silent: Silent, choices: &mut dyn Choices) -> Option<Taken> {
         let values = run(&case.graph, &case.inputs, None)?;
-        let (steps, notes) = steps(&case.graph, &values);
+        let (steps, notes) = steps(&case.graph, &values, silent);
         let base = run(&steps, &case.inputs, None)?;
-        let errors = local_errors(&steps, &base, &notes.loose, choices);
-        Some(Taken { steps, base, errors, notes, silent })
+        let errors = local_errors(&steps, &base, &notes, choices);
+        Some(Taken { steps, base, errors, notes })
     }
 
     /// Values with errors behind every step; `None` where a step refuses.
     fn trial(&self, case: &Case, choices: &mut dyn Choices) -> Option<Vec<Option<Value>>> {
-        run(&self.steps, &case.inputs, Some((&self.errors, self.silent, choices)))
+        run(&self.steps, &case.inputs, Some((&self.errors, self.notes.silent, choices)))
     }
 
     /// Whether a matrix has an inverse that errs by as much as it is large: one that is off by a rounding error may have none.

@@ -169,7 +169,6 @@ fn script(failure: &Failure, plain: bool) -> String {
         }
         "openvino" => OPENVINO.to_owned(),
         "mnn" => MNN.to_owned(),
-        system @ "egret-ahead" => driven(system),
         "egret" => "import subprocess\n\nraise SystemExit(max(subprocess.run([\"egret\", \"check\", here + \"/model.onnx\", \"--data\", \
               s]).returncode for s in sets))\n"
             .to_owned(),
@@ -226,6 +225,7 @@ mod tests {
         assert!(script("onnxruntime-unoptimised").contains("ORT_DISABLE_ALL"));
         assert!(script("onnxruntime").contains("ORT_ENABLE_ALL"));
         assert!(script("mnn").contains("import MNN"));
+        assert!(script("egret-ahead").contains(r#""--system", "egret-ahead""#));
         assert!(script("torch").contains(r#""--system", "torch""#));
         assert!(script("worker:run me --fast").contains(r#""--system", "worker:run me --fast""#));
     }

@@ -5,6 +5,7 @@
 //! formulas, with the element types that those use. Nothing here is compared with a result: a formula says how large the
 //! numbers on the way are, and what becomes of errors in them.
 
+use crate::bounds::Silent;
 use egret_ir::ops::{
     batch_normalization::BatchNormalization, celu::Celu, common::normal_axis, elu::Elu, gemm::Gemm,
     global_lp_pool::GlobalLpPool, group_normalization::GroupNormalization, hard_sigmoid::HardSigmoid,
@@ -20,12 +21,17 @@ use egret_ir::{Attrs, DType, Dim, GraphBuilder, Node, Op, Result, Tensor, ValueI
 ///
 /// # Errors
 /// When a step refuses its operands.
-pub(crate) fn formula(b: &mut GraphBuilder, node: &Node, args: &[Option<ValueId>]) -> Result<Option<Vec<ValueId>>> {
+pub(crate) fn formula(
+    b: &mut GraphBuilder,
+    node: &Node,
+    args: &[Option<ValueId>],
+    silent: Silent,
+) -> Result<Option<Vec<ValueId>>> {
     // In which order terms are added, nobody says: a step by itself, which errs as the sum of their magnitudes.
     if node.op.def().name == "Sum" && node.op.def().domain == "ai.onnx" {
         return Ok(None);
     }
-    if let Some(results) = written(b, &*node.op, node.outputs.len(), args)? {
+    if let Some(results) = written(b, &*node.op, node.outputs.len(), args, silent)? {
         return Ok(Some(results));
     }
     Ok(node.op.expand(b, args)?.filter(|r| r.len() >= node.outputs.len()))
@@ -138,6 +144,38 @@ impl Steps<'_> {
         Ok([below, e, self.reduce("ReduceSum", e, &axes)?])
     }
 
+    /// The mean of `size` channels around each, as that of a pooling along them.
+    fn means_of_channels(&mut self, x: ValueId, size: i64) -> Result<ValueId> {
+        let flat = [self.shape[0], 1, self.shape[1], self.shape[2..].iter().product()];
+        let rows = self.reshape(x, &flat)?;
+        let window = attrs! {
+            kernel_shape: vec![size, 1], pads: vec![(size - 1) / 2, 0, size / 2, 0], count_include_pad: true
+        };
+        let means = self.b.op("AveragePool", window, &[rows])?;
+        let shape = self.shape.clone();
+        self.reshape(means, &shape)
+    }
+
+    /// The same as differences of sums up to each channel.
+    fn running_means(&mut self, x: ValueId, size: i64) -> Result<ValueId> {
+        let channels = self.shape[1] as i64;
+        let along = self.b.ints(&[1]);
+        let running = self.b.op("CumSum", attrs! {}, &[x, along])?;
+        let mut begin = self.shape.clone();
+        begin[1] = 1;
+        let begin = self.b.constant(Tensor::zeros(self.dtype, &begin)?);
+        let running = self.b.op("Concat", attrs! { axis: 1 }, &[begin, running])?;
+        let mut up_to = |end: &dyn Fn(i64) -> i64| {
+            let at: Vec<i64> = (0..channels).map(end).collect();
+            let at = self.b.ints(&at);
+            self.b.op("Gather", attrs! { axis: 1 }, &[running, at])
+        };
+        let last = up_to(&|c| (c + size / 2).min(channels - 1) + 1)?;
+        let first = up_to(&|c| (c - (size - 1) / 2).max(0))?;
+        let sums = self.two("Sub", last, first)?;
+        self.with("Div", sums, size as f64)
+    }
+
     /// Scales by channel.
     fn by_channel(&mut self, v: ValueId) -> Result<ValueId> {
         let mut shape = vec![1; self.shape.len()];
@@ -151,6 +189,7 @@ fn written(
     op: &dyn Op,
     n_outputs: usize,
     args: &[Option<ValueId>],
+    silent: Silent,
 ) -> Result<Option<Vec<ValueId>>> {
     let Some(x) = args.first().copied().flatten() else { return Ok(None) };
     let Some((dtype, shape)) = b.ty(x).concrete() else { return Ok(None) };
@@ -338,21 +377,12 @@ fn written(
         ("ai.onnx", "LRN") => {
             let Some(op) = op.downcast::<Lrn>() else { return Ok(None) };
             let square = s.two("Mul", x, x)?;
-            // The sum over near channels may be a running one, from which what leaves the window is subtracted.
-            let (before, after, channels) = ((op.size - 1) / 2, op.size / 2, s.shape[1] as i64);
-            let along = s.b.ints(&[1]);
-            let running = s.b.op("CumSum", attrs! {}, &[square, along])?;
-            let begin: Vec<usize> = s.shape.iter().enumerate().map(|(a, &n)| if a == 1 { 1 } else { n }).collect();
-            let begin = s.b.constant(Tensor::zeros(s.dtype, &begin)?);
-            let running = s.b.op("Concat", attrs! { axis: 1 }, &[begin, running])?;
-            let mut up_to = |end: &dyn Fn(i64) -> i64| {
-                let at: Vec<i64> = (0..channels).map(end).collect();
-                let at = s.b.ints(&at);
-                s.b.op("Gather", attrs! { axis: 1 }, &[running, at])
+            // Elsewhere the sum over near channels may be a running one, from which what leaves the window is subtracted.
+            let means = if silent == Silent::Open {
+                s.running_means(square, op.size)?
+            } else {
+                s.means_of_channels(square, op.size)?
             };
-            let (last, first) = (up_to(&|c| (c + after).min(channels - 1) + 1)?, up_to(&|c| (c - before).max(0))?);
-            let sums = s.two("Sub", last, first)?;
-            let means = s.with("Div", sums, op.size as f64)?;
             let scaled = s.with("Mul", means, op.alpha.into())?;
             let base = s.with("Add", scaled, op.bias.into())?;
             let power = s.with("Pow", base, op.beta.into())?;

@@ -24,6 +24,7 @@ pub(crate) use control::open_bodies_of;
 use egret_ir::eval::Limits;
 use egret_ir::{Graph, Op, OpDef, Value, ops};
 use growing::Growing;
+pub(crate) use growing::operand_names;
 use prepared::Prepared;
 use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};

@@ -6,7 +6,7 @@
 //! alone, which Egret imports and evaluates: it need not be what it meant before.
 
 use crate::choices::Choices;
-use crate::generate::{Case, name_all};
+use crate::generate::{Case, name_all, operand_names};
 use crate::probe::calls;
 use crate::runtime::model;
 use anyhow::{Context, Result};
@@ -14,7 +14,7 @@ use egret_ir::eval::{Env, Limits as EvalLimits, evaluate};
 use egret_ir::onnx::proto::attribute_proto::AttributeType;
 use egret_ir::onnx::proto::{AttributeProto, ModelProto, NodeProto, TensorProto};
 use egret_ir::onnx::{self, Limits, external::External};
-use egret_ir::{Attr, DType, OpDef, Tensor};
+use egret_ir::{Attr, DType, Tensor};
 use serde_json::Value as Json;
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -159,11 +159,6 @@ fn settled(call: &Case, schema: &Schema) -> Option<Case> {
         }
     }
     Some(call)
-}
-
-/// The operands' names, lower case.
-fn operand_names(def: &OpDef) -> Vec<String> {
-    def.inputs.split(',').map(|n| n.trim().trim_end_matches(['?', '*']).to_lowercase()).collect()
 }
 
 /// Whether the operator took such a call at that opset, as far as schemas do not say.

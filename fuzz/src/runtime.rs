@@ -181,6 +181,7 @@ impl Runtime {
             data::save(&path.join(format!("input_{k}.pb")), &case.graph.value(*v).name, x)?;
         }
         let folder = path.display();
+        // A new process begins to count anew.
         if self.worker.is_none() {
             self.spawn()?;
         }
@@ -416,15 +417,16 @@ mod tests {
     use super::*;
     use egret_ir::{GraphBuilder, attrs};
 
-    /// A program that answers everything and says that it holds so many KiB more with each run.
-    fn grows(kib: usize) -> Option<Failure> {
+    /// What comes of one case, so many times, in a program that answers everything; the shell runs `also` at each command, which
+    /// is in `line`, before it answers, and `kb` is what the program says that it holds.
+    fn checked(times: usize, also: &str) -> Vec<Option<Failure>> {
         let script = format!(
-            r#"n=0; while IFS= read -r line; do
+            r#"n=0; kb=0; while IFS= read -r line; do
                  case "$line" in
-                   run*) n=$((n + $(echo "$line" | cut -f2)));;
                    save*) cp "$(echo "$line" | cut -f2)/input_0.pb" "$(echo "$line" | cut -f2)/output_0.pb";;
                  esac
-                 echo "{{\"ok\":true,\"kb\":$((n * {kib}))}}"
+                 {also}
+                 echo "{{\"ok\":true,\"kb\":$kb}}"
                done"#
         );
         let folder = tempfile::tempdir().unwrap();
@@ -437,7 +439,22 @@ mod tests {
         let value = Value::from(egret_ir::Tensor::from_slice(&[1], &[1.0f32]));
         let (inputs, outputs) = (vec![value.clone()], vec![value]);
         let case = Case { graph: b.finish(&[y]), inputs, outputs, ..Case::default() };
-        runtime.check(&case).unwrap()
+        (0..times).map(|_| runtime.check(&case).unwrap()).collect()
+    }
+
+    /// A program that says that it holds so many KiB more with each run.
+    fn grows(kib: usize) -> Option<Failure> {
+        let also = format!(r#"case "$line" in run*) n=$((n + $(echo "$line" | cut -f2)));; esac; kb=$((n * {kib}))"#);
+        checked(1, &also).remove(0)
+    }
+
+    #[test]
+    fn a_crash_counts_if_a_new_process_shows_it_too() {
+        let at_load = |n: usize| format!(r#"case "$line" in load*) n=$((n + 1)); [ $n -lt {n} ] || exit 3;; esac"#);
+        // What a process ran before, a new one did not.
+        assert!(checked(6, &at_load(2)).iter().all(Option::is_none));
+        let kinds: Vec<_> = checked(2, &at_load(1)).into_iter().map(|found| found.map(|f| f.kind)).collect();
+        assert_eq!(kinds, [Some(Kind::Crash); 2]);
     }
 
     #[test]

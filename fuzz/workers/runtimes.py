@@ -362,7 +362,10 @@ for line in sys.stdin:
     def convert(self, model, out):
         said = out + ".said"
         print(model, out, said, sep="\t", file=self.process.stdin, flush=True)
-        status = int(self.process.stdout.readline())
+        status = self.process.stdout.readline()
+        if not status:
+            raise RuntimeError("the process that converts models ended")
+        status = int(status)
         if os.WIFSIGNALED(status):
             # That is no refusal.
             raise RuntimeError(f"the converter ended with {signal.Signals(os.WTERMSIG(status)).name}")

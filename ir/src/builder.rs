@@ -70,6 +70,11 @@ impl GraphBuilder {
         self.constant(Tensor::from_slice(&[values.len()], values))
     }
 
+    /// A tensor's number of axes, where its type says it.
+    pub fn rank(&self, v: ValueId) -> Option<usize> {
+        self.ty(v).as_tensor()?.shape.dims().map(<[_]>::len)
+    }
+
     /// A value's type.
     pub fn ty(&self, v: ValueId) -> &Type {
         self.graph.ty(v)

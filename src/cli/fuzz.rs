@@ -100,9 +100,10 @@ struct GraphArgs {
 /// Run a campaign on one system.
 #[derive(Args)]
 struct RunArgs {
-    /// `egret` (each stage, in this process); `egret-native` (its fused machine code alone); `egret-ahead`
-    /// (compiled ahead of time, linked by `cc`); `onnxruntime`, `onnxruntime-unoptimised`, `openvino`, `mnn` or `torch` (each in a
-    /// process of its own under `--python`); `tract` (in builds with it); or `worker:PROGRAM ARGS…`, a program that speaks the protocol of `egret worker`.
+    /// `egret` (each stage, in this process); `egret-native` (its fused machine code alone); `egret-ahead` (compiled ahead of
+    /// time, linked by `cc`); `onnxruntime`, `onnxruntime-unoptimised`, `openvino`, `mnn` or `torch` (each in a process of its
+    /// own under `--python`); `tract` (in builds with it); or `worker:PROGRAM ARGS…`, a program that speaks the protocol of
+    /// `egret worker`.
     #[arg(long, default_value = "egret")]
     system: String,
     #[command(flatten)]
@@ -433,14 +434,17 @@ mod with_fuzzer {
             say(&format!("    seen {}\n\n", count(f.seen, "time")))?;
         }
         let p = &report.progress;
+        let small = report.findings.values().filter(|f| f.nodes <= 3).count();
+        let small = (!report.findings.is_empty()).then_some(small);
         say(&format!(
-            "{} in {:.1} s ({:.0} a second), {} not supported, {} used, the most used {}, {}\n",
+            "{} in {:.1} s ({:.0} a second), {} not supported, {} used, the most used {}, {}{}\n",
             count(p.graphs as usize, "graph"),
             p.seconds,
             p.graphs as f64 / p.seconds.max(1e-9),
             p.unsupported,
             count(p.uses.values().filter(|n| **n > 0).count(), "operator"),
             count(p.uses.values().copied().max().unwrap_or(0), "time"),
+            small.map_or(String::new(), |n| format!("{n} reduced to three nodes or fewer, ")),
             count(report.findings.len(), "finding"),
         ))
     }

@@ -1,6 +1,7 @@
 //! The error that a step makes by itself: how exact its operator says it is, times how large what it sums up is.
 
-use super::{numbers, tensor};
+use super::steps::Notes;
+use super::{Silent, numbers, tensor};
 use crate::choices::Choices;
 use crate::values::is_finite;
 use egret_ir::eval::{Env, Limits, Reference, eval_call};
@@ -10,18 +11,18 @@ use egret_ir::{Attr, DType, Graph, Node, Tensor, Value, ValueId};
 /// Evaluations of an operator without a formula on operands that are off by a rounding error.
 const CONDITION_TRIALS: usize = 4;
 
-/// Error that a node may make by itself, by value and element; `None` where it may make none. `loose` are exact ones that may
-/// be rounded otherwise.
+/// Error that a node may make by itself, by value and element; `None` where it may make none. Exact ones that are noted as loose
+/// may be rounded otherwise.
 pub(super) fn local_errors(
     graph: &Graph,
     base: &[Option<Value>],
-    loose: &[ValueId],
+    notes: &Notes,
     choices: &mut dyn Choices,
 ) -> Vec<Option<Vec<f64>>> {
     let mut out = vec![None; graph.values.len()];
     for node in &graph.nodes {
         let accuracy = match node.outputs[..] {
-            [Some(v)] if loose.contains(&v) => Accuracy::Ulp(1),
+            [Some(v)] if notes.loose.contains(&v) => Accuracy::Ulp(1),
             _ => node.op.facts().accuracy,
         };
         if accuracy == Accuracy::Exact {
@@ -59,8 +60,8 @@ pub(super) fn local_errors(
                 match accuracy {
                     Accuracy::Exact => 0.0,
                     Accuracy::Ulp(n) => {
-                        // What takes several steps may lose the last bits of a subnormal number on the way.
-                        let lost = if n > 1 { SUBNORMAL_BITS * least } else { least };
+                        // Elsewhere what takes several steps may lose the last bits of a subnormal number on the way.
+                        let lost = if n > 1 && notes.silent == Silent::Open { SUBNORMAL_BITS * least } else { least };
                         f64::from(n.max(1)) * (2.0 * u * y + lost)
                     }
                     Accuracy::Reduction => {

@@ -1,11 +1,13 @@
 //! A graph taken apart into the steps of its operators' formulas.
 
+use super::Silent;
 use crate::formulas::formula;
 use egret_ir::{Graph, GraphBuilder, Node, Result, Value, ValueId, attrs};
 
 /// What is noted where a graph is taken apart.
-#[derive(Default)]
 pub(super) struct Notes {
+    /// Whose word counts where the specification is silent: formulas follow it.
+    pub(super) silent: Silent,
     /// Values that formulas round to a narrower type, which a compiler may do later.
     pub(super) loose: Vec<ValueId>,
     /// Operands that are quantised by a scale that is derived from them.
@@ -17,15 +19,15 @@ pub(super) struct Notes {
 /// The graph with formulas for operators; the same results in the same order. `values` are its own, whose extents operands
 /// have where types leave them open. Where the rules refuse a step after all, the graph itself: its bounds are those of its
 /// operators. And what is to be known of its values.
-pub(super) fn steps(graph: &Graph, values: &[Option<Value>]) -> (Graph, Notes) {
+pub(super) fn steps(graph: &Graph, values: &[Option<Value>], silent: Silent) -> (Graph, Notes) {
     let mut b = GraphBuilder::new("steps");
     let args: Vec<Option<ValueId>> = graph.inputs.iter().map(|v| Some(b.input("", graph.ty(*v).clone()))).collect();
-    let mut notes = Notes::default();
+    let mut notes = Notes { silent, loose: Vec::new(), quantised: Vec::new(), assumes_extents: false };
     if let Ok(Some(results)) = spliced(&mut b, graph, &args, values, 0, &mut notes) {
         return (b.finish(&results), notes);
     }
     let quantised = graph.nodes.iter().filter(|n| derives_a_scale(n)).flat_map(|n| n.inputs.iter().flatten().copied());
-    (graph.clone(), Notes { quantised: quantised.collect(), ..Notes::default() })
+    (graph.clone(), Notes { silent, loose: Vec::new(), quantised: quantised.collect(), assumes_extents: false })
 }
 
 /// Whether it quantises by scales that it derives from its operands.
@@ -92,7 +94,7 @@ fn taken_apart(
         let mut inner = GraphBuilder::new("formula");
         let given: Vec<Option<ValueId>> =
             args.iter().map(|v| v.map(|v| inner.input_with_content("", b.fact(v)))).collect();
-        if let Ok(Some(results)) = formula(&mut inner, node, &given) {
+        if let Ok(Some(results)) = formula(&mut inner, node, &given, notes.silent) {
             // Arguments that are left out are no inputs of the formula.
             let present: Vec<Option<ValueId>> = args.iter().copied().filter(Option::is_some).collect();
             if let Some(found) = spliced(b, &inner.finish(&results), &present, &[], depth + 1, notes)? {

@@ -84,7 +84,7 @@ impl Op for QLinearMatMul {
     fn expand(&self, b: &mut GraphBuilder, x: &[Option<ValueId>]) -> Result<Option<Vec<ValueId>>> {
         let at = |i: usize| x.get(i).copied().flatten();
         let dtype = |b: &GraphBuilder, i: usize| at(i).and_then(|v| Some(b.ty(v).as_tensor()?.dtype));
-        let rank = |b: &GraphBuilder, i: usize| at(i).and_then(|v| b.ty(v).as_tensor()?.shape.dims().map(<[Dim]>::len));
+        let rank = |b: &GraphBuilder, i: usize| at(i).and_then(|v| b.rank(v));
         let ints = [0, 3, 7].into_iter().all(|i| dtype(b, i).is_some_and(|d| BYTES.contains(&d)));
         let (Some(ra), Some(rb), true) = (rank(b, 0), rank(b, 3), ints) else { return Ok(None) };
         let within = |i: usize| rank(b, i).is_some_and(|r| r <= ra.max(rb));

@@ -74,7 +74,7 @@ impl Op for DynamicQuantizeLstm {
 fn weights(b: &mut GraphBuilder, [w, scale, zero]: [Option<ValueId>; 3]) -> Result<Option<ValueId>> {
     let (Some(w), Some(scale), Some(zero)) = (w, scale, zero) else { return Ok(None) };
     let parameter = |b: &mut GraphBuilder, p: ValueId| -> Result<Option<ValueId>> {
-        let Some(rank) = b.ty(p).as_tensor().and_then(|t| t.shape.dims()).map(<[Dim]>::len) else { return Ok(None) };
+        let Some(rank) = b.rank(p) else { return Ok(None) };
         let axes = b.ints(if rank == 1 { &[1, 2] } else { &[1] });
         let p = b.op("Unsqueeze", attrs! {}, &[p, axes])?;
         b.op("Cast", attrs! { to: DType::F32 }, &[p]).map(Some)

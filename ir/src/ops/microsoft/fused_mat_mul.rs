@@ -38,7 +38,7 @@ pub fn arranged(b: &mut GraphBuilder, x: ValueId, batch: bool, swap: bool) -> Re
     if !batch && !swap {
         return Ok(Some(x));
     }
-    let Some(rank) = b.ty(x).as_tensor().and_then(|t| t.shape.dims()).map(<[Dim]>::len) else { return Ok(None) };
+    let Some(rank) = b.rank(x) else { return Ok(None) };
     if rank < 2 {
         return Err(Error::violation("C2", format!("an operand of rank {rank} has no axes to exchange")));
     }

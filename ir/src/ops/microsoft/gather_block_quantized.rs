@@ -52,8 +52,7 @@ impl Op for GatherBlockQuantized {
     fn expand(&self, b: &mut GraphBuilder, x: &[Option<ValueId>]) -> Result<Option<Vec<ValueId>>> {
         let at = |i: usize| x.get(i).copied().flatten();
         let (Some(data), Some(indices), Some(scales)) = (at(0), at(1), at(2)) else { return Ok(None) };
-        let rank = |b: &GraphBuilder, v: ValueId| b.ty(v).as_tensor().and_then(|t| t.shape.dims()).map(<[Dim]>::len);
-        let (Some(r), Some(q)) = (rank(b, data), rank(b, indices)) else { return Ok(None) };
+        let (Some(r), Some(q)) = (b.rank(data), b.rank(indices)) else { return Ok(None) };
         let Some(dtype) = b.ty(data).as_tensor().map(|t| t.dtype) else { return Ok(None) };
         let (gather_axis, quantize_axis) = (normal_axis(self.gather_axis, r), normal_axis(self.quantize_axis, r));
         // Indices of rank q stand in the place of one axis.

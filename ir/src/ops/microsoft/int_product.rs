@@ -40,7 +40,7 @@ impl Scaled {
 
 /// The one number of `x` as a scalar: the product has its own rank.
 fn one(b: &mut GraphBuilder, x: ValueId) -> Result<ValueId> {
-    if rank(b, x) == Some(0) {
+    if b.rank(x) == Some(0) {
         return Ok(x);
     }
     let scalar = b.ints(&[]);
@@ -52,11 +52,7 @@ fn one(b: &mut GraphBuilder, x: ValueId) -> Result<ValueId> {
 /// # Errors
 /// When a rule refuses.
 pub fn by_column(b: &mut GraphBuilder, x: ValueId, matrix: ValueId) -> Result<ValueId> {
-    if rank(b, matrix) == Some(1) { one(b, x) } else { Ok(x) }
-}
-
-fn rank(b: &GraphBuilder, x: ValueId) -> Option<usize> {
-    b.ty(x).as_tensor()?.shape.dims().map(<[Dim]>::len)
+    if b.rank(matrix) == Some(1) { one(b, x) } else { Ok(x) }
 }
 
 /// `x` in `f32`.

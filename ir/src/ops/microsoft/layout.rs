@@ -20,7 +20,7 @@ pub fn channels_last(b: &mut GraphBuilder, x: ValueId) -> Result<Option<ValueId>
 }
 
 fn transpose(b: &mut GraphBuilder, x: ValueId, order: impl Fn(i64) -> Vec<i64>) -> Result<Option<ValueId>> {
-    match b.ty(x).as_tensor().and_then(|t| t.shape.dims()).map(<[Dim]>::len) {
+    match b.rank(x) {
         Some(rank) if rank >= 3 => Ok(Some(b.op("Transpose", attrs! { perm: order(rank as i64) }, &[x])?)),
         _ => Ok(None),
     }

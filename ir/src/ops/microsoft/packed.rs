@@ -12,7 +12,7 @@ pub fn unpack(b: &mut GraphBuilder, x: ValueId, bits: i64) -> Result<Option<Valu
     if bits == 8 {
         return Ok(Some(x));
     }
-    let Some(rank) = b.ty(x).as_tensor().and_then(|t| t.shape.dims()).map(<[Dim]>::len) else { return Ok(None) };
+    let Some(rank) = b.rank(x) else { return Ok(None) };
     if rank == 0 {
         return Err(Error::invalid("a scalar has no axis along which numbers are packed"));
     }

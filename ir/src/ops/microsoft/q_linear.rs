@@ -10,6 +10,13 @@ pub fn require_bytes(cx: &RuleCx<'_>, operands: &[usize]) -> RuleResult {
     operands.iter().try_for_each(|&i| cx.require_dtype("C1", i, BYTES).map(|_| ()))
 }
 
+/// Checks C1: the quantised operands and the result's zero point, where given, are `i8` or `u8`, all of one type, as ONNX
+/// Runtime's schemas have it.
+pub fn require_one_type(cx: &RuleCx<'_>, operands: impl IntoIterator<Item = usize>) -> RuleResult {
+    let dtype = cx.same_dtype("C1", operands)?;
+    cx.require("C1", BYTES.contains(&dtype), || format!("the element type is {dtype}, not `i8` or `u8`"))
+}
+
 /// Checks that scales and zero points are one number each, a scalar or a tensor whose extents are 1. ONNX Runtime's schemas
 /// want scalars, its kernels take vectors of one element too, and some do not look at the shape.
 pub fn require_numbers(cx: &mut RuleCx<'_>, label: &'static str, operands: &[usize]) -> RuleResult {

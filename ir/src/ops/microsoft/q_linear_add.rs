@@ -1,6 +1,6 @@
 //! `c = quantise(dequantise(a) + dequantise(b))`, with broadcasting.
 //!
-//! - **C1** quantised operands are `i8` or `u8`
+//! - **C1** quantised operands are `i8` or `u8`, and the result of their type
 //! - **C2** scales and zero points are one number each: their extents are 1
 //! - their types are as for [`dequantize_linear`](crate::ops::dequantize_linear)
 //!
@@ -21,7 +21,7 @@ impl Op for QLinearAdd {
     op_basics!();
 
     fn rule(&self, cx: &mut RuleCx<'_>) -> RuleResult {
-        q_linear::require_bytes(cx, &[0, 3])?;
+        q_linear::require_one_type(cx, [0, 3, 7])?;
         q_linear::require_numbers(cx, "C2", &[1, 2, 4, 5, 6, 7])?;
         rule_of_expansion(self, cx)
     }

@@ -1,6 +1,6 @@
 //! `y = quantise(Concat(dequantise(x_0), …; axis))`, operands in triples of tensor, scale, zero point.
 //!
-//! - **C1** quantised operands are `i8` or `u8`
+//! - **C1** quantised operands are `i8` or `u8`, and the result of their type
 //! - **C2** after the result's scale and zero point there is at least one triple, and no part of one
 //! - **C3** scales and zero points are one number each: their extents are 1
 //! - their types are as for [`dequantize_linear`](crate::ops::dequantize_linear), shapes of tensors as for
@@ -29,9 +29,9 @@ impl Op for QLinearConcat {
     fn rule(&self, cx: &mut RuleCx<'_>) -> RuleResult {
         let n = cx.n_inputs();
         cx.require("C2", n >= 5 && (n - 2).is_multiple_of(3), || format!("{n} operands are given"))?;
+        q_linear::require_one_type(cx, [1].into_iter().chain((2..n).step_by(3)))?;
         q_linear::require_numbers(cx, "C3", &[0, 1])?;
         for i in (2..n).step_by(3) {
-            cx.require_dtype("C1", i, BYTES)?;
             q_linear::require_numbers(cx, "C3", &[i + 1, i + 2])?;
         }
         rule_of_expansion(self, cx)

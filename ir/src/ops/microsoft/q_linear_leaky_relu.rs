@@ -1,6 +1,6 @@
 //! `y = quantise(LeakyRelu(dequantise(x)))`.
 //!
-//! - **C1** quantised operands are `i8` or `u8`
+//! - **C1** quantised operands are `i8` or `u8`, and the result of their type
 //! - **C2** scales and zero points are one number each: their extents are 1
 //! - their types are as for [`dequantize_linear`](crate::ops::dequantize_linear)
 //!
@@ -24,7 +24,7 @@ impl Op for QLinearLeakyRelu {
     op_basics!();
 
     fn rule(&self, cx: &mut RuleCx<'_>) -> RuleResult {
-        q_linear::require_bytes(cx, &[0])?;
+        q_linear::require_one_type(cx, [0, 4])?;
         q_linear::require_numbers(cx, "C2", &[1, 2, 3, 4])?;
         rule_of_expansion(self, cx)
     }

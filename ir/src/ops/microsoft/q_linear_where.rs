@@ -1,6 +1,6 @@
 //! `Z = quantise(condition ? dequantise(X) : dequantise(Y))`, with broadcasting.
 //!
-//! - **C1** quantised operands are `i8` or `u8`
+//! - **C1** quantised operands are `i8` or `u8`, and the result of their type
 //! - **C2** scales and zero points are one number each: their extents are 1
 //! - their types are as for [`dequantize_linear`](crate::ops::dequantize_linear)
 //!
@@ -22,7 +22,7 @@ impl Op for QLinearWhere {
     op_basics!();
 
     fn rule(&self, cx: &mut RuleCx<'_>) -> RuleResult {
-        q_linear::require_bytes(cx, &[1, 4])?;
+        q_linear::require_one_type(cx, [1, 4, 8])?;
         q_linear::require_numbers(cx, "C2", &[2, 3, 5, 6, 7, 8])?;
         rule_of_expansion(self, cx)
     }
