@@ -82,12 +82,17 @@ pub fn bounds(case: &Case, trials: usize, silent: Silent, choices: &mut dyn Choi
     if has_control_flow(&case.graph) {
         return bounds_of_unrolled(case, trials, silent, choices);
     }
-    let Some(taken) = Taken::new(case, silent, choices).filter(Taken::quantises_numbers) else {
-        return nothing_known(case);
+    let unknown = |unsure_shape| nothing_known(case).into_iter().map(|b| Bound { unsure_shape, ..b }).collect();
+    let taken = match Taken::new(case, silent, choices) {
+        Ok(taken) => taken,
+        // Steps that refuse extents which are other ones in their types: the case's own are as unsure.
+        Err(notes) => return unknown(notes.is_some_and(|n| n.assumes_extents)),
     };
+    if !taken.quantises_numbers() {
+        return nothing_known(case);
+    }
     if taken.has_open_choice() {
-        let unknown = nothing_known(case).into_iter();
-        return unknown.map(|bound| Bound { unsure_shape: true, ..bound }).collect();
+        return unknown(true);
     }
     let mut out: Vec<Bound> = Vec::new();
     for (v, want) in taken.steps.outputs.iter().zip(&case.outputs) {
@@ -108,11 +113,7 @@ pub fn bounds(case: &Case, trials: usize, silent: Silent, choices: &mut dyn Choi
     for _ in 0..trials {
         match taken.trial(case, choices) {
             Some(values) => take(&mut out, &values),
-            None => {
-                out = nothing_known(case);
-                out.iter_mut().for_each(|b| b.unsure_shape = taken.notes.assumes_extents);
-                return out;
-            }
+            None => return unknown(taken.notes.assumes_extents),
         }
     }
     // How many there are of elements that nobody can be blamed for, nobody can be blamed for.
@@ -127,7 +128,7 @@ pub fn bounds(case: &Case, trials: usize, silent: Silent, choices: &mut dyn Choi
 pub fn may_refuse(case: &Case, trials: usize, choices: &mut dyn Choices) -> bool {
     let unrolled = if has_control_flow(&case.graph) { unrolled(case).map(|(flat, _)| flat) } else { None };
     let case = unrolled.as_ref().unwrap_or(case);
-    let Some(taken) = Taken::new(case, Silent::Open, choices) else { return true };
+    let Ok(taken) = Taken::new(case, Silent::Open, choices) else { return true };
     taken.is_next_to_singular() || (0..trials).any(|_| taken.trial(case, choices).is_none())
 }
 
@@ -140,13 +141,13 @@ struct Taken {
 }
 
 impl Taken {
-    /// `None` where a step refuses.
-    fn new(case: &Case, silent: Silent, choices: &mut dyn Choices) -> Option<Taken> {
-        let values = run(&case.graph, &case.inputs, None)?;
+    /// The error is what is noted of steps one of which refuses.
+    fn new(case: &Case, silent: Silent, choices: &mut dyn Choices) -> Result<Taken, Option<Notes>> {
+        let values = run(&case.graph, &case.inputs, None).ok_or(None)?;
         let (steps, notes) = steps(&case.graph, &values, silent);
-        let base = run(&steps, &case.inputs, None)?;
+        let Some(base) = run(&steps, &case.inputs, None) else { return Err(Some(notes)) };
         let errors = local_errors(&steps, &base, &notes, choices);
-        Some(Taken { steps, base, errors, notes })
+        Ok(Taken { steps, base, errors, notes })
     }
 
     /// Values with errors behind every step; `None` where a step refuses.
@@ -721,6 +722,18 @@ mod tests {
         let bounds = bounds(&case, 48, Silent::Open, &mut Seeded::new(1, 0));
         let got = Tensor::from_slice(&[1, 6], &[0.0f32, 0.0, 0.0, 0.0, 0.0, 1.0]);
         assert_eq!(difference(&case, &[got.into()], &bounds), None);
+    }
+
+    #[test]
+    fn statistics_of_doubles_may_overflow_in_one_order_and_not_in_another() {
+        let build = |b: &mut GraphBuilder| {
+            let x = b.input("x", Type::tensor(DType::F64, &[1, 4]));
+            let scale = b.input("scale", Type::tensor(DType::F64, &[4]));
+            b.op("LayerNormalization", attrs! {}, &[x, scale]).unwrap()
+        };
+        let x = Tensor::from_slice(&[1, 4], &[0.0, f64::MAX, f64::MAX, -f64::MAX]);
+        let case = case(build, vec![x.into(), Tensor::from_slice(&[4], &[0.0f64; 4]).into()]);
+        assert_eq!(bounds(&case, 48, Silent::Reference, &mut Seeded::new(1, 0)).remove(0).unsure, [true; 4]);
     }
 
     #[test]

@@ -37,6 +37,11 @@ pub(crate) fn formula(
     Ok(node.op.expand(b, args)?.filter(|r| r.len() >= node.outputs.len()))
 }
 
+/// The type in which a runtime takes statistics: as `stash_type` says, where Egret takes those of doubles in doubles.
+fn work_type(dtype: DType, stash_type: DType, silent: Silent) -> DType {
+    if silent == Silent::Reference && dtype == DType::F64 { dtype } else { stash_type }
+}
+
 /// A graph in the making, with short words for steps.
 struct Steps<'a> {
     b: &'a mut GraphBuilder,
@@ -456,8 +461,8 @@ fn written(
             let shape = s.shape.clone();
             let grouped = [shape[0], groups, shape[1..].iter().product::<usize>() / groups];
             let work = if op.stash_type == 1 { DType::F32 } else { dtype };
-            s.dtype = work;
-            let wide = s.cast(x, work)?;
+            s.dtype = work_type(dtype, work, silent);
+            let wide = s.cast(x, s.dtype)?;
             let wide = s.reshape(wide, &grouped)?;
             let (y, ..) = s.normalised(wide, &[2], op.epsilon.into())?;
             let y = s.reshape(y, &shape)?;
@@ -469,7 +474,7 @@ fn written(
         ("ai.onnx", "LayerNormalization") => {
             let Some(op) = op.downcast::<LayerNormalization>() else { return Ok(None) };
             let axes: Vec<usize> = (normal_axis(op.axis, rank)..rank).collect();
-            s.dtype = op.stash_type;
+            s.dtype = work_type(dtype, op.stash_type, silent);
             let wide = s.cast(x, s.dtype)?;
             let (y, mean, factor) = s.normalised(wide, &axes, op.epsilon.into())?;
             let (mean, factor) = (s.cast(mean, op.stash_type)?, s.cast(factor, op.stash_type)?);
@@ -488,8 +493,8 @@ fn written(
             let Some(op) = op.downcast::<RmsNormalization>() else { return Ok(None) };
             let [_, Some(scale)] = *args else { return Ok(None) };
             let work = if op.stash_type == 1 { DType::F32 } else { dtype };
-            s.dtype = work;
-            let wide = s.cast(x, work)?;
+            s.dtype = work_type(dtype, work, silent);
+            let wide = s.cast(x, s.dtype)?;
             let (y, _) = s.by_root_mean_square(wide, normal_axis(op.axis, rank), op.epsilon.into())?;
             let Some(scale_type) = s.b.ty(scale).as_tensor().map(|t| t.dtype) else { return Ok(None) };
             let y = s.cast(y, scale_type)?;
@@ -498,6 +503,10 @@ fn written(
         ("ai.onnx", "SimplifiedLayerNormalization") => {
             let Some(op) = op.downcast::<SimplifiedLayerNormalization>() else { return Ok(None) };
             let [_, Some(scale)] = *args else { return Ok(None) };
+            // Egret's reference is its expansion, which takes one of the results from doubles and the other from singles.
+            if work_type(dtype, op.stash_type, silent) != op.stash_type {
+                return Ok(None);
+            }
             s.dtype = op.stash_type;
             let wide = s.cast(x, s.dtype)?;
             let (y, factor) = s.by_root_mean_square(wide, normal_axis(op.axis, rank), op.epsilon.into())?;

@@ -213,7 +213,7 @@ impl Generator {
             .iter()
             .copied()
             .filter(wanted)
-            .filter(|d| d.arity().1 != Some(0) && !d.attrs.iter().any(|a| a.wanted == "a graph"))
+            .filter(|d| d.is_exported() && d.arity().1 != Some(0) && !d.attrs.iter().any(|a| a.wanted == "a graph"))
             .map(|def| Entry { def, forms: None, used: 0, failed: 0 })
             .collect();
         Generator { config, menu, draw: Draw::default(), forbidden: BTreeSet::new(), bugs: Vec::new() }

@@ -43,6 +43,7 @@ pub mod text;
 pub mod types;
 pub mod value;
 pub mod verify;
+pub mod version;
 
 pub use attr::{Attr, Attrs};
 pub use builder::GraphBuilder;

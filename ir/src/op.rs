@@ -160,6 +160,13 @@ pub struct OpDef {
     pub domain: &'static str,
     /// Opset versions of the domain at which its meaning or its types changed; the last is the present one.
     pub since: &'static [i64],
+    /// What a version only added to the one before: element types (`f8` is all four of the first kind), `seq` and
+    /// `optional`, attributes (`name` or `name=value`) and operands or results, separated by spaces; words joined by `&`
+    /// count together. A version of opset 14 or later that is not here changed what calls mean. See
+    /// [`version_of`](Self::version_of).
+    pub brings: &'static [(i64, &'static str)],
+    /// The version that deprecated it, after which no model may hold it.
+    pub deprecated: Option<i64>,
     /// Operands in ONNX's order: `"X, W, B?"`; `?` optional, `*` any number.
     pub inputs: &'static str,
     /// Results, in the same notation.
@@ -299,9 +306,10 @@ pub trait Declared {
 ///
 /// ```text
 /// op! {
-///     Concat in "ai.onnx" since [1, 4, 11, 13];
-///     "inputs*" => "concat_result";
-///     summary: "tensors joined along one axis";
+///     Pad in "ai.onnx" since [1, 2, 11, 13, 18 brings "axes", 19 brings "mode=wrap"];
+///     "data, pads, constant_value?, axes?" => "output";
+///     summary: "a tensor with elements added at its ends";
+///     deprecated: 28;          // optional
 ///     upgrade: upgrade;        // optional
 ///     examples: EXAMPLES;      // optional
 /// }
@@ -309,13 +317,15 @@ pub trait Declared {
 /// makes `pub static DEF` of the struct `Concat` in scope. `Struct as "Name"` gives another ONNX name.
 #[macro_export]
 macro_rules! op {
-    ($Op:ident $(as $onnx:literal)? in $domain:literal since [$($since:literal),+ $(,)?]; $ins:literal => $outs:literal;
-     summary: $summary:literal; $(upgrade: $upgrade:expr;)? $(examples: $examples:expr;)?) => {
+    ($Op:ident $(as $onnx:literal)? in $domain:literal since [$($since:literal $(brings $brought:literal)?),+ $(,)?];
+     $ins:literal => $outs:literal; summary: $summary:literal; $(deprecated: $deprecated:literal;)? $(upgrade: $upgrade:expr;)? $(examples: $examples:expr;)?) => {
         /// Declaration for the registry.
         pub static DEF: $crate::op::OpDef = $crate::op::OpDef {
             name: $crate::op!(@name $Op $($onnx)?),
             domain: $domain,
             since: &[$($since),+],
+            brings: &[$($(($since, $brought),)?)+],
+            deprecated: $crate::op!(@option $($deprecated)?),
             inputs: $ins,
             outputs: $outs,
             summary: $summary,

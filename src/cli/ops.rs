@@ -93,7 +93,7 @@ fn to_json(d: &'static OpDef) -> serde_json::Value {
     let attr = |a: &egret::ir::attr::AttrDoc| json!({ "name": a.name, "type": a.wanted, "default": a.default, "doc": a.doc.trim() });
     let support = Support::of(d);
     json!({
-        "domain": d.domain, "name": d.name, "since": d.since, "inputs": d.inputs, "outputs": d.outputs,
+        "domain": d.domain, "name": d.name, "since": d.since, "brings": d.brings, "inputs": d.inputs, "outputs": d.outputs,
         "how": support.how(), "types": support.dtypes.iter().map(|t| t.name()).collect::<Vec<_>>(),
         "summary": d.summary, "mnemonic": d.mnemonic(), "attributes": d.attrs.iter().map(attr).collect::<Vec<_>>(),
     })

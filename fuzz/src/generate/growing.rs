@@ -42,7 +42,7 @@ pub(super) const SCALES: (f64, f64) = (1.0 / 64.0, 2.0);
 
 /// The names of an operator's operands, lower case.
 pub(crate) fn operand_names(def: &OpDef) -> Vec<String> {
-    def.inputs.split(',').map(|n| n.trim().trim_end_matches(['?', '*']).to_lowercase()).collect()
+    OpDef::names(def.inputs).map(str::to_lowercase).collect()
 }
 
 /// An operand before it has elements.

@@ -1,7 +1,7 @@
 //! A graph to an ONNX model, so that any stage can be handed to another runtime.
 //!
-//! The model imports the lowest opset in which all its operators have their present meaning, and the IR version that
-//! came with it. Values without a name, or with one that is taken, get a new one; names of inputs and outputs stay.
+//! The model imports the lowest opset in which all its calls mean what they mean now ([`crate::version`]), and the IR version
+//! that came with it. Values without a name, or with one that is taken, get a new one; names of inputs and outputs stay.
 //! Bodies refer to outer values by name, so captures vanish; where a graph returns a value that it does not make (a
 //! capture), or one value twice, `Identity` stands in between, because other runtimes insist on it.
 
@@ -17,6 +17,7 @@ use crate::dtype::DType;
 use crate::error::{Error, Result};
 use crate::graph::{Graph, Node, ValueId};
 use crate::types::Type;
+use crate::version::{Call, LEAST_OPSET};
 use prost::Message;
 use std::collections::{BTreeMap, HashSet};
 use std::fs::File;
@@ -115,9 +116,6 @@ fn to_proto(model: &Model) -> Result<(ModelProto, usize)> {
     Ok((proto, exporter.weight_bytes))
 }
 
-/// Opset 13 is the oldest in which bfloat16 and the present forms of most operators exist.
-const LEAST_OPSET: i64 = 13;
-
 /// The IR version that was published with an opset (`onnx.helper.VERSION_TABLE`).
 fn ir_version_of(opset: i64) -> i64 {
     match opset {
@@ -187,15 +185,15 @@ impl Exporter {
         let used: HashSet<ValueId> = graph.nodes.iter().flat_map(Node::uses).chain(graph.outputs.clone()).collect();
         for (i, value) in graph.values.iter().enumerate() {
             let id = ValueId(i as u32);
+            self.note_type(&value.ty);
             let Some(constant) = &value.constant else { continue };
             if used.contains(&id) || graph.inputs.contains(&id) {
-                self.note_type(constant.dtype());
                 self.weight_bytes += constant.bytes().len();
                 out.initializer.push(tensor::to_proto(constant, of(id)));
             }
         }
         for (n, node) in graph.nodes.iter().enumerate() {
-            out.node.push(self.node(node, &names).map_err(|e| e.at(graph.describe(n)))?);
+            out.node.push(self.node(graph, node, &names).map_err(|e| e.at(graph.describe(n)))?);
             for value in node.defs().filter(|v| !graph.outputs.contains(v)) {
                 out.value_info.extend(known(of(value), graph.ty(value)));
             }
@@ -214,17 +212,26 @@ impl Exporter {
         Ok(out)
     }
 
-    fn node(&mut self, node: &Node, names: &[String]) -> Result<NodeProto> {
+    fn node(&mut self, graph: &Graph, node: &Node, names: &[String]) -> Result<NodeProto> {
         let def = node.op.def();
         let domain = if def.domain == "ai.onnx" { "" } else { def.domain };
+        if !def.is_exported() {
+            return Err(Error::unsupported(format!(
+                "`{}` in a model: ONNX deprecated it before opset {LEAST_OPSET}",
+                def.name
+            )));
+        }
+        let types = |of: &[Option<ValueId>]| of.iter().map(|v| v.map(|v| graph.ty(v))).collect::<Vec<_>>();
+        let (attrs, inputs, outputs) = (node.op.attrs(), types(&node.inputs), types(&node.outputs));
+        let needed = def.version_of(&Call { attrs: &attrs, inputs: &inputs, outputs: &outputs });
         let version = self.opsets.entry(domain.to_owned()).or_insert(1);
-        *version = (*version).max(def.since.last().copied().unwrap_or(1));
+        *version = (*version).max(needed);
         let list = |values: &[Option<ValueId>]| -> Vec<String> {
             values.iter().map(|v| v.map_or(String::new(), |v| names[v.index()].clone())).collect()
         };
         let captured: Vec<String> = node.captures.iter().map(|v| names[v.index()].clone()).collect();
         let mut attribute = Vec::new();
-        for (name, value) in node.op.attrs() {
+        for (name, value) in attrs {
             attribute.push(match &value {
                 Attr::Graph(body) => AttributeProto {
                     name: Some(name),
@@ -246,9 +253,10 @@ impl Exporter {
         })
     }
 
-    /// Raises the IR version to the one that brought an element type.
-    fn note_type(&mut self, dtype: DType) {
-        let since = match dtype {
+    /// Raises the IR version to the one that brought the element type of a tensor.
+    fn note_type(&mut self, ty: &Type) {
+        let Some(tensor) = ty.as_tensor() else { return };
+        let since = match tensor.dtype {
             DType::F8E4M3FN | DType::F8E4M3FNUZ | DType::F8E5M2 | DType::F8E5M2FNUZ => 9,
             DType::I4 | DType::U4 => 10,
             DType::F4E2M1 => 11,

@@ -342,7 +342,7 @@ impl Importer<'_> {
         let (domain, op_type) = (def.domain.to_owned(), def.name.to_owned());
         let mut call =
             Upgrade { graph: &mut frame.graph, version: raw.version, op_type, domain, attrs, inputs, outputs };
-        let newest = def.since.last().copied().unwrap_or(1);
+        let newest = def.newest();
         if let Some(upgrade) = def.upgrade
             && raw.version < newest
         {

@@ -37,7 +37,7 @@ impl Op for Acos {
 }
 
 op! {
-    Acos in "ai.onnx" since [7, 22]; "input" => "output";
+    Acos in "ai.onnx" since [7, 22 brings "bf16"]; "input" => "output";
     summary: "arc cosine in radians";
     examples: EXAMPLES;
 }

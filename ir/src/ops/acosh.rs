@@ -37,7 +37,7 @@ impl Op for Acosh {
 }
 
 op! {
-    Acosh in "ai.onnx" since [9, 22]; "input" => "output";
+    Acosh in "ai.onnx" since [9, 22 brings "bf16"]; "input" => "output";
     summary: "inverse hyperbolic cosine";
     examples: EXAMPLES;
 }

@@ -68,7 +68,7 @@ pub fn upgrade_broadcast(cx: &mut Upgrade<'_>) -> Result<()> {
 }
 
 op! {
-    Add in "ai.onnx" since [1, 6, 7, 13, 14]; "A, B" => "C";
+    Add in "ai.onnx" since [1, 6, 7, 13, 14 brings "i8 i16 u8 u16"]; "A, B" => "C";
     summary: "c = a + b, with broadcasting";
     upgrade: |cx| if cx.version < 7 { upgrade_broadcast(cx) } else { Ok(()) };
     examples: EXAMPLES;

@@ -37,7 +37,7 @@ impl Op for Asin {
 }
 
 op! {
-    Asin in "ai.onnx" since [7, 22]; "input" => "output";
+    Asin in "ai.onnx" since [7, 22 brings "bf16"]; "input" => "output";
     summary: "arc sine in radians";
     examples: EXAMPLES;
 }

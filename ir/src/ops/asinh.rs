@@ -37,7 +37,7 @@ impl Op for Asinh {
 }
 
 op! {
-    Asinh in "ai.onnx" since [9, 22]; "input" => "output";
+    Asinh in "ai.onnx" since [9, 22 brings "bf16"]; "input" => "output";
     summary: "inverse hyperbolic sine";
     examples: EXAMPLES;
 }

@@ -37,7 +37,7 @@ impl Op for Atan {
 }
 
 op! {
-    Atan in "ai.onnx" since [7, 22]; "input" => "output";
+    Atan in "ai.onnx" since [7, 22 brings "bf16"]; "input" => "output";
     summary: "arc tangent in radians";
     examples: EXAMPLES;
 }

@@ -37,7 +37,7 @@ impl Op for Atanh {
 }
 
 op! {
-    Atanh in "ai.onnx" since [9, 22]; "input" => "output";
+    Atanh in "ai.onnx" since [9, 22 brings "bf16"]; "input" => "output";
     summary: "inverse hyperbolic tangent";
     examples: EXAMPLES;
 }

@@ -290,7 +290,7 @@ fn bound(size: i64) -> Option<usize> {
 }
 
 op! {
-    Attention in "ai.onnx" since [23, 24, 25];
+    Attention in "ai.onnx" since [23, 24 brings "nonpad_kv_seqlen", 25 brings "right_window_size left_window_size"];
     "Q, K, V, attn_mask?, past_key?, past_value?, nonpad_kv_seqlen?" => "Y, present_key?, present_value?, qk_matmul_output?";
     summary: "scaled dot-product attention with masks, caches and shared heads";
     examples: EXAMPLES;

@@ -88,7 +88,8 @@ impl Op for AveragePool {
 }
 
 op! {
-    AveragePool in "ai.onnx" since [1, 7, 10, 11, 19, 22]; "X" => "Y";
+    AveragePool in "ai.onnx" since [1, 7, 10, 11, 19 brings "dilations ceil_mode", 22 brings "bf16 ceil_mode"];
+    "X" => "Y";
     summary: "mean of each sliding window";
     examples: EXAMPLES;
 }

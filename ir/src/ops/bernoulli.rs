@@ -48,7 +48,7 @@ impl Op for Bernoulli {
 }
 
 op! {
-    Bernoulli in "ai.onnx" since [15, 22]; "input" => "output";
+    Bernoulli in "ai.onnx" since [15, 22 brings "bf16"]; "input" => "output";
     summary: "ones with given probabilities";
     examples: EXAMPLES;
 }

@@ -59,7 +59,7 @@ impl Op for BitShift {
 }
 
 op! {
-    BitShift in "ai.onnx" since [11, 28]; "X, Y" => "Z";
+    BitShift in "ai.onnx" since [11, 28 brings "i8 i16 i32 i64"]; "X, Y" => "Z";
     summary: "bits moved left or right, with broadcasting";
     examples: EXAMPLES;
 }

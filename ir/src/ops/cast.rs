@@ -225,7 +225,9 @@ fn upgrade(cx: &mut Upgrade<'_>) -> Result<()> {
 }
 
 op! {
-    Cast in "ai.onnx" since [1, 6, 9, 13, 19, 21, 23, 24, 25, 28]; "input" => "output";
+    Cast in "ai.onnx" since [1, 6, 9, 13, 19 brings "f8 saturate", 21 brings "i4 u4", 23 brings "f4e2m1",
+        24 brings "f8e8m0 round_mode", 25 brings "i2 u2", 28 brings ""];
+    "input" => "output";
     summary: "elements converted to another type";
     upgrade: upgrade;
     examples: EXAMPLES;

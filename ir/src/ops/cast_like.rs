@@ -52,7 +52,9 @@ impl Op for CastLike {
 }
 
 op! {
-    CastLike in "ai.onnx" since [15, 19, 21, 23, 24, 25]; "input, target_type" => "output";
+    CastLike in "ai.onnx" since [15, 19 brings "f8 saturate", 21 brings "i4 u4", 23 brings "f4e2m1",
+        24 brings "f8e8m0 round_mode", 25 brings "i2 u2"];
+    "input, target_type" => "output";
     summary: "elements converted to the type of another tensor";
     examples: EXAMPLES;
 }

@@ -54,7 +54,7 @@ impl Op for Celu {
 }
 
 op! {
-    Celu in "ai.onnx" since [12, 28]; "X" => "Y";
+    Celu in "ai.onnx" since [12, 28 brings "f64 f16 bf16"]; "X" => "Y";
     summary: "continuously differentiable exponential linear unit";
     examples: EXAMPLES;
 }

@@ -69,7 +69,7 @@ impl Op for Compress {
 }
 
 op! {
-    Compress in "ai.onnx" since [9, 11, 28]; "input, condition" => "output";
+    Compress in "ai.onnx" since [9, 11, 28 brings "bf16"]; "input, condition" => "output";
     summary: "the slices at which a condition holds";
     examples: EXAMPLES;
 }

@@ -78,7 +78,9 @@ impl Op for Constant {
 }
 
 op! {
-    Constant in "ai.onnx" since [1, 9, 11, 12, 13, 19, 21, 23, 24, 25]; "" => "output";
+    Constant in "ai.onnx" since [1, 9, 11, 12, 13, 19 brings "f8", 21 brings "i4 u4", 23 brings "f4e2m1",
+        24 brings "f8e8m0", 25 brings "i2 u2"];
+    "" => "output";
     summary: "a constant tensor";
     examples: EXAMPLES;
 }

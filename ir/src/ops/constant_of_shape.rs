@@ -93,7 +93,9 @@ impl Op for ConstantOfShape {
 }
 
 op! {
-    ConstantOfShape in "ai.onnx" since [9, 20, 21, 23, 24, 25]; "input" => "output";
+    ConstantOfShape in "ai.onnx" since [9, 20 brings "bf16 f8", 21 brings "i4 u4", 23 brings "f4e2m1",
+        24 brings "f8e8m0", 25 brings "i2 u2"];
+    "input" => "output";
     summary: "one value at every index of a given shape";
     examples: EXAMPLES;
 }

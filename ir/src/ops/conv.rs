@@ -125,7 +125,7 @@ impl Op for Conv {
 }
 
 op! {
-    Conv in "ai.onnx" since [1, 11, 22]; "X, W, B?" => "Y";
+    Conv in "ai.onnx" since [1, 11, 22 brings "bf16"]; "X, W, B?" => "Y";
     summary: "convolution (cross-correlation) with padding, strides, dilations and groups";
     examples: EXAMPLES;
 }

@@ -184,7 +184,7 @@ impl Op for ConvTranspose {
 }
 
 op! {
-    ConvTranspose in "ai.onnx" since [1, 11, 22]; "X, W, B?" => "Y";
+    ConvTranspose in "ai.onnx" since [1, 11, 22 brings "bf16"]; "X, W, B?" => "Y";
     summary: "transposed convolution: each input cell spreads a kernel over the output";
     examples: EXAMPLES;
 }

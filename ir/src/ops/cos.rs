@@ -37,7 +37,7 @@ impl Op for Cos {
 }
 
 op! {
-    Cos in "ai.onnx" since [7, 22]; "input" => "output";
+    Cos in "ai.onnx" since [7, 22 brings "bf16"]; "input" => "output";
     summary: "cosine of an angle in radians";
     examples: EXAMPLES;
 }

@@ -37,7 +37,7 @@ impl Op for Cosh {
 }
 
 op! {
-    Cosh in "ai.onnx" since [9, 22]; "input" => "output";
+    Cosh in "ai.onnx" since [9, 22 brings "bf16"]; "input" => "output";
     summary: "hyperbolic cosine";
     examples: EXAMPLES;
 }

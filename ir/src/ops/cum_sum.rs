@@ -39,7 +39,7 @@ impl Op for CumSum {
 }
 
 op! {
-    CumSum in "ai.onnx" since [11, 14]; "x, axis" => "y";
+    CumSum in "ai.onnx" since [11, 14 brings "f16 bf16"]; "x, axis" => "y";
     summary: "running sum along an axis";
     examples: EXAMPLES;
 }

@@ -277,7 +277,7 @@ fn axis_taps(
 }
 
 op! {
-    DeformConv in "ai.onnx" since [19, 22]; "X, W, offset, B?, mask?" => "Y";
+    DeformConv in "ai.onnx" since [19, 22 brings "bf16"]; "X, W, offset, B?, mask?" => "Y";
     summary: "convolution whose taps are moved and weighted by data";
 }
 

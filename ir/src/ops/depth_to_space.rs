@@ -90,7 +90,7 @@ impl Op for DepthToSpace {
 }
 
 op! {
-    DepthToSpace in "ai.onnx" since [1, 11, 13, 28]; "input" => "output";
+    DepthToSpace in "ai.onnx" since [1, 11, 13, 28 brings ""]; "input" => "output";
     summary: "channels spread over blocks of pixels";
     examples: EXAMPLES;
 }

@@ -125,7 +125,9 @@ impl Op for DequantizeLinear {
 }
 
 op! {
-    DequantizeLinear in "ai.onnx" since [10, 13, 19, 21, 23, 24, 25, 28]; "x, x_scale, x_zero_point?" => "y";
+    DequantizeLinear in "ai.onnx" since [10, 13, 19 brings "f16 bf16 f8", 21 brings "i4 i16 u4 u16 block_size",
+        23 brings "f4e2m1 output_dtype", 24 brings "f8e8m0", 25 brings "i2 u2", 28 brings ""];
+    "x, x_scale, x_zero_point?" => "y";
     summary: "numbers of a low-precision scale as floats";
     upgrade: |cx| { drop_undefined(cx, &["output_dtype"]); Ok(()) };
     examples: EXAMPLES;

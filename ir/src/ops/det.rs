@@ -69,7 +69,7 @@ impl Op for Det {
 }
 
 op! {
-    Det in "ai.onnx" since [11, 22]; "X" => "Y";
+    Det in "ai.onnx" since [11, 22 brings "bf16"]; "X" => "Y";
     summary: "determinant of square matrices";
 }
 

@@ -58,7 +58,7 @@ fn divide(a: &Dim, b: &Dim) -> Option<Dim> {
 }
 
 op! {
-    Div in "ai.onnx" since [1, 6, 7, 13, 14]; "A, B" => "C";
+    Div in "ai.onnx" since [1, 6, 7, 13, 14 brings "i8 i16 u8 u16"]; "A, B" => "C";
     summary: "c = a / b, with broadcasting";
     upgrade: upgrade_binary;
     examples: EXAMPLES;

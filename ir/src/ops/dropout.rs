@@ -117,7 +117,8 @@ fn upgrade(cx: &mut Upgrade<'_>) -> Result<()> {
 }
 
 op! {
-    Dropout in "ai.onnx" since [1, 6, 7, 10, 12, 13, 22]; "data, ratio?, training_mode?" => "output, mask?";
+    Dropout in "ai.onnx" since [1, 6, 7, 10, 12, 13, 22 brings "bf16 f8"];
+    "data, ratio?, training_mode?" => "output, mask?";
     summary: "elements set to 0 at random in training";
     upgrade: upgrade;
     examples: EXAMPLES;

@@ -80,6 +80,10 @@ impl Op for DynamicQuantizeLinear {
 
 /// Scale and zero point for these numbers.
 pub fn range_of(x: &[f32]) -> (f32, u8) {
+    // Of NaN there is no range.
+    if x.iter().any(|v| v.is_nan()) {
+        return (1.0, 0);
+    }
     let (lo, hi) = x.iter().fold((0f32, 0f32), |(lo, hi), &v| (lo.min(v), hi.max(v)));
     let scale = if hi > lo { (hi - lo) / 255.0 } else { 1.0 };
     // A conversion to `u8` saturates.
@@ -110,6 +114,7 @@ mod tests {
     fn dynamic_quantize_linear_of_zeros_and_of_a_range() {
         assert_eq!(range_of(&[]), (1.0, 0));
         assert_eq!(range_of(&[-1.0, 254.0]), (1.0, 1));
+        assert_eq!(range_of(&[f32::NAN, -300.0]), (1.0, 0), "as compiled");
         let y = run1("DynamicQuantizeLinear", attrs! {}, &[Tensor::from_slice(&[2], &[-1.0f32, 254.0])]).unwrap();
         assert_eq!(y, Tensor::from_slice(&[2], &[0u8, 255]));
     }

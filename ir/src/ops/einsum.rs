@@ -451,7 +451,7 @@ fn contract<T: Ring>(plan: &Plan, cx: &EvalCx<'_>, x: &[&Tensor], v: &[Vec<T>], 
 }
 
 op! {
-    Einsum in "ai.onnx" since [12, 28]; "Inputs*" => "Output";
+    Einsum in "ai.onnx" since [12, 28 brings "bf16"]; "Inputs*" => "Output";
     summary: "sum of products by Einstein's convention";
     examples: EXAMPLES;
 }

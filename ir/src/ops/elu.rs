@@ -49,7 +49,7 @@ impl Op for Elu {
 }
 
 op! {
-    Elu in "ai.onnx" since [1, 6, 22]; "X" => "Y";
+    Elu in "ai.onnx" since [1, 6, 22 brings "bf16"]; "X" => "Y";
     summary: "exponential linear unit";
     upgrade: drop_hints;
     examples: EXAMPLES;

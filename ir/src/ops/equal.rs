@@ -46,7 +46,7 @@ fn values(cx: &mut RuleCx<'_>) -> RuleResult {
 }
 
 op! {
-    Equal in "ai.onnx" since [1, 7, 11, 13, 19]; "A, B" => "C";
+    Equal in "ai.onnx" since [1, 7, 11, 13, 19 brings "string"]; "A, B" => "C";
     summary: "whether elements are equal, with broadcasting";
     upgrade: upgrade_binary;
     examples: EXAMPLES;

@@ -62,7 +62,7 @@ impl Op for EyeLike {
 }
 
 op! {
-    EyeLike in "ai.onnx" since [9, 22]; "input" => "output";
+    EyeLike in "ai.onnx" since [9, 22 brings "bf16"]; "input" => "output";
     summary: "ones on a diagonal, of the operand's shape";
     examples: EXAMPLES;
 }

@@ -45,7 +45,9 @@ impl Op for Flatten {
 }
 
 op! {
-    Flatten in "ai.onnx" since [1, 9, 11, 13, 21, 23, 24, 25]; "input" => "output";
+    Flatten in "ai.onnx" since [1, 9, 11, 13, 21 brings "f8 i4 u4", 23 brings "f4e2m1", 24 brings "f8e8m0",
+        25 brings "i2 u2"];
+    "input" => "output";
     summary: "the same elements as a matrix";
     examples: EXAMPLES;
 }

@@ -38,7 +38,7 @@ impl Op for GlobalAveragePool {
 }
 
 op! {
-    GlobalAveragePool in "ai.onnx" since [1, 22]; "X" => "Y";
+    GlobalAveragePool in "ai.onnx" since [1, 22 brings "bf16"]; "X" => "Y";
     summary: "mean over all spatial axes";
     examples: EXAMPLES;
 }

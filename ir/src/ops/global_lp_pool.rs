@@ -34,7 +34,7 @@ impl Op for GlobalLpPool {
 }
 
 op! {
-    GlobalLpPool in "ai.onnx" since [1, 2, 22]; "X" => "Y";
+    GlobalLpPool in "ai.onnx" since [1, 2, 22 brings "bf16"]; "X" => "Y";
     summary: "Lp norm over all spatial axes";
     upgrade: upgrade_p;
     examples: EXAMPLES;

@@ -36,7 +36,7 @@ impl Op for GlobalMaxPool {
 }
 
 op! {
-    GlobalMaxPool in "ai.onnx" since [1, 22]; "X" => "Y";
+    GlobalMaxPool in "ai.onnx" since [1, 22 brings "bf16"]; "X" => "Y";
     summary: "greatest element over all spatial axes";
     examples: EXAMPLES;
 }

@@ -369,7 +369,7 @@ fn upgrade(cx: &mut Upgrade<'_>) -> Result<()> {
 }
 
 op! {
-    GridSample in "ai.onnx" since [16, 20, 22]; "X, grid" => "Y";
+    GridSample in "ai.onnx" since [16, 20, 22 brings "bf16"]; "X, grid" => "Y";
     summary: "reading at a grid of normalised coordinates";
     upgrade: upgrade;
     examples: EXAMPLES;

@@ -137,7 +137,8 @@ impl Op for Gru {
 }
 
 op! {
-    Gru as "GRU" in "ai.onnx" since [1, 3, 7, 14, 22]; "X, W, R, B?, sequence_lens?, initial_h?" => "Y?, Y_h?";
+    Gru as "GRU" in "ai.onnx" since [1, 3, 7, 14 brings "layout", 22 brings "bf16"];
+    "X, W, R, B?, sequence_lens?, initial_h?" => "Y?, Y_h?";
     summary: "gated recurrent units over a sequence";
     upgrade: upgrade;
     examples: EXAMPLES;

@@ -49,7 +49,7 @@ impl Op for HardSigmoid {
 }
 
 op! {
-    HardSigmoid in "ai.onnx" since [1, 6, 22]; "X" => "Y";
+    HardSigmoid in "ai.onnx" since [1, 6, 22 brings "bf16"]; "X" => "Y";
     summary: "alpha x + beta, held between 0 and 1";
     upgrade: drop_hints;
     examples: EXAMPLES;

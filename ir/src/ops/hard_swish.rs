@@ -49,7 +49,7 @@ impl Op for HardSwish {
 }
 
 op! {
-    HardSwish in "ai.onnx" since [14, 22]; "X" => "Y";
+    HardSwish in "ai.onnx" since [14, 22 brings "bf16"]; "X" => "Y";
     summary: "x * HardSigmoid(x) with alpha 1/6, beta 1/2";
     examples: EXAMPLES;
 }

@@ -37,7 +37,9 @@ impl Op for Identity {
 }
 
 op! {
-    Identity in "ai.onnx" since [1, 13, 14, 16, 19, 21, 23, 24, 25]; "input" => "output";
+    Identity in "ai.onnx" since [1, 13, 14 brings "seq", 16 brings "optional bf16", 19 brings "f8", 21 brings "i4 u4",
+        23 brings "f4e2m1", 24 brings "f8e8m0", 25 brings "i2 u2"];
+    "input" => "output";
     summary: "the operand itself";
     examples: EXAMPLES;
 }

@@ -84,7 +84,9 @@ impl Op for If {
 }
 
 op! {
-    If in "ai.onnx" since [1, 11, 13, 16, 19, 21, 23, 24, 25]; "cond" => "outputs*";
+    If in "ai.onnx" since [1, 11, 13, 16 brings "optional bf16", 19 brings "f8", 21 brings "i4 u4",
+        23 brings "f4e2m1", 24 brings "f8e8m0", 25 brings "i2 u2"];
+    "cond" => "outputs*";
     summary: "one of two bodies, by a condition";
     examples: EXAMPLES;
 }

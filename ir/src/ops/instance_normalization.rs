@@ -75,7 +75,7 @@ impl Op for InstanceNormalization {
 }
 
 op! {
-    InstanceNormalization in "ai.onnx" since [1, 6, 22]; "input, scale, B" => "output";
+    InstanceNormalization in "ai.onnx" since [1, 6, 22 brings "bf16"]; "input, scale, B" => "output";
     summary: "normalisation of each image's channels";
     upgrade: |cx| { cx.take("consumed_inputs"); Ok(()) };
     examples: EXAMPLES;

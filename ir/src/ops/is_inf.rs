@@ -61,7 +61,7 @@ impl Op for IsInf {
 }
 
 op! {
-    IsInf in "ai.onnx" since [10, 20]; "X" => "Y";
+    IsInf in "ai.onnx" since [10, 20 brings "f16 bf16 f8"]; "X" => "Y";
     summary: "whether elements are infinite";
     examples: EXAMPLES;
 }

@@ -42,7 +42,7 @@ impl Op for IsNaN {
 }
 
 op! {
-    IsNaN in "ai.onnx" since [9, 13, 20]; "X" => "Y";
+    IsNaN in "ai.onnx" since [9, 13, 20 brings "f8"]; "X" => "Y";
     summary: "whether elements are NaN";
     examples: EXAMPLES;
 }

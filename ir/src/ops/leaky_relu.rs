@@ -48,7 +48,7 @@ impl Op for LeakyRelu {
 }
 
 op! {
-    LeakyRelu in "ai.onnx" since [1, 6, 16]; "X" => "Y";
+    LeakyRelu in "ai.onnx" since [1, 6, 16 brings "bf16"]; "X" => "Y";
     summary: "x, or alpha x where negative";
     upgrade: drop_hints;
     examples: EXAMPLES;

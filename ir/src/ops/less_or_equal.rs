@@ -44,7 +44,7 @@ impl Op for LessOrEqual {
 }
 
 op! {
-    LessOrEqual in "ai.onnx" since [12, 16]; "A, B" => "C";
+    LessOrEqual in "ai.onnx" since [12, 16 brings "bf16"]; "A, B" => "C";
     summary: "a <= b, with broadcasting";
     examples: EXAMPLES;
 }

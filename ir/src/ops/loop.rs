@@ -246,7 +246,8 @@ impl Op for Loop {
 }
 
 op! {
-    Loop in "ai.onnx" since [1, 11, 13, 16, 19, 21, 23, 24, 25];
+    Loop in "ai.onnx" since [1, 11, 13, 16 brings "optional bf16", 19 brings "f8", 21 brings "i4 u4",
+        23 brings "f4e2m1", 24 brings "f8e8m0", 25 brings "i2 u2"];
     "M?, cond?, v_initial*" => "v_final_and_scan_outputs*";
     summary: "a body run again and again, with carried values";
     examples: EXAMPLES;

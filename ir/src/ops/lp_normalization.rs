@@ -69,7 +69,7 @@ impl Op for LpNormalization {
 }
 
 op! {
-    LpNormalization in "ai.onnx" since [1, 22]; "input" => "output";
+    LpNormalization in "ai.onnx" since [1, 22 brings "bf16"]; "input" => "output";
     summary: "division by the Lp norm along an axis";
     examples: EXAMPLES;
 }

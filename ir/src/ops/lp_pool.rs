@@ -55,7 +55,7 @@ impl Op for LpPool {
 }
 
 op! {
-    LpPool in "ai.onnx" since [1, 2, 11, 18, 22]; "X" => "Y";
+    LpPool in "ai.onnx" since [1, 2, 11, 18 brings "ceil_mode dilations", 22 brings "bf16"]; "X" => "Y";
     summary: "Lp norm of each sliding window";
     upgrade: upgrade_p;
     examples: EXAMPLES;

@@ -125,7 +125,8 @@ impl Op for Lstm {
 }
 
 op! {
-    Lstm as "LSTM" in "ai.onnx" since [1, 7, 14, 22]; "X, W, R, B?, sequence_lens?, initial_h?, initial_c?, P?" => "Y?, Y_h?, Y_c?";
+    Lstm as "LSTM" in "ai.onnx" since [1, 7, 14 brings "layout", 22 brings "bf16"];
+    "X, W, R, B?, sequence_lens?, initial_h?, initial_c?, P?" => "Y?, Y_h?, Y_c?";
     summary: "long short-term memory over a sequence";
     upgrade: upgrade;
     examples: EXAMPLES;

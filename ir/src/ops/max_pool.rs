@@ -111,7 +111,7 @@ fn column_major(shape: &[usize], mut i: usize) -> usize {
 }
 
 op! {
-    MaxPool in "ai.onnx" since [1, 8, 10, 11, 12, 22]; "X" => "Y, Indices?";
+    MaxPool in "ai.onnx" since [1, 8, 10, 11, 12, 22 brings "bf16 ceil_mode"]; "X" => "Y, Indices?";
     summary: "greatest element of each sliding window, and its position";
     examples: EXAMPLES;
 }

@@ -6,7 +6,7 @@
 //!
 //! - **C1** `X` and `rois` hold floats of one type
 //! - **C2** ranks and extents are those above
-//! - **C3** `pooled_shape` has two positive entries
+//! - **C3** `pooled_shape` has two positive entries, `spatial_scale` is positive
 //!
 //! Sizes of cells are taken in the type of `X`, as ONNX Runtime does, so that borders fall alike. An image number outside
 //! `0..n` is an error. ONNX `MaxRoiPool`: opset 1, 22 (bfloat16).
@@ -38,6 +38,7 @@ impl Op for MaxRoiPool {
         let (x, rois) = (cx.shape(0)?, cx.shape(1)?);
         cx.require("C2", (x.len(), rois.len()) == (4, 2), || format!("ranks are {} and {}", x.len(), rois.len()))?;
         cx.require_eq("C2", &rois[1], &Dim::int(5))?;
+        cx.require("C3", self.spatial_scale > 0.0, || format!("`spatial_scale` is {}", self.spatial_scale))?;
         cx.require("C3", self.pooled_shape.len() == 2, || format!("`pooled_shape` is {:?}", self.pooled_shape))?;
         for d in &self.pooled_shape {
             cx.require_that("C3", Cond::le(&Dim::ONE, d))?;
@@ -92,7 +93,7 @@ impl Op for MaxRoiPool {
 }
 
 op! {
-    MaxRoiPool in "ai.onnx" since [1, 22]; "X, rois" => "Y";
+    MaxRoiPool in "ai.onnx" since [1, 22 brings "bf16"]; "X, rois" => "Y";
     summary: "greatest elements of regions, pooled to a fixed grid";
     examples: EXAMPLES;
 }

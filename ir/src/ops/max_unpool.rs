@@ -103,7 +103,7 @@ impl Op for MaxUnpool {
 }
 
 op! {
-    MaxUnpool in "ai.onnx" since [9, 11, 22]; "X, I, output_shape?" => "output";
+    MaxUnpool in "ai.onnx" since [9, 11, 22 brings "bf16"]; "X, I, output_shape?" => "output";
     summary: "what a max pooling kept, put back in its place";
 }
 

@@ -53,7 +53,7 @@ impl Op for Mish {
 }
 
 op! {
-    Mish in "ai.onnx" since [18, 22]; "X" => "Y";
+    Mish in "ai.onnx" since [18, 22 brings "bf16"]; "X" => "Y";
     summary: "x tanh(softplus(x))";
     examples: EXAMPLES;
 }

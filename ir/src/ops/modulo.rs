@@ -76,7 +76,7 @@ fn float_mod(a: f64, b: f64, truncated: bool) -> f64 {
 }
 
 op! {
-    Mod in "ai.onnx" since [10, 13, 28]; "A, B" => "C";
+    Mod in "ai.onnx" since [10, 13, 28 brings "f16&fmod=0 bf16&fmod=0 f32&fmod=0 f64&fmod=0"]; "A, B" => "C";
     summary: "remainder of a / b, with broadcasting";
     examples: EXAMPLES;
 }

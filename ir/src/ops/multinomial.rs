@@ -73,7 +73,7 @@ impl Op for Multinomial {
 }
 
 op! {
-    Multinomial in "ai.onnx" since [7, 22]; "input" => "output";
+    Multinomial in "ai.onnx" since [7, 22 brings "bf16"]; "input" => "output";
     summary: "classes drawn by unnormalised log-probabilities";
     examples: EXAMPLES;
 }

@@ -39,7 +39,7 @@ impl Op for NegativeLogLikelihoodLoss {
 }
 
 op! {
-    NegativeLogLikelihoodLoss in "ai.onnx" since [12, 13, 22]; "input, target, weight?" => "loss";
+    NegativeLogLikelihoodLoss in "ai.onnx" since [12, 13, 22 brings "bf16"]; "input, target, weight?" => "loss";
     summary: "negative log-likelihood of targets";
     examples: EXAMPLES;
 }

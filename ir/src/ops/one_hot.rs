@@ -109,7 +109,7 @@ impl Op for OneHot {
 }
 
 op! {
-    OneHot in "ai.onnx" since [9, 11, 28]; "indices, depth, values" => "output";
+    OneHot in "ai.onnx" since [9, 11, 28 brings "bf16"]; "indices, depth, values" => "output";
     summary: "one value at the given index of a new axis, another elsewhere";
     examples: EXAMPLES;
 }

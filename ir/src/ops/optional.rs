@@ -42,7 +42,7 @@ impl Op for Optional {
 }
 
 op! {
-    Optional in "ai.onnx" since [15, 28]; "input?" => "output";
+    Optional in "ai.onnx" since [15, 28 brings "bf16 f8 f4e2m1 f8e8m0 i2 i4 u2 u4"]; "input?" => "output";
     summary: "a value as an optional";
     examples: EXAMPLES;
 }

@@ -40,7 +40,8 @@ impl Op for OptionalGetElement {
 }
 
 op! {
-    OptionalGetElement in "ai.onnx" since [15, 18, 28]; "input" => "output";
+    OptionalGetElement in "ai.onnx" since [15, 18, 28 brings "bf16 f8 f4e2m1 f8e8m0 i2 i4 u2 u4"];
+    "input" => "output";
     summary: "the value inside an optional";
     examples: EXAMPLES;
 }

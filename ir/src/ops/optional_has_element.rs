@@ -33,7 +33,8 @@ impl Op for OptionalHasElement {
 }
 
 op! {
-    OptionalHasElement in "ai.onnx" since [15, 18, 28]; "input?" => "output";
+    OptionalHasElement in "ai.onnx" since [15, 18, 28 brings "bf16 f8 f4e2m1 f8e8m0 i2 i4 u2 u4"];
+    "input?" => "output";
     summary: "whether an optional holds a value";
     examples: EXAMPLES;
 }

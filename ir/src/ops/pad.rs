@@ -212,7 +212,9 @@ fn upgrade(cx: &mut Upgrade<'_>) -> Result<()> {
 }
 
 op! {
-    Pad in "ai.onnx" since [1, 2, 11, 13, 18, 19, 21, 23, 24, 25]; "data, pads, constant_value?, axes?" => "output";
+    Pad in "ai.onnx" since [1, 2, 11, 13, 18 brings "axes", 19 brings "mode=wrap", 21 brings "f8 i4 u4",
+        23 brings "f4e2m1", 24 brings "f8e8m0", 25 brings "i2 u2"];
+    "data, pads, constant_value?, axes?" => "output";
     summary: "entries put in before and after each axis";
     upgrade: upgrade;
     examples: EXAMPLES;

@@ -80,7 +80,7 @@ fn int_pow(base: i128, exponent: i128) -> Result<i128> {
 }
 
 op! {
-    Pow in "ai.onnx" since [1, 7, 12, 13, 15]; "X, Y" => "Z";
+    Pow in "ai.onnx" since [1, 7, 12, 13, 15 brings "bf16"]; "X, Y" => "Z";
     summary: "x to the power y, with broadcasting";
     upgrade: upgrade_binary;
     examples: EXAMPLES;

@@ -71,7 +71,7 @@ fn upgrade(cx: &mut Upgrade<'_>) -> Result<()> {
 }
 
 op! {
-    PRelu in "ai.onnx" since [1, 6, 7, 9, 16]; "X, slope" => "Y";
+    PRelu in "ai.onnx" since [1, 6, 7, 9, 16 brings "bf16"]; "X, slope" => "Y";
     summary: "x, or slope x where negative";
     upgrade: upgrade;
     examples: EXAMPLES;

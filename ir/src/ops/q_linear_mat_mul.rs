@@ -116,7 +116,7 @@ impl Op for QLinearMatMul {
 }
 
 op! {
-    QLinearMatMul in "ai.onnx" since [10, 21];
+    QLinearMatMul in "ai.onnx" since [10, 21 brings "f16 bf16 f8"];
     "a, a_scale, a_zero_point, b, b_scale, b_zero_point, y_scale, y_zero_point" => "y";
     summary: "matrix product of quantised matrices, quantised";
     examples: EXAMPLES;

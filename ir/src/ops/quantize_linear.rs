@@ -6,6 +6,7 @@
 //! - **C3** `scale` is a scalar, a vector of one number or of one an index of `axis`, or, with `block_size`, has the rank of `x`
 //!   and one number a block
 //! - **C4** `zero_point` has the shape of `scale`, or both are one number, a scalar or a vector
+//! - **C5** `precision` is `f32`, `f16` or `bf16`
 //!
 //! The quotient is rounded to `precision`, by default the type of `scale` (of `x` where that is no such float), before
 //! it is rounded to an integer. 8-bit floats without `saturate` overflow to infinity or NaN.
@@ -50,6 +51,8 @@ impl Op for QuantizeLinear {
         cx.require("C1", self.output_dtype.is_none_or(|d| d == dtype) && QUANTIZED.contains(&dtype), || {
             format!("output_dtype {:?} with a zero point of {zero:?}", self.output_dtype)
         })?;
+        let precise = self.precision.is_none_or(|p| matches!(p, DType::F32 | DType::F16 | DType::BF16));
+        cx.require("C5", precise, || format!("`precision` is {:?}", self.precision))?;
         scale_rule(cx, 1, 2, self.axis, &self.block_size)?;
         cx.output(dtype, cx.shape(0)?)
     }
@@ -112,7 +115,10 @@ impl Op for QuantizeLinear {
 }
 
 op! {
-    QuantizeLinear in "ai.onnx" since [10, 13, 19, 21, 23, 24, 25, 28]; "x, y_scale, y_zero_point?" => "y";
+    QuantizeLinear in "ai.onnx" since [10, 13, 19 brings "f16 bf16 f8 i32 saturate",
+        21 brings "i4 i16 u4 u16 output_dtype block_size", 23 brings "f4e2m1 precision", 24 brings "f8e8m0",
+        25 brings "i2 u2", 28 brings ""];
+    "x, y_scale, y_zero_point?" => "y";
     summary: "numbers rounded to a low-precision scale";
     upgrade: |cx| { drop_undefined(cx, &["output_dtype", "precision"]); Ok(()) };
     examples: EXAMPLES;
@@ -155,6 +161,8 @@ mod tests {
         let x = t(f, &[2, 3]);
         assert_eq!(label(attrs! {}, &[t(DType::F64, &[2]), t(f, &[])]).as_deref(), Some("QuantizeLinear.C1"));
         assert_eq!(label(attrs! { axis: 2i64 }, &[x.clone(), t(f, &[3])]).as_deref(), Some("QuantizeLinear.C2"));
+        let doubles = attrs! { precision: DType::F64 };
+        assert_eq!(label(doubles, &[x.clone(), t(f, &[])]).as_deref(), Some("QuantizeLinear.C5"));
         assert_eq!(label(attrs! {}, &[x.clone(), t(f, &[2])]).as_deref(), Some("QuantizeLinear.C3"));
         let types = [x.clone(), t(f, &[3]), t(DType::U8, &[2])];
         assert_eq!(label(attrs! {}, &types).as_deref(), Some("QuantizeLinear.C4"));

@@ -49,7 +49,7 @@ impl Op for RandomNormal {
 }
 
 op! {
-    RandomNormal in "ai.onnx" since [1, 22]; "" => "output";
+    RandomNormal in "ai.onnx" since [1, 22 brings "bf16"]; "" => "output";
     summary: "normal random numbers of a given shape";
     examples: EXAMPLES;
 }

@@ -47,7 +47,7 @@ impl Op for RandomNormalLike {
 }
 
 op! {
-    RandomNormalLike in "ai.onnx" since [1, 22]; "input" => "output";
+    RandomNormalLike in "ai.onnx" since [1, 22 brings "bf16"]; "input" => "output";
     summary: "normal random numbers of the shape of another tensor";
     examples: EXAMPLES;
 }

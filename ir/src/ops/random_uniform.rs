@@ -49,7 +49,7 @@ impl Op for RandomUniform {
 }
 
 op! {
-    RandomUniform in "ai.onnx" since [1, 22]; "" => "output";
+    RandomUniform in "ai.onnx" since [1, 22 brings "bf16"]; "" => "output";
     summary: "uniform random numbers of a given shape";
     examples: EXAMPLES;
 }

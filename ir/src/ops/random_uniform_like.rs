@@ -47,7 +47,7 @@ impl Op for RandomUniformLike {
 }
 
 op! {
-    RandomUniformLike in "ai.onnx" since [1, 22]; "input" => "output";
+    RandomUniformLike in "ai.onnx" since [1, 22 brings "bf16"]; "input" => "output";
     summary: "uniform random numbers of the shape of another tensor";
     examples: EXAMPLES;
 }

@@ -119,7 +119,7 @@ impl Op for Range {
 }
 
 op! {
-    Range in "ai.onnx" since [11, 27]; "start, limit, delta" => "output";
+    Range in "ai.onnx" since [11, 27 brings "f16 bf16 stash_type"]; "start, limit, delta" => "output";
     summary: "numbers from start up to limit in steps of delta";
     examples: EXAMPLES;
 }

@@ -44,7 +44,7 @@ impl Op for ReduceL1 {
 }
 
 op! {
-    ReduceL1 in "ai.onnx" since [1, 11, 13, 18]; "data, axes?" => "reduced";
+    ReduceL1 in "ai.onnx" since [1, 11, 13, 18 brings "axes noop_with_empty_axes"]; "data, axes?" => "reduced";
     summary: "sum of absolute values over axes";
     upgrade: |cx| upgrade_axes(cx, 18);
     examples: EXAMPLES;

@@ -42,7 +42,7 @@ impl Op for ReduceL2 {
 }
 
 op! {
-    ReduceL2 in "ai.onnx" since [1, 11, 13, 18]; "data, axes?" => "reduced";
+    ReduceL2 in "ai.onnx" since [1, 11, 13, 18 brings "axes noop_with_empty_axes"]; "data, axes?" => "reduced";
     summary: "Euclidean norm over axes";
     upgrade: |cx| upgrade_axes(cx, 18);
     examples: EXAMPLES;

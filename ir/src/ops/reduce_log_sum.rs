@@ -41,7 +41,8 @@ impl Op for ReduceLogSum {
 }
 
 op! {
-    ReduceLogSum in "ai.onnx" since [1, 11, 13, 18, 28]; "data, axes?" => "reduced";
+    ReduceLogSum in "ai.onnx" since [1, 11, 13, 18 brings "axes noop_with_empty_axes", 28 brings ""];
+    "data, axes?" => "reduced";
     summary: "logarithm of the sum over axes";
     upgrade: |cx| upgrade_axes(cx, 18);
     examples: EXAMPLES;

@@ -38,7 +38,8 @@ fn log_sum_exp(v: &[f64]) -> f64 {
 }
 
 op! {
-    ReduceLogSumExp in "ai.onnx" since [1, 11, 13, 18, 28]; "data, axes?" => "reduced";
+    ReduceLogSumExp in "ai.onnx" since [1, 11, 13, 18 brings "axes noop_with_empty_axes", 28 brings ""];
+    "data, axes?" => "reduced";
     summary: "logarithm of the sum of exponentials over axes";
     upgrade: |cx| upgrade_axes(cx, 18);
     examples: EXAMPLES;

@@ -48,7 +48,7 @@ impl Op for ReduceMean {
 }
 
 op! {
-    ReduceMean in "ai.onnx" since [1, 11, 13, 18]; "data, axes?" => "reduced";
+    ReduceMean in "ai.onnx" since [1, 11, 13, 18 brings "axes noop_with_empty_axes"]; "data, axes?" => "reduced";
     summary: "mean over axes";
     upgrade: |cx| upgrade_axes(cx, 18);
     examples: EXAMPLES;

@@ -49,7 +49,8 @@ impl Op for ReduceMin {
 }
 
 op! {
-    ReduceMin in "ai.onnx" since [1, 11, 12, 13, 18, 20]; "data, axes?" => "reduced";
+    ReduceMin in "ai.onnx" since [1, 11, 12, 13, 18 brings "axes noop_with_empty_axes", 20 brings "bool"];
+    "data, axes?" => "reduced";
     summary: "least element over axes";
     upgrade: |cx| upgrade_axes(cx, 18);
     examples: EXAMPLES;

@@ -43,7 +43,7 @@ impl Op for ReduceProd {
 }
 
 op! {
-    ReduceProd in "ai.onnx" since [1, 11, 13, 18]; "data, axes?" => "reduced";
+    ReduceProd in "ai.onnx" since [1, 11, 13, 18 brings "axes noop_with_empty_axes"]; "data, axes?" => "reduced";
     summary: "product over axes";
     upgrade: |cx| upgrade_axes(cx, 18);
     examples: EXAMPLES;

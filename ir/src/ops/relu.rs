@@ -42,7 +42,7 @@ fn upgrade(cx: &mut Upgrade<'_>) -> Result<()> {
 }
 
 op! {
-    Relu in "ai.onnx" since [1, 6, 13, 14]; "X" => "Y";
+    Relu in "ai.onnx" since [1, 6, 13, 14 brings "i8 i16 i32 i64"]; "X" => "Y";
     summary: "y = max(x, 0)";
     upgrade: upgrade;
     examples: EXAMPLES;

@@ -106,7 +106,9 @@ fn left_over(data: &[Dim], shape: &[Dim], kept: &[usize]) -> Dim {
 }
 
 op! {
-    Reshape in "ai.onnx" since [1, 5, 13, 14, 19, 21, 23, 24, 25]; "data, shape" => "reshaped";
+    Reshape in "ai.onnx" since [1, 5, 13, 14 brings "allowzero", 19 brings "f8", 21 brings "i4 u4",
+        23 brings "f4e2m1", 24 brings "f8e8m0", 25 brings "i2 u2"];
+    "data, shape" => "reshaped";
     summary: "the same elements in the same order under another shape";
     upgrade: |cx| { cx.take("consumed_inputs"); if cx.version < 5 { cx.ints_to_input("shape", 1)?; } Ok(()) };
     examples: EXAMPLES;

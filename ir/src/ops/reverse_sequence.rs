@@ -92,7 +92,7 @@ impl Op for ReverseSequence {
 }
 
 op! {
-    ReverseSequence in "ai.onnx" since [10, 28]; "input, sequence_lens" => "Y";
+    ReverseSequence in "ai.onnx" since [10, 28 brings "bf16"]; "input, sequence_lens" => "Y";
     summary: "sequences of given lengths reversed in time";
     examples: EXAMPLES;
 }

@@ -79,7 +79,8 @@ impl Op for Rnn {
 }
 
 op! {
-    Rnn as "RNN" in "ai.onnx" since [1, 7, 14, 22]; "X, W, R, B?, sequence_lens?, initial_h?" => "Y?, Y_h?";
+    Rnn as "RNN" in "ai.onnx" since [1, 7, 14 brings "layout", 22 brings "bf16"];
+    "X, W, R, B?, sequence_lens?, initial_h?" => "Y?, Y_h?";
     summary: "plain recurrent network over a sequence";
     upgrade: upgrade;
     examples: EXAMPLES;

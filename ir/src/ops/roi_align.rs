@@ -255,7 +255,8 @@ fn upgrade(cx: &mut Upgrade<'_>) -> Result<()> {
 }
 
 op! {
-    RoiAlign in "ai.onnx" since [10, 16, 22]; "X, rois, batch_indices" => "Y";
+    RoiAlign in "ai.onnx" since [10, 16, 22 brings "bf16"];
+    "X, rois, batch_indices" => "Y";
     summary: "bilinear samples of regions, pooled to a fixed grid";
     upgrade: upgrade;
     examples: EXAMPLES;

@@ -37,7 +37,7 @@ impl Op for Round {
 }
 
 op! {
-    Round in "ai.onnx" since [11, 22]; "X" => "Y";
+    Round in "ai.onnx" since [11, 22 brings "bf16"]; "X" => "Y";
     summary: "x rounded to the nearest integer, halves to even";
     examples: EXAMPLES;
 }

@@ -216,7 +216,8 @@ fn upgrade(cx: &mut Upgrade<'_>) -> Result<()> {
 }
 
 op! {
-    Scan in "ai.onnx" since [8, 9, 11, 16, 19, 21, 23, 24, 25];
+    Scan in "ai.onnx" since [8, 9, 11, 16 brings "bf16", 19 brings "f8", 21 brings "i4 u4", 23 brings "f4e2m1",
+        24 brings "f8e8m0", 25 brings "i2 u2"];
     "initial_state_and_scan_inputs*" => "final_state_and_scan_outputs*";
     summary: "a body run over the entries of tensors, with carried states";
     upgrade: upgrade;

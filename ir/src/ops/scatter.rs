@@ -39,6 +39,7 @@ impl Op for Scatter {
 op! {
     Scatter in "ai.onnx" since [9, 11]; "data, indices, updates" => "output";
     summary: "elements replaced at an index each along one axis (old name)";
+    deprecated: 11;
     upgrade: |cx| { cx.op_type = "ScatterElements".into(); Ok(()) };
 }
 

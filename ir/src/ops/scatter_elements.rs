@@ -89,7 +89,8 @@ impl Op for ScatterElements {
 }
 
 op! {
-    ScatterElements in "ai.onnx" since [11, 13, 16, 18]; "data, indices, updates" => "output";
+    ScatterElements in "ai.onnx" since [11, 13, 16 brings "reduction", 18 brings "reduction=min reduction=max"];
+    "data, indices, updates" => "output";
     summary: "elements replaced or reduced at an index each along one axis";
     examples: EXAMPLES;
 }

@@ -75,7 +75,9 @@ impl Op for ScatterNd {
 }
 
 op! {
-    ScatterNd as "ScatterND" in "ai.onnx" since [11, 13, 16, 18]; "data, indices, updates" => "output";
+    ScatterNd as "ScatterND" in "ai.onnx" since [11, 13, 16 brings "reduction",
+        18 brings "reduction=min reduction=max"];
+    "data, indices, updates" => "output";
     summary: "slices replaced or reduced at index tuples";
     examples: EXAMPLES;
 }

@@ -62,7 +62,7 @@ fn upgrade(cx: &mut Upgrade<'_>) -> Result<()> {
 }
 
 op! {
-    Selu in "ai.onnx" since [1, 6, 22]; "X" => "Y";
+    Selu in "ai.onnx" since [1, 6, 22 brings "bf16"]; "X" => "Y";
     summary: "scaled exponential linear unit";
     upgrade: upgrade;
     examples: EXAMPLES;

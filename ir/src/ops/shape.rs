@@ -53,7 +53,9 @@ impl Op for ShapeOf {
 }
 
 op! {
-    ShapeOf as "Shape" in "ai.onnx" since [1, 13, 15, 19, 21, 23, 24, 25]; "data" => "shape";
+    ShapeOf as "Shape" in "ai.onnx" since [1, 13, 15 brings "end start", 19 brings "f8", 21 brings "i4 u4",
+        23 brings "f4e2m1", 24 brings "f8e8m0", 25 brings "i2 u2"];
+    "data" => "shape";
     summary: "a tensor's extents as integers";
     examples: EXAMPLES;
 }

@@ -37,7 +37,7 @@ impl Op for Sin {
 }
 
 op! {
-    Sin in "ai.onnx" since [7, 22]; "input" => "output";
+    Sin in "ai.onnx" since [7, 22 brings "bf16"]; "input" => "output";
     summary: "sine of an angle in radians";
     examples: EXAMPLES;
 }

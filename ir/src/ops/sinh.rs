@@ -37,7 +37,7 @@ impl Op for Sinh {
 }
 
 op! {
-    Sinh in "ai.onnx" since [9, 22]; "input" => "output";
+    Sinh in "ai.onnx" since [9, 22 brings "bf16"]; "input" => "output";
     summary: "hyperbolic sine";
     examples: EXAMPLES;
 }

@@ -36,7 +36,9 @@ impl Op for Size {
 }
 
 op! {
-    Size in "ai.onnx" since [1, 13, 19, 21, 23, 24, 25]; "data" => "size";
+    Size in "ai.onnx" since [1, 13, 19 brings "f8", 21 brings "i4 u4", 23 brings "f4e2m1", 24 brings "f8e8m0",
+        25 brings "i2 u2"];
+    "data" => "size";
     summary: "a tensor's number of elements";
     examples: EXAMPLES;
 }

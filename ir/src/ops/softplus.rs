@@ -45,7 +45,7 @@ impl Op for Softplus {
 }
 
 op! {
-    Softplus in "ai.onnx" since [1, 22]; "X" => "Y";
+    Softplus in "ai.onnx" since [1, 22 brings "bf16"]; "X" => "Y";
     summary: "ln(1 + e^x)";
     examples: EXAMPLES;
 }

@@ -42,7 +42,7 @@ impl Op for Softsign {
 }
 
 op! {
-    Softsign in "ai.onnx" since [1, 22]; "X" => "Y";
+    Softsign in "ai.onnx" since [1, 22 brings "bf16"]; "X" => "Y";
     summary: "x / (1 + |x|)";
     examples: EXAMPLES;
 }

@@ -78,7 +78,7 @@ impl Op for SpaceToDepth {
 }
 
 op! {
-    SpaceToDepth in "ai.onnx" since [1, 13, 28]; "input" => "output";
+    SpaceToDepth in "ai.onnx" since [1, 13, 28 brings "mode"]; "input" => "output";
     summary: "blocks of pixels gathered into channels";
     examples: EXAMPLES;
 }

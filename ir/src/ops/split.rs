@@ -133,7 +133,7 @@ fn upgrade(cx: &mut Upgrade<'_>) -> Result<()> {
 }
 
 op! {
-    Split in "ai.onnx" since [1, 2, 11, 13, 18]; "input, split?" => "outputs*";
+    Split in "ai.onnx" since [1, 2, 11, 13, 18 brings "num_outputs"]; "input, split?" => "outputs*";
     summary: "a tensor cut along one axis";
     upgrade: upgrade;
     examples: EXAMPLES;

@@ -86,7 +86,7 @@ impl Op for SplitToSequence {
 }
 
 op! {
-    SplitToSequence in "ai.onnx" since [11, 24]; "input, split?" => "output_sequence";
+    SplitToSequence in "ai.onnx" since [11, 24 brings "bf16"]; "input, split?" => "output_sequence";
     summary: "a tensor cut into a sequence";
     examples: EXAMPLES;
 }

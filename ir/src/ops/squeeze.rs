@@ -67,7 +67,9 @@ impl Op for Squeeze {
 }
 
 op! {
-    Squeeze in "ai.onnx" since [1, 11, 13, 21, 23, 24, 25]; "data, axes?" => "squeezed";
+    Squeeze in "ai.onnx" since [1, 11, 13, 21 brings "f8 i4 u4", 23 brings "f4e2m1", 24 brings "f8e8m0",
+        25 brings "i2 u2"];
+    "data, axes?" => "squeezed";
     summary: "axes of extent 1 taken away";
     upgrade: |cx| if cx.version < 13 { cx.ints_to_input("axes", 1) } else { Ok(()) };
     examples: EXAMPLES;

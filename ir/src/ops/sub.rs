@@ -40,7 +40,7 @@ impl Op for Sub {
 }
 
 op! {
-    Sub in "ai.onnx" since [1, 6, 7, 13, 14]; "A, B" => "C";
+    Sub in "ai.onnx" since [1, 6, 7, 13, 14 brings "i8 i16 u8 u16"]; "A, B" => "C";
     summary: "c = a - b, with broadcasting";
     upgrade: upgrade_binary;
     examples: EXAMPLES;

@@ -37,7 +37,7 @@ impl Op for Tan {
 }
 
 op! {
-    Tan in "ai.onnx" since [7, 22]; "input" => "output";
+    Tan in "ai.onnx" since [7, 22 brings "bf16"]; "input" => "output";
     summary: "tangent of an angle in radians";
     examples: EXAMPLES;
 }

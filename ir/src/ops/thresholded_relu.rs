@@ -47,7 +47,7 @@ impl Op for ThresholdedRelu {
 }
 
 op! {
-    ThresholdedRelu in "ai.onnx" since [10, 22]; "X" => "Y";
+    ThresholdedRelu in "ai.onnx" since [10, 22 brings "bf16"]; "X" => "Y";
     summary: "x above a threshold, else 0";
     examples: EXAMPLES;
 }

@@ -105,7 +105,7 @@ fn upgrade(cx: &mut Upgrade<'_>) -> Result<()> {
 }
 
 op! {
-    TopK in "ai.onnx" since [1, 10, 11, 24]; "X, K" => "Values, Indices";
+    TopK in "ai.onnx" since [1, 10, 11, 24 brings "bf16"]; "X, K" => "Values, Indices";
     summary: "the largest entries along an axis";
     upgrade: upgrade;
     examples: EXAMPLES;

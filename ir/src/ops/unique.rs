@@ -103,7 +103,7 @@ impl Op for Unique {
 }
 
 op! {
-    Unique in "ai.onnx" since [11, 28]; "X" => "Y, indices?, inverse_indices?, counts?";
+    Unique in "ai.onnx" since [11, 28 brings "bf16"]; "X" => "Y, indices?, inverse_indices?, counts?";
     summary: "distinct elements or slices, and where they occur";
     examples: EXAMPLES;
 }

@@ -73,6 +73,7 @@ fn upgrade(cx: &mut Upgrade<'_>) -> Result<()> {
 op! {
     Upsample in "ai.onnx" since [1, 7, 9, 10]; "X, scales" => "Y";
     summary: "resampling by scales (withdrawn; becomes Resize)";
+    deprecated: 10;
     upgrade: upgrade;
 }
 

@@ -77,7 +77,7 @@ impl Op for Where {
 }
 
 op! {
-    Where in "ai.onnx" since [9, 16]; "condition, X, Y" => "output";
+    Where in "ai.onnx" since [9, 16 brings "bf16"]; "condition, X, Y" => "output";
     summary: "elements of one or another tensor, by a condition";
     examples: EXAMPLES;
 }

@@ -1,7 +1,8 @@
 //! Class scores by decision trees, `f32[n, classes]`, and the label of the largest.
 //!
 //! - **C1** `x` is `f32`, `f64`, `i64` or `i32`, of rank 1 or 2
-//! - **C2** arrays about nodes are equally long, and those about weights; there is a label a class
+//! - **C2** arrays about nodes are equally long, and those about weights; there is a label a class, and none or one base
+//!   value a class (with two labels whose weights all name one class, one is enough)
 //! - **C3** `post_transform` is known
 //!
 //! Two labels whose weights all name one class: the score `s` is that of the second label. It is chosen where `s > 0.5`
@@ -71,6 +72,12 @@ impl TreeEnsembleClassifier {
         Labels { ints: &self.classlabels_int64s, strings: &self.classlabels_strings }
     }
 
+    /// The class that all weights name, where there are two.
+    fn only_class(&self) -> Option<i64> {
+        let first = *self.class_ids.first()?;
+        (self.labels().len() == 2 && self.class_ids.iter().all(|&c| c == first)).then_some(first)
+    }
+
     fn with_arrays<T>(&self, f: impl FnOnce(Arrays<'_>) -> Result<T>) -> Result<T> {
         let values = numbers(&self.nodes_values, &self.nodes_values_as_tensor)?;
         let weights = numbers(&self.class_weights, &self.class_weights_as_tensor)?;
@@ -96,9 +103,14 @@ impl Op for TreeEnsembleClassifier {
 
     fn rule(&self, cx: &mut RuleCx<'_>) -> RuleResult {
         let (n, _) = rows_rule(cx, "C1", FEATURES)?;
-        let agree = self.with_arrays(|a| Ok(a.agree()))?;
         let labels = self.labels();
-        cx.require("C2", agree && !labels.is_empty(), || "arrays differ in length, or there is no label".into())?;
+        let agree = self.with_arrays(|a| Ok(a.agree(labels.len() as i64)))?;
+        cx.require("C2", agree && !labels.is_empty(), || {
+            format!("arrays differ in length, or name a class of which there is no label ({})", labels.len())
+        })?;
+        let base = numbers(&self.base_values, &self.base_values_as_tensor)?.len();
+        let enough = base == 0 || base == labels.len() || base == 1 && self.only_class().is_some();
+        cx.require("C2", enough, || format!("{base} base values for {} classes", labels.len()))?;
         require_transform(cx, "C3", &self.post_transform)?;
         cx.output(labels.dtype(), vec![n.clone()])?;
         cx.output(DType::F32, vec![n, Dim::from(labels.len())])
@@ -110,12 +122,12 @@ impl Op for TreeEnsembleClassifier {
         let base = numbers(&self.base_values, &self.base_values_as_tensor)?;
         let positive = numbers(&self.class_weights, &self.class_weights_as_tensor)?.iter().all(|&w| w >= 0.0);
         let k = self.labels().len();
-        let only = self.class_ids.first().filter(|c| k == 2 && self.class_ids.iter().all(|d| d == *c));
+        let only = self.only_class();
         let mut classes = Vec::with_capacity(n);
         let mut scores = Vec::with_capacity(n * k);
         for r in 0..n {
             let mut row = forest.score(&x[r * f..(r + 1) * f], k, Aggregate::Sum)?;
-            if let Some(&c) = only {
+            if let Some(c) = only {
                 let from = usize::try_from(c).map_err(|_| Error::invalid("a class is negative"))?;
                 let s = row[from] + base.last().copied().unwrap_or(0.0);
                 classes.push(usize::from(s > if positive { 0.5 } else { 0.0 }));
@@ -144,6 +156,7 @@ impl Op for TreeEnsembleClassifier {
 op! {
     TreeEnsembleClassifier in "ai.onnx.ml" since [1, 3, 5]; "X" => "Y, Z";
     summary: "classification by decision trees";
+    deprecated: 5;
     examples: EXAMPLES;
 }
 

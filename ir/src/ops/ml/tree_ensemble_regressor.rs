@@ -1,7 +1,8 @@
 //! Sums (or means, least, largest) of decision trees' weights, as `f32[n, targets]`.
 //!
 //! - **C1** `x` is `f32`, `f64`, `i64` or `i32`, of rank 1 or 2
-//! - **C2** arrays about nodes are equally long, and those about weights; no or `n_targets` base values
+//! - **C2** arrays about nodes are equally long, and those about weights, which are of targets that
+//!   there are; no or `n_targets` base values
 //! - **C3** `post_transform` and `aggregate_function` are known
 //!
 //! Base values are added after the aggregate. ONNX `TreeEnsembleRegressor` (ai.onnx.ml): opset 1, 3 (tensors), 5
@@ -91,10 +92,10 @@ impl Op for TreeEnsembleRegressor {
 
     fn rule(&self, cx: &mut RuleCx<'_>) -> RuleResult {
         let (n, _) = rows_rule(cx, "C1", FEATURES)?;
-        let agree = self.with_arrays(|a| Ok(a.agree()))?;
+        let agree = self.with_arrays(|a| Ok(a.agree(self.n_targets)))?;
         let base = numbers(&self.base_values, &self.base_values_as_tensor)?.len() as i64;
         cx.require("C2", agree && self.n_targets >= 1 && (base == 0 || base == self.n_targets), || {
-            format!("arrays differ in length, or {base} base values for {} targets", self.n_targets)
+            format!("arrays differ in length or name no target, or {base} base values for {} targets", self.n_targets)
         })?;
         require_transform(cx, "C3", &self.post_transform)?;
         cx.require("C3", aggregate(&self.aggregate_function).is_some(), || {
@@ -143,6 +144,7 @@ impl Op for TreeEnsembleRegressor {
 op! {
     TreeEnsembleRegressor in "ai.onnx.ml" since [1, 3, 5]; "X" => "Y";
     summary: "regression by decision trees";
+    deprecated: 5;
     examples: EXAMPLES;
 }
 

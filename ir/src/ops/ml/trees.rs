@@ -162,8 +162,8 @@ pub struct Arrays<'a> {
 }
 
 impl Arrays<'_> {
-    /// Whether all arrays about nodes, and all about weights, are equally long.
-    pub fn agree(&self) -> bool {
+    /// Whether all arrays about nodes, and all about weights, are equally long, and weights are of the first `n_targets`.
+    pub fn agree(&self, n_targets: i64) -> bool {
         let n = self.ids.len();
         [self.trees.len(), self.features.len(), self.modes.len(), self.values.len(), self.yes.len(), self.no.len()]
             .iter()
@@ -172,6 +172,7 @@ impl Arrays<'_> {
             && [self.weight_trees.len(), self.weight_nodes.len(), self.targets.len()]
                 .iter()
                 .all(|&l| l == self.weights.len())
+            && self.targets.iter().all(|t| (0..n_targets).contains(t))
     }
 
     /// The trees.
