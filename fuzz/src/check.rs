@@ -76,27 +76,29 @@ pub struct Failure {
 
 impl Failure {
     /// Failures with one key have, as far as can be told without debugging, one cause: the same stage and kind, and the same line
-    /// of the runtime's source where the message has one; else the same operators, and for messages the same words, numbers and
-    /// names left out.
+    /// of the runtime's source where the message has one, or the same call whose types do not fit, in whatever graph; else the
+    /// same operators, and for messages the same words, numbers and names left out.
     pub fn cause(&self, graph: &Graph) -> String {
         if self.kind == Kind::Refused
             && let Some(line) = source_line(&self.text)
         {
             return format!("{} | {} | {line}", self.stage, self.kind.name());
         }
+        let words = |text: &str| {
+            let words = text.split(|c: char| !c.is_alphabetic()).filter(|w| w.len() > 2);
+            words.take(12).collect::<Vec<_>>().join(" ")
+        };
+        if self.kind == Kind::Refused
+            && let Some((op, why)) = inference_error(&self.text)
+        {
+            return format!("{} | {} | {op} | {}", self.stage, self.kind.name(), words(why));
+        }
         let mut ops: Vec<&str> = graph.nodes.iter().map(|n| n.op.def().name).collect();
         ops.sort_unstable();
         ops.dedup();
         let words = match self.kind {
             Kind::Wrong | Kind::Hang | Kind::Grows => String::new(),
-            _ => WHEN
-                .iter()
-                .fold(self.text.clone(), |text, when| text.replace(when, ""))
-                .split(|c: char| !c.is_alphabetic())
-                .filter(|w| w.len() > 2)
-                .take(12)
-                .collect::<Vec<_>>()
-                .join(" "),
+            _ => words(&WHEN.iter().fold(self.text.clone(), |text, when| text.replace(when, ""))),
         };
         format!("{} | {} | {} | {words}", self.stage, self.kind.name(), ops.join(","))
     }
@@ -111,6 +113,14 @@ fn source_line(text: &str) -> Option<&str> {
     let start = text[..at].rfind(|c: char| !c.is_alphanumeric() && c != '_').map_or(0, |i| i + 1);
     let end = text[at + 4..].find(|c: char| !c.is_ascii_digit()).map_or(text.len(), |n| at + 4 + n);
     (start < at && end > at + 4).then(|| &text[start..end])
+}
+
+/// The operator and the reason in ONNX's message that a node's types or extents do not fit, which passes that insert nodes
+/// provoke around many operators: `Node (n_q) Op (QuantizeLinear) [TypeInferenceError] types differ`.
+fn inference_error(text: &str) -> Option<(&str, &str)> {
+    let (before, why) = text.split_once("InferenceError] ")?;
+    let op = before.rsplit_once("Op (")?.1.split_once(')')?.0;
+    Some((op, why))
 }
 
 /// What a system does with a call by itself.
@@ -399,6 +409,12 @@ mod tests {
         assert_eq!(cause(a), "r | refused | reduction_ops.cc:813");
         assert_eq!(cause(a), cause(b));
         assert_eq!(source_line("a.cc: no"), None);
+        let (a, b) = (
+            "Node (a_q) Op (Cast) [TypeInferenceError] type 3 of a",
+            "Node (b) Op (Cast) [TypeInferenceError] type 4 of a",
+        );
+        assert_eq!(cause(a), "r | refused | Cast | type");
+        assert_eq!(cause(a), cause(b));
         let when = |when: &str| cause(&format!("{when} bad axis"));
         assert_eq!(when(WHEN[0]), when(WHEN[1]));
     }

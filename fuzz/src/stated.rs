@@ -106,6 +106,21 @@ pub fn is_stated(op: &dyn Op, operands: &[Option<&Value>], results: &[Value]) ->
             int("periodic") != Some(0)
                 || tensor(0).and_then(|t| t.to_i64s().ok()).is_some_and(|v| v.iter().all(|&n| n != 1))
         }
+        // What several n-grams make of one column.
+        "TfIdfVectorizer" => match attrs.get("ngram_indexes") {
+            Some(Attr::Ints(columns)) => {
+                let distinct: std::collections::BTreeSet<_> = columns.iter().filter_map(Dim::as_int).collect();
+                distinct.len() == columns.len() || matches!(attrs.get("mode"), Some(Attr::String(m)) if m == "TF")
+            }
+            _ => true,
+        },
+        // Corners that overflow when they are scaled, and a number of samples of a region that has a negative extent.
+        "RoiAlign" => {
+            let corners = tensor(1).and_then(|t| t.floats().ok()).unwrap_or_default();
+            let is_region = |r: &[f64]| r.len() == 4 && r[0] <= r[2] && r[1] <= r[3];
+            corners.iter().all(|x| x.abs() <= 1e18)
+                && (int("sampling_ratio").is_some_and(|n| n > 0) || corners.chunks(4).all(is_region))
+        }
         "Attention" | "GroupQueryAttention" => !negative("softcap"),
         // Which parameters functions have that are no operators of ONNX, is said nowhere.
         "RNN" | "GRU" | "LSTM" => {

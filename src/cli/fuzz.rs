@@ -192,8 +192,8 @@ struct GenerateArgs {
     /// Folder for the cases, in the layout of ONNX's backend tests. Without it the graphs are printed as text.
     #[arg(long, value_name = "FOLDER")]
     out: Option<PathBuf>,
-    /// Write also which error each element of an output may have, as `allowed_K.pb` (NaN: any is right). It takes ten times
-    /// as long.
+    /// Write also which error each element of an output may have, as `allowed_K.pb` (NaN: any is right). It takes
+    /// 24 times as long.
     #[arg(long, requires = "out")]
     allowed: bool,
     /// Only count: graphs a second, and how often each operator was used.

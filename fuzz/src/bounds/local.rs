@@ -36,6 +36,9 @@ pub(super) fn local_errors(
             let (Some(u), Ok(ys)) = (y.dtype().unit_roundoff(), y.floats()) else { continue };
             // Results of narrow floats come from binary32 arithmetic, that of binary64 from its own.
             let inner = if y.dtype() == DType::F64 { u } else { 2f64.powi(-24) };
+            // Half a unit of the narrower type that it may be rounded to.
+            let narrow = notes.rounded.iter().find(|(r, _)| *r == v);
+            let rounding = narrow.and_then(|(_, dtype)| dtype.unit_roundoff()).unwrap_or(0.0);
             let (least, largest) = (least_positive(y.dtype()), largest_finite(y.dtype()));
             let size = sizes.get(k).filter(|m| m.len() == ys.len());
             // Numbers of which some err as if they were larger.
@@ -80,7 +83,8 @@ pub(super) fn local_errors(
                     }
                 }
             };
-            out[v.index()] = Some((0..ys.len()).map(error).collect());
+            let rounded = |i: usize| if ys[i].is_finite() { 2.0 * rounding * ys[i].abs() } else { 0.0 };
+            out[v.index()] = Some((0..ys.len()).map(|i| error(i) + rounded(i)).collect());
         }
     }
     out

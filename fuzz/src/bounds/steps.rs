@@ -2,7 +2,7 @@
 
 use super::Silent;
 use crate::formulas::formula;
-use egret_ir::{Graph, GraphBuilder, Node, Result, Value, ValueId, attrs};
+use egret_ir::{DType, Graph, GraphBuilder, Node, Result, Value, ValueId, attrs};
 
 /// What is noted where a graph is taken apart.
 pub(super) struct Notes {
@@ -10,10 +10,22 @@ pub(super) struct Notes {
     pub(super) silent: Silent,
     /// Values that formulas round to a narrower type, which a compiler may do later.
     pub(super) loose: Vec<ValueId>,
+    /// Steps whose results a runtime may round to this narrower type: the one of the operands, in which the function's body is
+    /// written.
+    pub(super) rounded: Vec<(ValueId, DType)>,
+    /// That type of the call that is being taken apart.
+    narrow: Option<DType>,
     /// Operands that are quantised by a scale that is derived from them.
     pub(super) quantised: Vec<ValueId>,
     /// Whether operands were given extents that follow from elements: a trial with others is refused.
     pub(super) assumes_extents: bool,
+}
+
+impl Notes {
+    fn new(silent: Silent) -> Notes {
+        let (loose, rounded, quantised) = (Vec::new(), Vec::new(), Vec::new());
+        Notes { silent, loose, rounded, narrow: None, quantised, assumes_extents: false }
+    }
 }
 
 /// The graph with formulas for operators; the same results in the same order. `values` are its own, whose extents operands
@@ -22,17 +34,24 @@ pub(super) struct Notes {
 pub(super) fn steps(graph: &Graph, values: &[Option<Value>], silent: Silent) -> (Graph, Notes) {
     let mut b = GraphBuilder::new("steps");
     let args: Vec<Option<ValueId>> = graph.inputs.iter().map(|v| Some(b.input("", graph.ty(*v).clone()))).collect();
-    let mut notes = Notes { silent, loose: Vec::new(), quantised: Vec::new(), assumes_extents: false };
+    let mut notes = Notes::new(silent);
     if let Ok(Some(results)) = spliced(&mut b, graph, &args, values, 0, &mut notes) {
         return (b.finish(&results), notes);
     }
     let quantised = graph.nodes.iter().filter(|n| derives_a_scale(n)).flat_map(|n| n.inputs.iter().flatten().copied());
-    (graph.clone(), Notes { silent, loose: Vec::new(), quantised: quantised.collect(), assumes_extents: false })
+    (graph.clone(), Notes { quantised: quantised.collect(), ..Notes::new(silent) })
 }
 
 /// Whether it quantises by scales that it derives from its operands.
 fn derives_a_scale(node: &Node) -> bool {
     matches!(node.op.def().name, "DynamicQuantizeLinear" | "DynamicQuantizeMatMul" | "DynamicQuantizeLSTM")
+}
+
+/// The narrow type of a call whose function body has every step in it, where Egret takes them in `f32`.
+fn narrow_type(b: &GraphBuilder, node: &Node, args: &[Option<ValueId>]) -> Option<DType> {
+    let first = b.ty((*args.first()?)?).as_tensor()?.dtype;
+    (node.op.def().name == "Attention" && node.op.def().domain == "ai.onnx" && first.is_float() && first.bits() == 16)
+        .then_some(first)
 }
 
 /// The operand with the extents of `value`, since formulas are written for those.
@@ -97,7 +116,13 @@ fn taken_apart(
         if let Ok(Some(results)) = formula(&mut inner, node, &given, notes.silent) {
             // Arguments that are left out are no inputs of the formula.
             let present: Vec<Option<ValueId>> = args.iter().copied().filter(Option::is_some).collect();
-            if let Some(found) = spliced(b, &inner.finish(&results), &present, &[], depth + 1, notes)? {
+            let outer = notes.narrow;
+            if notes.silent == Silent::Open {
+                notes.narrow = outer.or_else(|| narrow_type(b, node, args));
+            }
+            let found = spliced(b, &inner.finish(&results), &present, &[], depth + 1, notes);
+            notes.narrow = outer;
+            if let Some(found) = found? {
                 return Ok(found);
             }
         }
@@ -106,5 +131,6 @@ fn taken_apart(
     if depth > 0 && node.op.def().name == "Cast" {
         notes.loose.extend(&made);
     }
+    notes.rounded.extend(notes.narrow.iter().flat_map(|&dtype| made.iter().map(move |&v| (v, dtype))));
     Ok(made)
 }

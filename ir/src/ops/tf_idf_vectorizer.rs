@@ -5,14 +5,16 @@
 //! tokens occurs at a start and with a skip `s` in `0..=max_skip_count` where its tokens stand `s + 1` apart; 1-grams are
 //! counted once, whatever the skips. Of equal n-grams in the pool the last counts.
 //!
-//! `TF` gives the counts, `IDF` the weight where the count is not 0, `TFIDF` weight times count; `weights` belong to the
-//! columns of `Y` (as in ONNX's reference and ONNX Runtime), 1 where absent.
+//! `TF` gives the counts, `IDF` the weight where the count is not 0, `TFIDF` weight times count; weight `i` is that of the
+//! `i`-th n-gram of the pool (as in ONNX Runtime; ONNX's reference takes that of column `i`), 1 where there are none. Of
+//! n-grams with one column `TFIDF` adds the products, `IDF` takes the weight of the last that occurs; the specification is
+//! silent on them.
 //!
 //! - **C1** `X` holds strings where the pool does, else `i32` or `i64`
 //! - **C2** `X` has rank 1 or 2 (or 0: one token)
 //! - **C3** exactly one pool is given; `ngram_counts` do not fall and lie in the pool, and cut it into whole n-grams
 //! - **C4** `ngram_indexes` has one entry an n-gram, none negative
-//! - **C5** `mode` is known, and `weights`, where used, has an entry a column
+//! - **C5** `mode` is known, and `weights`, where used, has an entry an n-gram
 //! - **C6** `1 <= min_gram_length <= max_gram_length`, `max_skip_count` is not negative
 //!
 //! ONNX `TfIdfVectorizer`: opset 9.
@@ -45,7 +47,7 @@ attributes! {
         pool_int64s: Vec<i64> = Vec::new(),
         /// The n-grams of strings.
         pool_strings: Vec<String> = Vec::new(),
-        /// Weight of each column.
+        /// Weight of each n-gram.
         weights: Vec<f32> = Vec::new(),
     }
 }
@@ -65,25 +67,36 @@ impl TfIdfVectorizer {
         ranges.iter().enumerate().all(whole).then_some(ranges)
     }
 
-    /// The columns of the n-grams that count, by their tokens.
-    fn columns<'p, T: Hash + Eq>(&self, pool: &'p [T]) -> Result<HashMap<Vec<&'p T>, usize>> {
+    /// Where the n-grams that count stand in the pool, by their tokens.
+    fn places<'p, T: Hash + Eq>(&self, pool: &'p [T]) -> Result<HashMap<Vec<&'p T>, usize>> {
         let ranges = self.ranges(pool.len()).ok_or_else(|| Error::bug("the rule has checked the pool"))?;
         let lengths = self.min_gram_length..=self.max_gram_length;
-        let mut columns = HashMap::new();
-        let mut id = 0;
+        let mut places = HashMap::new();
+        let mut place = 0;
         for (k, (a, b)) in ranges.into_iter().enumerate() {
             for gram in pool[a..b].chunks_exact(k + 1) {
                 if lengths.contains(&(k as i64 + 1)) {
-                    columns.insert(gram.iter().collect(), self.ngram_indexes[id] as usize);
+                    places.insert(gram.iter().collect(), place);
                 }
-                id += 1;
+                place += 1;
             }
         }
-        Ok(columns)
+        Ok(places)
     }
 
-    /// Adds the n-grams of one row of tokens to its counts.
-    fn count<T: Hash + Eq>(&self, row: &[T], columns: &HashMap<Vec<&T>, usize>, counts: &mut [f64]) {
+    /// Takes an n-gram that occurs into its column.
+    fn take(&self, place: usize, columns: &mut [f64]) {
+        let weight = self.weights.get(place).map_or(1.0, |&w| f64::from(w));
+        let y = &mut columns[self.ngram_indexes[place] as usize];
+        match self.mode.as_str() {
+            "TF" => *y += 1.0,
+            "IDF" => *y = weight,
+            _ => *y += weight,
+        }
+    }
+
+    /// Takes the n-grams of one row of tokens into its columns.
+    fn count<T: Hash + Eq>(&self, row: &[T], places: &HashMap<Vec<&T>, usize>, columns: &mut [f64]) {
         let longest = usize::try_from(self.max_gram_length).unwrap_or(usize::MAX).min(self.ngram_counts.len());
         let mut shortest = self.min_gram_length.max(1) as usize;
         for step in 1..=(self.max_skip_count as usize).saturating_add(1) {
@@ -95,9 +108,9 @@ impl TfIdfVectorizer {
                 for at in (start..row.len()).step_by(step).take(longest) {
                     gram.push(&row[at]);
                     if gram.len() >= shortest
-                        && let Some(&column) = columns.get(&gram)
+                        && let Some(&place) = places.get(&gram)
                     {
-                        counts[column] += 1.0;
+                        self.take(place, columns);
                     }
                 }
             }
@@ -105,14 +118,14 @@ impl TfIdfVectorizer {
         }
     }
 
-    /// Counts of all rows.
-    fn count_all<T: Hash + Eq>(&self, cx: &EvalCx<'_>, pool: &[T], tokens: &[T], counts: &mut [f64]) -> Result<()> {
-        let columns = self.columns(pool)?;
-        let rows = counts.len().checked_div(self.width()).unwrap_or(0);
+    /// All rows.
+    fn count_all<T: Hash + Eq>(&self, cx: &EvalCx<'_>, pool: &[T], tokens: &[T], y: &mut [f64]) -> Result<()> {
+        let places = self.places(pool)?;
+        let rows = y.len().checked_div(self.width()).unwrap_or(0);
         let per_row = tokens.len().checked_div(rows).unwrap_or(0);
-        for (r, counts) in counts.chunks_exact_mut(self.width().max(1)).enumerate() {
+        for (r, columns) in y.chunks_exact_mut(self.width().max(1)).enumerate() {
             cx.env.check()?;
-            self.count(&tokens[r * per_row..(r + 1) * per_row], &columns, counts);
+            self.count(&tokens[r * per_row..(r + 1) * per_row], &places, columns);
         }
         Ok(())
     }
@@ -137,11 +150,11 @@ impl Op for TfIdfVectorizer {
             format!("`ngram_indexes` has {} entries for {grams} n-grams", self.ngram_indexes.len())
         })?;
         let width = self.ngram_indexes.iter().max().map_or(Dim::ZERO, |&m| Dim::int(m) + 1);
-        let weights = self.weights.len() as i64;
+        let weights = self.weights.len();
         let known = matches!(self.mode.as_str(), "TF" | "IDF" | "TFIDF");
-        let weighted = weights == 0 || self.mode == "TF" || width.as_int().is_some_and(|w| weights >= w);
+        let weighted = weights == 0 || self.mode == "TF" || weights == grams;
         cx.require("C5", known && weighted, || {
-            format!("mode \"{}\" with {weights} weights, Y has {width} columns", self.mode)
+            format!("mode \"{}\" with {weights} weights for {grams} n-grams", self.mode)
         })?;
         let lengths = 1 <= self.min_gram_length && self.min_gram_length <= self.max_gram_length;
         cx.require("C6", lengths && self.max_skip_count >= 0, || {
@@ -161,20 +174,6 @@ impl Op for TfIdfVectorizer {
         } else {
             let pool: Vec<Arc<str>> = self.pool_strings.iter().map(|s| Arc::from(s.as_str())).collect();
             self.count_all(cx, &pool, x.strings()?, &mut y)?;
-        }
-        if self.mode != "TF" {
-            for row in y.chunks_exact_mut(self.width().max(1)) {
-                for (column, v) in row.iter_mut().enumerate() {
-                    let weight = self.weights.get(column).map_or(1.0, |&w| f64::from(w));
-                    *v = if self.mode == "TFIDF" {
-                        weight * *v
-                    } else if *v > 0.0 {
-                        weight
-                    } else {
-                        0.0
-                    };
-                }
-            }
         }
         cx.push(Tensor::from_floats(dtype, &shape, y));
         Ok(())
@@ -222,14 +221,14 @@ mod tests {
     }
 
     #[test]
-    fn tf_idf_vectorizer_weighs_columns() {
+    fn tf_idf_vectorizer_weighs_n_grams_of_the_pool() {
         let weighted = |mode| {
             let mut a = attributes(mode, (1, 2), 0);
             a.insert("weights".into(), Attr::Floats(vec![2.0, 3.0, 4.0]));
             go(a, &[5, 6, 7, 6])
         };
-        assert_eq!(weighted("IDF"), [2.0, 3.0, 4.0]);
-        assert_eq!(weighted("TFIDF"), [2.0, 3.0, 8.0]);
+        assert_eq!(weighted("IDF"), [2.0, 4.0, 3.0]);
+        assert_eq!(weighted("TFIDF"), [2.0, 4.0, 6.0]);
     }
 
     #[test]
@@ -257,6 +256,9 @@ mod tests {
         assert_eq!(with("ngram_counts", vec![0i64, 3].into()), name(3));
         assert_eq!(with("ngram_indexes", vec![0i64, -1, 1].into()), name(4));
         assert_eq!(with("mode", "X".into()), name(5));
+        let mut short = attributes("IDF", (1, 2), 0);
+        short.insert("weights".into(), Attr::Floats(vec![2.0; 2]));
+        assert_eq!(label(short, DType::I64, &[4]), name(5));
         assert_eq!(with("max_skip_count", Attr::from(-1i64)), name(6));
     }
 }

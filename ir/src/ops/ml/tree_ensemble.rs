@@ -4,7 +4,7 @@
 //! - **C2** arrays about nodes are equally long, and those about leaves
 //! - **C3** `aggregate_function` is 0 to 3 (average, sum, least, largest), `post_transform` 0 to 4
 //! - **C4** thresholds, weights and members of sets are of the type `T`
-//! - **C5** roots, next entries and targets are entries of their arrays
+//! - **C5** roots, next entries and targets are entries of their arrays, features are columns of `x`
 //!
 //! ONNX `TreeEnsemble` (ai.onnx.ml): opset 5.
 
@@ -136,7 +136,7 @@ impl Op for TreeEnsemble {
     op_basics!();
 
     fn rule(&self, cx: &mut RuleCx<'_>) -> RuleResult {
-        let (n, _) = rows_rule(cx, "C1", &[DType::F32, DType::F64, DType::F16])?;
+        let (n, features) = rows_rule(cx, "C1", &[DType::F32, DType::F64, DType::F16])?;
         cx.require("C2", self.agree() && self.n_targets >= 1, || "arrays differ in length".into())?;
         let known = (0..=3).contains(&self.aggregate_function) && (0..=4).contains(&self.post_transform);
         cx.require("C3", known, || {
@@ -148,6 +148,7 @@ impl Op for TreeEnsemble {
         cx.require("C4", other.is_none(), || format!("{} instead of {dtype}", other.unwrap_or(dtype)))?;
         let outside = self.outside();
         cx.require("C5", outside.is_none(), || format!("there is no entry {}", outside.unwrap_or_default()))?;
+        require_features(cx, "C5", self.nodes_featureids.iter().copied(), &features)?;
         cx.output(dtype, vec![n, Dim::int(self.n_targets)])
     }
 
@@ -212,7 +213,7 @@ mod tests {
                 .label()
                 .map(str::to_owned)
         };
-        for name in ["tree_roots", "nodes_truenodeids", "nodes_falsenodeids"] {
+        for name in ["tree_roots", "nodes_truenodeids", "nodes_falsenodeids", "nodes_featureids"] {
             assert_eq!(changed(name, vec![2]).as_deref(), Some("TreeEnsemble.C5"), "{name}");
         }
         assert_eq!(changed("leaf_targetids", vec![0, 1]).as_deref(), Some("TreeEnsemble.C5"));

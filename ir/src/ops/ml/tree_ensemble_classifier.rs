@@ -1,9 +1,12 @@
 //! Class scores by decision trees, `f32[n, classes]`, and the label of the largest.
 //!
 //! - **C1** `x` is `f32`, `f64`, `i64` or `i32`, of rank 1 or 2
-//! - **C2** arrays about nodes are equally long, and those about weights; there is a label a class, and none or one base
+//! - **C2** arrays about nodes are equally long, and those about weights, which are of leaves; there is a label
+//!   a class, and none or one base
 //!   value a class (with two labels whose weights all name one class, one is enough)
 //! - **C3** `post_transform` is known
+//! - **C4** features of nodes that branch are columns of `x`
+//! - **C5** tensors that stand for lists hold `f64` where `x` does, else `f32`
 //!
 //! Two labels whose weights all name one class: the score `s` is that of the second label. It is chosen where `s > 0.5`
 //! with scores `[1 - s, s]`, or, where a weight is negative, where `s > 0` with scores `[-s, s]`, which are then transformed
@@ -102,16 +105,18 @@ impl Op for TreeEnsembleClassifier {
     op_basics!();
 
     fn rule(&self, cx: &mut RuleCx<'_>) -> RuleResult {
-        let (n, _) = rows_rule(cx, "C1", FEATURES)?;
+        let (n, features) = rows_rule(cx, "C1", FEATURES)?;
         let labels = self.labels();
-        let agree = self.with_arrays(|a| Ok(a.agree(labels.len() as i64)))?;
-        cx.require("C2", agree && !labels.is_empty(), || {
-            format!("arrays differ in length, or name a class of which there is no label ({})", labels.len())
-        })?;
+        cx.require("C2", !labels.is_empty(), || "there is no label".into())?;
+        let fault = self.with_arrays(|a| Ok(a.fault(labels.len() as i64)))?;
+        cx.require("C2", fault.is_none(), || fault.unwrap_or_default().into())?;
         let base = numbers(&self.base_values, &self.base_values_as_tensor)?.len();
         let enough = base == 0 || base == labels.len() || base == 1 && self.only_class().is_some();
         cx.require("C2", enough, || format!("{base} base values for {} classes", labels.len()))?;
         require_transform(cx, "C3", &self.post_transform)?;
+        self.with_arrays(|a| Ok(a.require_features(cx, "C4", &features)))??;
+        let tables = [&self.nodes_values_as_tensor, &self.class_weights_as_tensor, &self.base_values_as_tensor];
+        require_tables(cx, "C5", &tables)?;
         cx.output(labels.dtype(), vec![n.clone()])?;
         cx.output(DType::F32, vec![n, Dim::from(labels.len())])
     }
@@ -175,6 +180,10 @@ mod tests {
     use crate::ops::common::testing::*;
 
     fn go(classes: Vec<i64>, weights: Vec<f32>) -> Result<Vec<Value>> {
+        go_with(classes, weights, attrs! {})
+    }
+
+    fn go_with(classes: Vec<i64>, weights: Vec<f32>, changed: crate::Attrs) -> Result<Vec<Value>> {
         let a = attrs! {
             nodes_treeids: vec![0i64, 0, 0], nodes_nodeids: vec![0i64, 1, 2], nodes_featureids: vec![0i64, 0, 0],
             nodes_modes: Attr::Strings(vec!["BRANCH_LEQ".into(), "LEAF".into(), "LEAF".into()]),
@@ -184,7 +193,7 @@ mod tests {
             class_weights: Attr::Floats(weights), classlabels_int64s: vec![7i64, 8],
         };
         let x = Tensor::from_slice(&[2, 1], &[0.5f32, 0.75]);
-        run("ai.onnx.ml", "TreeEnsembleClassifier", a, &[Some(x.into())], 2)
+        run("ai.onnx.ml", "TreeEnsembleClassifier", a.into_iter().chain(changed).collect(), &[Some(x.into())], 2)
     }
 
     #[test]
@@ -197,7 +206,14 @@ mod tests {
     }
 
     #[test]
-    fn tree_ensemble_classifier_c2_rejects_uneven_arrays() {
-        assert_eq!(go(vec![0], vec![1.0, 1.0]).unwrap_err().label(), Some("TreeEnsembleClassifier.C2"));
+    fn tree_ensemble_classifier_c2_c4_c5_are_named() {
+        let name = |n| Some(format!("TreeEnsembleClassifier.C{n}"));
+        assert_eq!(go(vec![0], vec![1.0, 1.0]).unwrap_err().label(), name(2).as_deref(), "uneven");
+        assert_eq!(go(vec![0, 2], vec![1.0, 1.0]).unwrap_err().label(), name(2).as_deref(), "no such class");
+        let bad = |changed| go_with(vec![0, 1], vec![1.0, 1.0], changed).unwrap_err().label().map(str::to_owned);
+        assert_eq!(bad(attrs! { class_nodeids: vec![0i64, 1] }), name(2), "a branch has no weight");
+        assert_eq!(bad(attrs! { base_values: Attr::Floats(vec![1.0]) }), name(2));
+        assert_eq!(bad(attrs! { nodes_featureids: vec![1i64, 0, 0] }), name(4));
+        assert_eq!(bad(attrs! { class_weights_as_tensor: Tensor::from_slice(&[2], &[1.0f64, 1.0]) }), name(5));
     }
 }

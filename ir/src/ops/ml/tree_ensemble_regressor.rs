@@ -1,9 +1,11 @@
 //! Sums (or means, least, largest) of decision trees' weights, as `f32[n, targets]`.
 //!
 //! - **C1** `x` is `f32`, `f64`, `i64` or `i32`, of rank 1 or 2
-//! - **C2** arrays about nodes are equally long, and those about weights, which are of targets that
-//!   there are; no or `n_targets` base values
+//! - **C2** arrays about nodes are equally long, and those about weights, which are of leaves and of
+//!   targets that there are; no or `n_targets` base values
 //! - **C3** `post_transform` and `aggregate_function` are known
+//! - **C4** features of nodes that branch are columns of `x`
+//! - **C5** tensors that stand for lists hold `f64` where `x` does, else `f32`
 //!
 //! Base values are added after the aggregate. ONNX `TreeEnsembleRegressor` (ai.onnx.ml): opset 1, 3 (tensors), 5
 //! (deprecated).
@@ -91,16 +93,20 @@ impl Op for TreeEnsembleRegressor {
     op_basics!();
 
     fn rule(&self, cx: &mut RuleCx<'_>) -> RuleResult {
-        let (n, _) = rows_rule(cx, "C1", FEATURES)?;
-        let agree = self.with_arrays(|a| Ok(a.agree(self.n_targets)))?;
+        let (n, features) = rows_rule(cx, "C1", FEATURES)?;
+        let fault = self.with_arrays(|a| Ok(a.fault(self.n_targets)))?;
+        cx.require("C2", fault.is_none(), || fault.unwrap_or_default().into())?;
         let base = numbers(&self.base_values, &self.base_values_as_tensor)?.len() as i64;
-        cx.require("C2", agree && self.n_targets >= 1 && (base == 0 || base == self.n_targets), || {
-            format!("arrays differ in length or name no target, or {base} base values for {} targets", self.n_targets)
+        cx.require("C2", self.n_targets >= 1 && (base == 0 || base == self.n_targets), || {
+            format!("{base} base values for {} targets", self.n_targets)
         })?;
         require_transform(cx, "C3", &self.post_transform)?;
         cx.require("C3", aggregate(&self.aggregate_function).is_some(), || {
             format!("aggregate function `{}`", self.aggregate_function)
         })?;
+        self.with_arrays(|a| Ok(a.require_features(cx, "C4", &features)))??;
+        let tables = [&self.nodes_values_as_tensor, &self.target_weights_as_tensor, &self.base_values_as_tensor];
+        require_tables(cx, "C5", &tables)?;
         cx.output(DType::F32, vec![n, Dim::int(self.n_targets)])
     }
 
@@ -163,6 +169,10 @@ mod tests {
     use crate::ops::common::testing::*;
 
     fn go(weights: Vec<f32>) -> Result<Vec<Value>> {
+        go_with(weights, attrs! {})
+    }
+
+    fn go_with(weights: Vec<f32>, changed: crate::Attrs) -> Result<Vec<Value>> {
         let a = attrs! {
             nodes_treeids: vec![0i64, 0, 0], nodes_nodeids: vec![0i64, 1, 2], nodes_featureids: vec![0i64, 0, 0],
             nodes_modes: Attr::Strings(vec!["BRANCH_LEQ".into(), "LEAF".into(), "LEAF".into()]),
@@ -172,7 +182,7 @@ mod tests {
             target_weights: Attr::Floats(weights), base_values: Attr::Floats(vec![10.0]),
         };
         let x = Tensor::from_slice(&[2, 1], &[0.5f32, 0.75]);
-        run("ai.onnx.ml", "TreeEnsembleRegressor", a, &[Some(x.into())], 1)
+        run("ai.onnx.ml", "TreeEnsembleRegressor", a.into_iter().chain(changed).collect(), &[Some(x.into())], 1)
     }
 
     #[test]
@@ -181,7 +191,12 @@ mod tests {
     }
 
     #[test]
-    fn tree_ensemble_regressor_c2_rejects_uneven_arrays() {
-        assert_eq!(go(vec![1.0]).unwrap_err().label(), Some("TreeEnsembleRegressor.C2"));
+    fn tree_ensemble_regressor_c2_c4_c5_are_named() {
+        let name = |n| Some(format!("TreeEnsembleRegressor.C{n}"));
+        assert_eq!(go(vec![1.0]).unwrap_err().label(), name(2).as_deref(), "uneven");
+        let bad = |changed| go_with(vec![1.0, 2.0], changed).unwrap_err().label().map(str::to_owned);
+        assert_eq!(bad(attrs! { target_nodeids: vec![0i64, 1] }), name(2), "a branch has no weight");
+        assert_eq!(bad(attrs! { nodes_featureids: vec![1i64, 0, 0] }), name(4));
+        assert_eq!(bad(attrs! { nodes_values_as_tensor: Tensor::from_slice(&[3], &[0.5f64, 0.0, 0.0]) }), name(5));
     }
 }

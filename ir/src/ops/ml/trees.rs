@@ -1,7 +1,11 @@
 //! Decision trees, however their operators encode them.
 
+use crate::dim::{Cond, Dim};
+use crate::dtype::DType;
 use crate::error::{Error, Result};
-use std::collections::HashMap;
+use crate::rule::{RuleCx, RuleResult};
+use crate::tensor::Tensor;
+use std::collections::{HashMap, HashSet};
 
 /// How a node compares its feature.
 #[derive(Clone, PartialEq, Debug)]
@@ -162,17 +166,35 @@ pub struct Arrays<'a> {
 }
 
 impl Arrays<'_> {
-    /// Whether all arrays about nodes, and all about weights, are equally long, and weights are of the first `n_targets`.
-    pub fn agree(&self, n_targets: i64) -> bool {
-        let n = self.ids.len();
-        [self.trees.len(), self.features.len(), self.modes.len(), self.values.len(), self.yes.len(), self.no.len()]
-            .iter()
-            .all(|&l| l == n)
-            && (self.nan.is_empty() || self.nan.len() == n)
-            && [self.weight_trees.len(), self.weight_nodes.len(), self.targets.len()]
-                .iter()
-                .all(|&l| l == self.weights.len())
-            && self.targets.iter().all(|t| (0..n_targets).contains(t))
+    /// What is wrong with them: arrays about nodes or about weights that are not equally long, weights of other targets than
+    /// the first `n_targets`, or of nodes that are no leaves.
+    pub fn fault(&self, n_targets: i64) -> Option<&'static str> {
+        let (n, w) = (self.ids.len(), self.weights.len());
+        let about_nodes =
+            [self.trees.len(), self.features.len(), self.modes.len(), self.values.len(), self.yes.len(), self.no.len()];
+        let about_weights = [self.weight_trees.len(), self.weight_nodes.len(), self.targets.len()];
+        if about_nodes.iter().any(|&l| l != n)
+            || !(self.nan.is_empty() || self.nan.len() == n)
+            || about_weights.iter().any(|&l| l != w)
+        {
+            return Some("arrays differ in length");
+        }
+        if !self.targets.iter().all(|t| (0..n_targets).contains(t)) {
+            return Some("a weight is of a target that there is none of");
+        }
+        let nodes = self.trees.iter().zip(self.ids).zip(self.modes);
+        let leaves: HashSet<_> = nodes.filter(|(_, mode)| *mode == "LEAF").map(|(at, _)| at).collect();
+        let mut weighted = self.weight_trees.iter().zip(self.weight_nodes);
+        weighted.any(|at| !leaves.contains(&at)).then_some("a weight is of a node that is no leaf")
+    }
+
+    /// Requires that the features of all nodes that branch are among `features`.
+    ///
+    /// # Errors
+    /// The violation of the constraint.
+    pub fn require_features(&self, cx: &mut RuleCx<'_>, label: &'static str, features: &Dim) -> RuleResult {
+        let branches = self.features.iter().zip(self.modes).filter(|(_, mode)| *mode != "LEAF");
+        require_features(cx, label, branches.map(|(f, _)| *f), features)
     }
 
     /// The trees.
@@ -182,7 +204,7 @@ impl Arrays<'_> {
     pub fn forest(&self) -> Result<Forest> {
         let mut index = HashMap::new();
         let mut roots = Vec::new();
-        let mut seen = std::collections::HashSet::new();
+        let mut seen = HashSet::new();
         for (i, (&t, &id)) in self.trees.iter().zip(self.ids).enumerate() {
             index.insert((t, id), i);
             if seen.insert(t) {
@@ -215,11 +237,36 @@ impl Arrays<'_> {
     }
 }
 
+/// Requires that columns `wanted` are among so many.
+///
+/// # Errors
+/// The violation of the constraint.
+pub fn require_features(
+    cx: &mut RuleCx<'_>,
+    label: &'static str,
+    wanted: impl Iterator<Item = i64> + Clone,
+    features: &Dim,
+) -> RuleResult {
+    let (Some(first), Some(last)) = (wanted.clone().min(), wanted.max()) else { return Ok(()) };
+    cx.require(label, first >= 0, || format!("there is no feature {first}"))?;
+    cx.require_that(label, Cond::lt(&Dim::int(last), features))
+}
+
+/// Requires tensors that stand for lists of floats to be doubles where `X` is, and singles elsewhere.
+///
+/// # Errors
+/// The violation of the constraint.
+pub fn require_tables(cx: &mut RuleCx<'_>, label: &'static str, tables: &[&Option<Tensor>]) -> RuleResult {
+    let wanted = if cx.dtype(0)? == DType::F64 { DType::F64 } else { DType::F32 };
+    let other = tables.iter().filter_map(|t| t.as_ref()).map(Tensor::dtype).find(|d| *d != wanted);
+    cx.require(label, other.is_none(), || format!("a tensor of {} instead of {wanted}", other.unwrap_or(wanted)))
+}
+
 /// A list of floats, or the tensor that stands for it.
 ///
 /// # Errors
 /// When the tensor holds no real numbers.
-pub fn numbers(list: &[f32], tensor: &Option<crate::tensor::Tensor>) -> Result<Vec<f64>> {
+pub fn numbers(list: &[f32], tensor: &Option<Tensor>) -> Result<Vec<f64>> {
     match tensor {
         Some(t) => t.floats(),
         None => Ok(list.iter().map(|&v| f64::from(v)).collect()),
