@@ -374,6 +374,14 @@ fn left_open(node: &Node, values: &[Option<Value>], result: &Value) -> Option<Va
             let other = y.ints().ok()?.into_iter().zip(&between).map(|(y, x)| if whole(x) { y ^ 1 } else { y });
             return Some(Tensor::from_ints(y.dtype(), y.shape(), other.collect::<Vec<_>>()).into());
         }
+        // "Saturate" says nothing of NaN.
+        "QuantizeLinear" => {
+            let x = tensor(values, node.inputs[0]?.index())?.floats().ok()?;
+            let y = result.tensor().ok().filter(|y| y.dtype().is_int())?;
+            let other = y.ints().ok()?.into_iter().zip(&x).map(|(y, x)| if x.is_nan() { y ^ 1 } else { y });
+            let other = Tensor::from_ints(y.dtype(), y.shape(), other.collect::<Vec<_>>());
+            return x.iter().any(|x| x.is_nan()).then(|| other.into());
+        }
         _ => return None,
     }
     let result = result.tensor().ok().filter(|t| t.dtype().is_int())?;
@@ -776,6 +784,20 @@ mod tests {
         for y in [-1.0f32, 1.0] {
             assert_eq!(difference(&case, &[Tensor::from_slice(&[1], &[y]).into()], &bounds), None);
         }
+    }
+
+    #[test]
+    fn what_a_nan_is_quantised_to_is_open() {
+        let x: Value = Tensor::from_slice(&[2], &[f32::NAN, 2.0]).into();
+        let of = |b: &mut GraphBuilder| {
+            let x = b.input("x", Type::tensor(DType::F32, &[2]));
+            let scale = b.constant(Tensor::scalar(1.0f32));
+            b.op("QuantizeLinear", attrs! {}, &[x, scale]).unwrap()
+        };
+        let case = case(of, vec![x]);
+        let unsure = |silent| bounds(&case, 16, silent, &mut Seeded::new(1, 0)).remove(0).unsure;
+        assert_eq!(unsure(Silent::Open), [true, false]);
+        assert_eq!(unsure(Silent::Reference), [false, false]);
     }
 
     #[test]

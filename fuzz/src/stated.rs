@@ -64,6 +64,10 @@ pub fn is_stated(op: &dyn Op, operands: &[Option<&Value>], results: &[Value]) ->
         }),
         // "Otherwise the order of the elements is undefined."
         "TopK" if int("sorted") == Some(0) => false,
+        // What is the greatest element of a window within the padding.
+        "MaxPool" if results.first().is_some_and(|y| has(y, f64::NEG_INFINITY)) => {
+            operands.iter().flatten().any(|x| has(x, f64::NEG_INFINITY))
+        }
         _ if ORDERED.contains(&name) => !operands.iter().flatten().any(|v| v.tensor().is_ok_and(has_nan)),
         // A quotient by 0, also where there is nothing to divide.
         "Div" | "Mod" if tensor(1).is_some_and(|t| t.ints().is_ok_and(|v| v.contains(&0))) => false,
@@ -147,6 +151,11 @@ fn is_extreme(v: &Value) -> bool {
     const MOST: f64 = (1u64 << 32) as f64;
     let within = |x: &f64| (MOST.recip()..=MOST).contains(&x.abs());
     v.tensor().is_ok_and(|t| t.dtype().is_float() && !t.floats().is_ok_and(|x| x.iter().all(within)))
+}
+
+/// Whether an element is this number.
+fn has(v: &Value, x: f64) -> bool {
+    v.tensor().is_ok_and(|t| t.dtype().is_float() && t.floats().is_ok_and(|v| v.contains(&x)))
 }
 
 fn has_nan(t: &Tensor) -> bool {

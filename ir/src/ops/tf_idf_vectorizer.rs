@@ -14,7 +14,7 @@
 //! - **C2** `X` has rank 1 or 2 (or 0: one token)
 //! - **C3** exactly one pool is given; `ngram_counts` do not fall and lie in the pool, and cut it into whole n-grams
 //! - **C4** `ngram_indexes` has one entry an n-gram, none negative
-//! - **C5** `mode` is known, and `weights`, where used, has an entry an n-gram
+//! - **C5** `mode` is known, and `weights`, where given, has an entry an n-gram
 //! - **C6** `1 <= min_gram_length <= max_gram_length`, `max_skip_count` is not negative
 //!
 //! ONNX `TfIdfVectorizer`: opset 9.
@@ -152,7 +152,7 @@ impl Op for TfIdfVectorizer {
         let width = self.ngram_indexes.iter().max().map_or(Dim::ZERO, |&m| Dim::int(m) + 1);
         let weights = self.weights.len();
         let known = matches!(self.mode.as_str(), "TF" | "IDF" | "TFIDF");
-        let weighted = weights == 0 || self.mode == "TF" || weights == grams;
+        let weighted = weights == 0 || weights == grams;
         cx.require("C5", known && weighted, || {
             format!("mode \"{}\" with {weights} weights for {grams} n-grams", self.mode)
         })?;

@@ -115,8 +115,9 @@ impl Op for TreeEnsembleClassifier {
         cx.require("C2", enough, || format!("{base} base values for {} classes", labels.len()))?;
         require_transform(cx, "C3", &self.post_transform)?;
         self.with_arrays(|a| Ok(a.require_features(cx, "C4", &features)))??;
-        let tables = [&self.nodes_values_as_tensor, &self.class_weights_as_tensor, &self.base_values_as_tensor];
-        require_tables(cx, "C5", &tables)?;
+        let (values, hitrates) = (&self.nodes_values_as_tensor, &self.nodes_hitrates_as_tensor);
+        let (weights, base) = (&self.class_weights_as_tensor, &self.base_values_as_tensor);
+        require_tables(cx, "C5", &[values, hitrates, weights, base])?;
         cx.output(labels.dtype(), vec![n.clone()])?;
         cx.output(DType::F32, vec![n, Dim::from(labels.len())])
     }

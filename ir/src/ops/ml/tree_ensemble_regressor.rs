@@ -105,8 +105,9 @@ impl Op for TreeEnsembleRegressor {
             format!("aggregate function `{}`", self.aggregate_function)
         })?;
         self.with_arrays(|a| Ok(a.require_features(cx, "C4", &features)))??;
-        let tables = [&self.nodes_values_as_tensor, &self.target_weights_as_tensor, &self.base_values_as_tensor];
-        require_tables(cx, "C5", &tables)?;
+        let (values, hitrates) = (&self.nodes_values_as_tensor, &self.nodes_hitrates_as_tensor);
+        let (weights, base) = (&self.target_weights_as_tensor, &self.base_values_as_tensor);
+        require_tables(cx, "C5", &[values, hitrates, weights, base])?;
         cx.output(DType::F32, vec![n, Dim::int(self.n_targets)])
     }
 
