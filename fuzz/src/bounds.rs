@@ -15,6 +15,7 @@ use crate::generate::Case;
 use crate::unroll::{has_control_flow, unrolled};
 use crate::values::is_finite;
 use egret_ir::eval::{Env, Limits, Reference, eval_call};
+use egret_ir::op::Accuracy;
 use egret_ir::{Attr, DType, Graph, Node, Tensor, Value};
 use local::{chooses_openly, local_errors, operand, spreads};
 use steps::{Notes, steps};
@@ -182,7 +183,11 @@ fn bounds_of_unrolled(case: &Case, trials: usize, silent: Silent, choices: &mut 
     let mut all = bounds(&flat, trials, silent, choices);
     let decided = all.split_off(all.len() - deciding);
     let settled = decided.iter().all(|b| !b.unsure.contains(&true));
-    if settled { all } else { nothing_known(case) }
+    if settled {
+        return all;
+    }
+    let unsure_shape = all.iter().chain(&decided).any(|b| b.unsure_shape);
+    nothing_known(case).into_iter().map(|b| Bound { unsure_shape, ..b }).collect()
 }
 
 fn nothing_known(case: &Case) -> Vec<Bound> {
@@ -314,8 +319,8 @@ fn run(
                 });
                 value = Tensor::from_floats(t.dtype(), t.shape(), off.collect::<Vec<_>>()).into();
             }
-            if let Some((_, _, choices)) = &mut errors
-                && picks(node)
+            if let Some((_, silent, choices)) = &mut errors
+                && (picks(node) || *silent == Silent::Open && node.op.facts().accuracy == Accuracy::Reduction)
                 && let Some(other) = with_signs_of_zeros(&value, *choices)
             {
                 value = other;
@@ -331,7 +336,8 @@ fn run(
     Some(values)
 }
 
-/// Whether results are the greatest or least of numbers: of zeros of both signs either.
+/// Whether results are the greatest or least of numbers: of zeros of both signs either. (Elsewhere sums of zeros below 0 may be
+/// one of them, or begin with one above.)
 fn picks(node: &Node) -> bool {
     matches!(node.op.def().name, "Clip" | "Max" | "MaxPool" | "Min" | "ReduceMax" | "ReduceMin" | "Relu")
 }
@@ -784,6 +790,38 @@ mod tests {
         for y in [-1.0f32, 1.0] {
             assert_eq!(difference(&case, &[Tensor::from_slice(&[1], &[y]).into()], &bounds), None);
         }
+    }
+
+    #[test]
+    fn quantised_products_are_unsure_next_to_a_half_alone() {
+        let build = |b: &mut GraphBuilder| {
+            let a = b.input("a", Type::tensor(DType::I8, &[2, 1]));
+            let scalar = |b: &mut GraphBuilder, x: f32| Some(b.constant(Tensor::scalar(x)));
+            let zero = |b: &mut GraphBuilder, x: i8| Some(b.constant(Tensor::scalar(x)));
+            let (sa, za, sb, zb) = (scalar(b, 0.01407775), zero(b, -1), scalar(b, 0.015625), zero(b, 0));
+            let (sy, zy) = (scalar(b, 0.020236766), zero(b, -1));
+            let w = b.constant(Tensor::from_slice(&[1, 2], &[14i8, 69]));
+            let operands = [Some(a), sa, za, Some(w), sb, zb, sy, zy];
+            b.node("ai.onnx", "QLinearMatMul", attrs! {}, &operands, 1).unwrap()[0]
+        };
+        // 2 * 69 of these steps are 1.49999997.
+        let case = case(build, vec![Tensor::from_slice(&[2, 1], &[94i8, 1]).into()]);
+        let bounds = bounds(&case, 48, Silent::Open, &mut Seeded::new(1, 0)).remove(0);
+        assert_eq!(bounds.unsure, [false, false, false, true]);
+    }
+
+    #[test]
+    fn the_sign_of_a_sum_of_zeros_is_open() {
+        let x: Value = Tensor::from_slice(&[1], &[-0.0f32]).into();
+        let of = |b: &mut GraphBuilder| {
+            let x = b.input("x", Type::tensor(DType::F32, &[1]));
+            let axis = b.constant(Tensor::scalar(0i32));
+            let sum = b.op("CumSum", attrs! {}, &[x, axis]).unwrap();
+            b.op("Reciprocal", attrs! {}, &[sum]).unwrap()
+        };
+        let case = case(of, vec![x]);
+        let unsure = |silent| bounds(&case, 16, silent, &mut Seeded::new(1, 0)).remove(0).unsure;
+        assert_eq!((unsure(Silent::Open), unsure(Silent::Reference)), (vec![true], vec![false]));
     }
 
     #[test]

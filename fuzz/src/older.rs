@@ -176,6 +176,13 @@ fn took(call: &Case, opset: i64) -> bool {
         "Max" | "Mean" | "Min" | "Sum" if opset < 8 => shapes.windows(2).all(|w| w[0] == w[1]),
         // The sign of the divisor was for integers alone.
         "Mod" if opset < 28 => attrs.contains_key("fmod") || operands.iter().all(|t| t.dtype().is_int()),
+        // What an empty range gives, opset 13 says.
+        "Clip" if opset < 13 => {
+            let end = |k: usize| {
+                node.inputs.get(k).and_then(Option::as_ref).and_then(operand)?.floats().ok()?.first().copied()
+            };
+            end(1).zip(end(2)).is_none_or(|(min, max)| min <= max)
+        }
         // The axis is 1 where none is given.
         "Hardmax" | "LogSoftmax" | "Softmax" if opset < 13 => {
             attrs.contains_key("axis") || shapes.iter().all(|s| s.len() > 1)

@@ -57,7 +57,12 @@ pub(super) fn local_errors(
                 "Range" => Some(vec![ys.len() as f64 * ys.iter().fold(0.0, |m: f64, y| m.max(y.abs())); ys.len()]),
                 _ => None,
             };
+            // Sums and products of whole numbers are exact.
+            let exact = (y.dtype().bits() >= 32 && is_of_whole_numbers(node, base)).then_some(LARGEST_EXACT);
             let error = |i: usize| {
+                if exact.is_some_and(|most| ys[i].abs() <= most) {
+                    return 0.0;
+                }
                 let like = larger.as_ref().and_then(|x| x.get(i)).map_or(0.0, |x| x.abs());
                 let y = if ys[i].is_finite() { ys[i].abs().max(like) } else { 0.0 };
                 match accuracy {
@@ -83,11 +88,31 @@ pub(super) fn local_errors(
                     }
                 }
             };
-            let rounded = |i: usize| if ys[i].is_finite() { 2.0 * rounding * ys[i].abs() } else { 0.0 };
+            let rounded = |i: usize| match exact {
+                Some(most) if ys[i].abs() <= most => 0.0,
+                _ if ys[i].is_finite() => 2.0 * rounding * ys[i].abs(),
+                _ => 0.0,
+            };
             out[v.index()] = Some((0..ys.len()).map(|i| error(i) + rounded(i)).collect());
         }
     }
     out
+}
+
+/// Whole numbers up to here are exact in `f32`.
+const LARGEST_EXACT: f64 = 16_777_216.0;
+
+/// Whether it adds, subtracts, multiplies or casts whole numbers, in a type that holds them.
+fn is_of_whole_numbers(node: &Node, base: &[Option<Value>]) -> bool {
+    let is_whole = |v: ValueId| {
+        let x = tensor(base, v.index()).and_then(|t| numbers(t).ok());
+        x.is_some_and(|x| x.iter().all(|x| x.fract() == 0.0 && x.abs() <= LARGEST_EXACT))
+    };
+    // And what is rounded to them is one.
+    if matches!(node.op.def().name, "Ceil" | "Floor" | "Round") {
+        return true;
+    }
+    matches!(node.op.def().name, "Add" | "Cast" | "Mul" | "Sub") && node.inputs.iter().flatten().all(|v| is_whole(*v))
 }
 
 /// Whether nothing is multiplied before it is summed up.
@@ -149,7 +174,7 @@ fn sizes(node: &Node, base: &[Option<Value>], choices: &mut dyn Choices) -> Vec<
             let open = least < few || many * size.max(1.0) * size_of(0) > largest_finite(dtype);
             if open { everywhere(f64::INFINITY) } else { on_magnitudes(node, base).unwrap_or_default() }
         }
-        "ReduceProd" => of_products(node, base, dtype).into_iter().collect(),
+        "CumProd" | "ReduceProd" => of_products(node, base, dtype).into_iter().collect(),
         // Coordinates that are rounded to whole cells, or by more.
         "GridSample" if lies_far_out(node, base) => everywhere(f64::INFINITY),
         // Cubic weights are negative too: their sizes along three axes sum up to less than 3.

@@ -47,11 +47,15 @@ fn derives_a_scale(node: &Node) -> bool {
     matches!(node.op.def().name, "DynamicQuantizeLinear" | "DynamicQuantizeMatMul" | "DynamicQuantizeLSTM")
 }
 
-/// The narrow type of a call whose function body has every step in it, where Egret takes them in `f32`.
+/// The narrow type of a call whose function body has every step in it, where Egret takes them in `f32`; of calls on quantised
+/// numbers `f32`, where Egret takes their factors in `f64`.
 fn narrow_type(b: &GraphBuilder, node: &Node, args: &[Option<ValueId>]) -> Option<DType> {
+    let (name, domain) = (node.op.def().name, node.op.def().domain);
     let first = b.ty((*args.first()?)?).as_tensor()?.dtype;
-    (node.op.def().name == "Attention" && node.op.def().domain == "ai.onnx" && first.is_float() && first.bits() == 16)
-        .then_some(first)
+    if name == "Attention" && domain == "ai.onnx" && first.is_float() && first.bits() == 16 {
+        return Some(first);
+    }
+    (name.starts_with("QLinear") || name == "QGemm").then_some(DType::F32)
 }
 
 /// The operand with the extents of `value`, since formulas are written for those.

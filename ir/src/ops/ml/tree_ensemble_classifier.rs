@@ -1,6 +1,6 @@
 //! Class scores by decision trees, `f32[n, classes]`, and the label of the largest.
 //!
-//! - **C1** `x` is `f32`, `f64`, `i64` or `i32`, of rank 1 or 2
+//! - **C1** `x` is `f32`, `f64`, `i64` or `i32`, of rank 2
 //! - **C2** arrays about nodes are equally long, and those about weights, which are of leaves; there is a label
 //!   a class, and none or one base
 //!   value a class (with two labels whose weights all name one class, one is enough)
@@ -106,6 +106,8 @@ impl Op for TreeEnsembleClassifier {
 
     fn rule(&self, cx: &mut RuleCx<'_>) -> RuleResult {
         let (n, features) = rows_rule(cx, "C1", FEATURES)?;
+        let rank = cx.rank(0)?;
+        cx.require("C1", rank == 2, || format!("`x` has rank {rank}"))?;
         let labels = self.labels();
         cx.require("C2", !labels.is_empty(), || "there is no label".into())?;
         let fault = self.with_arrays(|a| Ok(a.fault(labels.len() as i64)))?;

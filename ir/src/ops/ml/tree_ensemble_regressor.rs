@@ -1,6 +1,6 @@
 //! Sums (or means, least, largest) of decision trees' weights, as `f32[n, targets]`.
 //!
-//! - **C1** `x` is `f32`, `f64`, `i64` or `i32`, of rank 1 or 2
+//! - **C1** `x` is `f32`, `f64`, `i64` or `i32`, of rank 2
 //! - **C2** arrays about nodes are equally long, and those about weights, which are of leaves and of
 //!   targets that there are; no or `n_targets` base values
 //! - **C3** `post_transform` and `aggregate_function` are known
@@ -94,6 +94,8 @@ impl Op for TreeEnsembleRegressor {
 
     fn rule(&self, cx: &mut RuleCx<'_>) -> RuleResult {
         let (n, features) = rows_rule(cx, "C1", FEATURES)?;
+        let rank = cx.rank(0)?;
+        cx.require("C1", rank == 2, || format!("`x` has rank {rank}"))?;
         let fault = self.with_arrays(|a| Ok(a.fault(self.n_targets)))?;
         cx.require("C2", fault.is_none(), || fault.unwrap_or_default().into())?;
         let base = numbers(&self.base_values, &self.base_values_as_tensor)?.len() as i64;
