@@ -130,7 +130,11 @@ pub fn run(
         let unsupported_before = system.unsupported();
         let found = failure(system, &case)?;
         // Smaller cases that a reduction tries do not count.
-        campaign.report.progress.unsupported += system.unsupported() - unsupported_before;
+        let unsupported = system.unsupported() - unsupported_before;
+        campaign.report.progress.unsupported += unsupported;
+        if unsupported > 0 && system.is_partial() {
+            campaign.probe.learn(&case, system)?;
+        }
         match found {
             Some(failure) => campaign.failed(plan.seed, i, &case, &failure, system)?,
             None => {

@@ -8,7 +8,7 @@
 use crate::choices::Choices;
 use crate::generate::{Case, name_all, operand_names};
 use crate::probe::calls;
-use crate::runtime::model;
+use crate::runtime::in_opset;
 use anyhow::{Context, Result};
 use egret_ir::eval::{Env, Limits as EvalLimits, evaluate};
 use egret_ir::onnx::proto::attribute_proto::AttributeType;
@@ -193,12 +193,7 @@ fn took(call: &Case, opset: i64) -> bool {
 
 /// The file of a call in the form of a schema.
 fn file_of(call: &Case, schema: &Schema, opset: i64) -> Option<Vec<u8>> {
-    let mut proto = onnx::decode(&onnx::export(&model(call)).ok()?).ok()?;
-    for import in &mut proto.opset_import {
-        if import.domain().is_empty() {
-            import.version = Some(opset);
-        }
-    }
+    let mut proto = in_opset(call, opset).ok()?;
     let node = &call.graph.nodes[0];
     let def = node.op.def();
     let names = operand_names(def);

@@ -4,17 +4,25 @@
 //! A kind that the runtime does not take, twice, is not generated any more, so that graphs are spent on what it does take.
 //! An operator of which the runtime refuses some calls for their numbers (a size that must be odd) is asked about each call:
 //! what a graph of calls that are all taken shows is the fault of their being together. Refusals that are no statement of what
-//! is implemented are told ([`Admission`]). What was learnt is kept as JSON for the next campaign.
+//! is implemented are told ([`Admission`]).
+//!
+//! A model has one opset, so a call may stand in a newer version than it needs, of which the runtime has no kernel although it
+//! has one of the older: where a graph of calls that are all taken is not, each is asked once more in the graph's opset. What
+//! was learnt is kept as JSON for the next campaign.
 
 use crate::check::{Failure, System, Taken};
 use crate::generate::Case;
+use crate::runtime::in_opset;
 use crate::unroll::{is_control_flow, unrolled};
 use anyhow::{Context, Result};
 use egret_ir::eval::{Env, Limits, Reference, eval_call};
+use egret_ir::onnx;
+use egret_ir::version::opset;
 use egret_ir::{Attr, DType, Graph, Op, Value, ValueId};
 use serde_json::{Value as Json, json};
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
+use std::sync::Arc;
 
 /// Refusals before a kind of call is taken for not implemented.
 const REFUSALS: u32 = 2;
@@ -78,6 +86,8 @@ pub struct Probe {
     refused: BTreeMap<String, u32>,
     /// Operators of which some calls are refused for their numbers.
     touchy: BTreeSet<String>,
+    /// Operators with element types in versions that are not implemented, newer than those in which calls are.
+    newer: BTreeSet<String>,
     /// Kinds found to be not implemented since they were last taken.
     fresh: Vec<String>,
     /// Calls asked.
@@ -106,8 +116,10 @@ impl Probe {
                 let list = json[key].as_array().with_context(at)?;
                 probe.implemented.extend(list.iter().filter_map(Json::as_str).map(|k| (k.to_owned(), value)));
             }
-            let touchy = json["touchy"].as_array().with_context(at)?;
-            probe.touchy.extend(touchy.iter().filter_map(Json::as_str).map(str::to_owned));
+            for (key, set) in [("touchy", &mut probe.touchy), ("newer", &mut probe.newer)] {
+                let list = json[key].as_array().with_context(at)?;
+                set.extend(list.iter().filter_map(Json::as_str).map(str::to_owned));
+            }
             probe.fresh = probe.not_implemented().map(str::to_owned).collect();
         }
         Ok(probe)
@@ -121,7 +133,7 @@ impl Probe {
         let list =
             |wanted: bool| self.implemented.iter().filter(|(_, v)| **v == wanted).map(|(k, _)| k).collect::<Vec<_>>();
         let json = json!({ "system": self.system, "implemented": list(true), "not_implemented": list(false),
-                           "touchy": self.touchy });
+                           "touchy": self.touchy, "newer": self.newer });
         std::fs::write(path, format!("{json:#}\n")).with_context(|| path.display().to_string())
     }
 
@@ -147,7 +159,11 @@ impl Probe {
     /// # Errors
     /// When the system cannot be started.
     pub fn admits(&mut self, case: &Case, system: &mut dyn System) -> Result<Admission> {
+        let opset = opset(&case.graph);
         for (kind, call) in calls(case) {
+            if newer_version(&call, opset).is_some_and(|version| self.newer.contains(&version)) {
+                return Ok(Admission::No);
+            }
             match self.implemented.get(&kind) {
                 Some(false) => return Ok(Admission::No),
                 Some(true) if !self.touchy.contains(operator(&kind)) => continue,
@@ -172,6 +188,23 @@ impl Probe {
         Ok(Admission::Yes)
     }
 
+    /// Learns from a case of calls that are all taken, and that is not supported, which of them the system does not take in the
+    /// version that the graph gives them.
+    ///
+    /// # Errors
+    /// When the system cannot be started.
+    pub fn learn(&mut self, case: &Case, system: &mut dyn System) -> Result<()> {
+        let opset = opset(&case.graph);
+        for (_, mut call) in calls(case) {
+            let Some(version) = newer_version(&call, opset).filter(|v| !self.newer.contains(v)) else { continue };
+            call.file = in_opset(&call, opset).ok().map(|proto| Arc::new(onnx::encode(&proto)));
+            if call.file.is_some() && matches!(system.takes(&call)?, Taken::No) {
+                self.newer.insert(version);
+            }
+        }
+        Ok(())
+    }
+
     fn refuse(&mut self, kind: String) {
         // A kind of which some call was taken is implemented.
         if self.implemented.contains_key(&kind) {
@@ -184,6 +217,19 @@ impl Probe {
             self.implemented.insert(kind, false);
         }
     }
+}
+
+/// The operator, element types and version of a call that a model of this opset gives a newer version than it has by itself.
+fn newer_version(call: &Case, opset: i64) -> Option<String> {
+    let graph = &call.graph;
+    // What bodies run is asked by itself.
+    let node = graph.nodes.last().filter(|n| n.op.def().domain == "ai.onnx" && !is_control_flow(&*n.op))?;
+    let def = node.op.def();
+    let version = def.version_in(opset);
+    let dtype = |v: &Option<ValueId>| v.and_then(|v| graph.ty(v).as_tensor()).map_or("_", |t| t.dtype.name());
+    let dtypes: Vec<&str> = node.inputs.iter().chain(&node.outputs).map(dtype).collect();
+    (version > def.version_in(egret_ir::version::opset(graph)))
+        .then(|| format!("{}({}) {version}", def.name, dtypes.join(", ")))
 }
 
 /// The operator in the text of a kind.
@@ -338,6 +384,31 @@ mod tests {
             }
         }
         assert!(admitted > 20 && refused > 20, "{admitted} {refused}");
+    }
+
+    #[test]
+    fn calls_in_newer_versions_than_they_need_are_asked_about_where_a_graph_is_not_supported() {
+        let mut b = egret_ir::GraphBuilder::new("t");
+        let x = b.input("x", egret_ir::Type::tensor(DType::F32, &[1]));
+        let y = b.op("Relu", egret_ir::attrs! {}, &[x]).unwrap();
+        let z = b.op("Mod", egret_ir::attrs! {}, &[y, x]).unwrap();
+        let of = |graph| Case { graph, inputs: vec![Tensor::from_slice(&[1], &[2f32]).into()], ..Case::default() };
+        // Opset 28 for its `Mod` of floats.
+        let both = of(b.finish(&[z]));
+        let mut b = egret_ir::GraphBuilder::new("t");
+        let x = b.input("x", egret_ir::Type::tensor(DType::F32, &[1]));
+        let y = b.op("Relu", egret_ir::attrs! {}, &[x]).unwrap();
+        let alone = of(b.finish(&[y]));
+        let mut system = Taking(|case: &Case| {
+            let newer = case.file.is_some() && case.graph.nodes[0].op.def().name == "Relu";
+            if newer { Taken::No } else { Taken::Yes }
+        });
+        let mut probe = Probe::new("partial 1");
+        assert!(matches!(probe.admits(&both, &mut system).unwrap(), Admission::Yes));
+        probe.learn(&both, &mut system).unwrap();
+        assert_eq!(probe.newer.iter().collect::<Vec<_>>(), ["Relu(f32, f32) 14"]);
+        assert!(matches!(probe.admits(&both, &mut system).unwrap(), Admission::No));
+        assert!(matches!(probe.admits(&alone, &mut system).unwrap(), Admission::Yes));
     }
 
     #[test]

@@ -10,6 +10,7 @@ use crate::trace::{Argument, Call, Number, Outcome as Called, Produced};
 use crate::worker::{Answer, Worker};
 use crate::workers;
 use anyhow::{Context, Result, bail, ensure};
+use egret_ir::onnx::proto::ModelProto;
 use egret_ir::onnx::{self, Limits, Model, data};
 use egret_ir::{Attr, DType, Type, Value};
 use serde_json::{Value as Json, json};
@@ -266,6 +267,18 @@ pub fn file(case: &Case) -> egret_ir::Result<Arc<Vec<u8>>> {
 /// A case as a model.
 pub fn model(case: &Case) -> Model {
     Model { graph: case.graph.clone(), ir_version: 10, producer: "egret fuzz".into(), ..Model::default() }
+}
+
+/// The model file of a case with another opset of ONNX's own domain than it needs.
+///
+/// # Errors
+/// When a call cannot be written.
+pub fn in_opset(case: &Case, opset: i64) -> egret_ir::Result<ModelProto> {
+    let mut proto = onnx::decode(&onnx::export(&model(case))?)?;
+    for import in proto.opset_import.iter_mut().filter(|i| i.domain().is_empty()) {
+        import.version = Some(opset);
+    }
+    Ok(proto)
 }
 
 /// Elements of one operand of a probe, at most.

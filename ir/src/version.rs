@@ -7,6 +7,7 @@
 
 use crate::attr::{Attr, Attrs};
 use crate::dtype::DType;
+use crate::graph::{Graph, Node, ValueId};
 use crate::op::OpDef;
 use crate::types::Type;
 
@@ -55,6 +56,11 @@ impl OpDef {
         versions.rev().find(|&v| needed(v)).unwrap_or(1)
     }
 
+    /// The version that a model of this opset of its domain has of it.
+    pub fn version_in(&self, opset: i64) -> i64 {
+        self.since.iter().rev().copied().find(|&v| v <= opset).unwrap_or(1)
+    }
+
     /// Whether a word of [`brings`](OpDef::brings) is of the call.
     fn has(&self, call: &Call<'_>, word: &str) -> bool {
         if let Some((name, value)) = word.split_once('=') {
@@ -90,6 +96,24 @@ impl OpDef {
         };
         call.attrs.contains_key(word) || given(self.inputs, call.inputs) || given(self.outputs, call.outputs)
     }
+}
+
+/// The version that a node needs, bodies aside ([`OpDef::version_of`]).
+pub fn version_of_node(graph: &Graph, node: &Node) -> i64 {
+    let types = |of: &[Option<ValueId>]| of.iter().map(|v| v.map(|v| graph.ty(v))).collect::<Vec<_>>();
+    let (attrs, inputs, outputs) = (node.op.attrs(), types(&node.inputs), types(&node.outputs));
+    node.op.def().version_of(&Call { attrs: &attrs, inputs: &inputs, outputs: &outputs })
+}
+
+/// The opset of ONNX's own domain in which a graph is exported.
+pub fn opset(graph: &Graph) -> i64 {
+    let of_node = |node: &Node| {
+        let attrs = node.op.attrs();
+        let bodies = attrs.values().filter_map(|a| if let Attr::Graph(body) = a { Some(opset(body)) } else { None });
+        let own = if node.op.def().domain == "ai.onnx" { version_of_node(graph, node) } else { 1 };
+        bodies.fold(own, i64::max)
+    };
+    graph.nodes.iter().map(of_node).fold(LEAST_OPSET, i64::max)
 }
 
 /// A type and all that it is made of.
@@ -143,6 +167,17 @@ mod tests {
         assert_eq!(version("Mod", &attrs! { fmod: 1 }, &[F32, F32], &[F32]), 13);
         assert_eq!(version("Mod", &attrs! {}, &[I8, I8], &[I8]), 13);
         assert_eq!(version("BatchNormalization", &attrs! {}, &[F32; 5], &[F32]), 15, "what changed meaning is needed");
+    }
+
+    #[test]
+    fn a_graph_has_the_opset_of_its_newest_call() {
+        let mut b = crate::GraphBuilder::new("t");
+        let x = b.input("x", Type::tensor(DType::F32, &[2]));
+        let y = b.op("Relu", attrs! {}, &[x]).unwrap();
+        let z = b.op("Mod", attrs! {}, &[y, x]).unwrap();
+        let graph = b.finish(&[z]);
+        assert_eq!(opset(&graph), 28);
+        assert_eq!(graph.nodes[0].op.def().version_in(opset(&graph)), 14);
     }
 
     #[test]

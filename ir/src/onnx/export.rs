@@ -17,7 +17,7 @@ use crate::dtype::DType;
 use crate::error::{Error, Result};
 use crate::graph::{Graph, Node, ValueId};
 use crate::types::Type;
-use crate::version::{Call, LEAST_OPSET};
+use crate::version::{LEAST_OPSET, version_of_node};
 use prost::Message;
 use std::collections::{BTreeMap, HashSet};
 use std::fs::File;
@@ -221,17 +221,14 @@ impl Exporter {
                 def.name
             )));
         }
-        let types = |of: &[Option<ValueId>]| of.iter().map(|v| v.map(|v| graph.ty(v))).collect::<Vec<_>>();
-        let (attrs, inputs, outputs) = (node.op.attrs(), types(&node.inputs), types(&node.outputs));
-        let needed = def.version_of(&Call { attrs: &attrs, inputs: &inputs, outputs: &outputs });
         let version = self.opsets.entry(domain.to_owned()).or_insert(1);
-        *version = (*version).max(needed);
+        *version = (*version).max(version_of_node(graph, node));
         let list = |values: &[Option<ValueId>]| -> Vec<String> {
             values.iter().map(|v| v.map_or(String::new(), |v| names[v.index()].clone())).collect()
         };
         let captured: Vec<String> = node.captures.iter().map(|v| names[v.index()].clone()).collect();
         let mut attribute = Vec::new();
-        for (name, value) in attrs {
+        for (name, value) in node.op.attrs() {
             attribute.push(match &value {
                 Attr::Graph(body) => AttributeProto {
                     name: Some(name),
