@@ -6,9 +6,9 @@
 //! what a graph of calls that are all taken shows is the fault of their being together. Refusals that are no statement of what
 //! is implemented are told ([`Admission`]).
 //!
-//! A model has one opset, so a call may stand in a newer version than it needs, of which the runtime has no kernel although it
-//! has one of the older: where a graph of calls that are all taken is not, each is asked once more in the graph's opset. What
-//! was learnt is kept as JSON for the next campaign.
+//! A model has one opset, so a call may stand in a newer one than it needs, in which the runtime has no kernel of it (or does not
+//! put in its function's body) although it has in the older: where a graph of calls that are all taken is not, each is asked once
+//! more in the graph's opset. What was learnt is kept as JSON for the next campaign.
 
 use crate::check::{Failure, System, Taken};
 use crate::generate::Case;
@@ -86,8 +86,8 @@ pub struct Probe {
     refused: BTreeMap<String, u32>,
     /// Operators of which some calls are refused for their numbers.
     touchy: BTreeSet<String>,
-    /// Operators with element types in versions that are not implemented, newer than those in which calls are.
-    newer: BTreeSet<String>,
+    /// From which opset on operators with these element types are not taken, newer than those in which they are.
+    newer: BTreeMap<String, i64>,
     /// Kinds found to be not implemented since they were last taken.
     fresh: Vec<String>,
     /// Calls asked.
@@ -116,10 +116,10 @@ impl Probe {
                 let list = json[key].as_array().with_context(at)?;
                 probe.implemented.extend(list.iter().filter_map(Json::as_str).map(|k| (k.to_owned(), value)));
             }
-            for (key, set) in [("touchy", &mut probe.touchy), ("newer", &mut probe.newer)] {
-                let list = json[key].as_array().with_context(at)?;
-                set.extend(list.iter().filter_map(Json::as_str).map(str::to_owned));
-            }
+            let touchy = json["touchy"].as_array().with_context(at)?;
+            probe.touchy.extend(touchy.iter().filter_map(Json::as_str).map(str::to_owned));
+            let newer = json["newer"].as_object().with_context(at)?;
+            probe.newer.extend(newer.iter().filter_map(|(k, v)| Some((k.clone(), v.as_i64()?))));
             probe.fresh = probe.not_implemented().map(str::to_owned).collect();
         }
         Ok(probe)
@@ -161,7 +161,9 @@ impl Probe {
     pub fn admits(&mut self, case: &Case, system: &mut dyn System) -> Result<Admission> {
         let opset = opset(&case.graph);
         for (kind, call) in calls(case) {
-            if newer_version(&call, opset).is_some_and(|version| self.newer.contains(&version)) {
+            if let Some(typed) = in_newer(&call, opset)
+                && self.newer.get(&typed).is_some_and(|&end| opset >= end)
+            {
                 return Ok(Admission::No);
             }
             match self.implemented.get(&kind) {
@@ -189,17 +191,17 @@ impl Probe {
     }
 
     /// Learns from a case of calls that are all taken, and that is not supported, which of them the system does not take in the
-    /// version that the graph gives them.
+    /// opset of the graph.
     ///
     /// # Errors
     /// When the system cannot be started.
     pub fn learn(&mut self, case: &Case, system: &mut dyn System) -> Result<()> {
         let opset = opset(&case.graph);
         for (_, mut call) in calls(case) {
-            let Some(version) = newer_version(&call, opset).filter(|v| !self.newer.contains(v)) else { continue };
+            let Some(typed) = in_newer(&call, opset) else { continue };
             call.file = in_opset(&call, opset).ok().map(|proto| Arc::new(onnx::encode(&proto)));
             if call.file.is_some() && matches!(system.takes(&call)?, Taken::No) {
-                self.newer.insert(version);
+                self.newer.insert(typed, opset);
             }
         }
         Ok(())
@@ -219,17 +221,14 @@ impl Probe {
     }
 }
 
-/// The operator, element types and version of a call that a model of this opset gives a newer version than it has by itself.
-fn newer_version(call: &Case, opset: i64) -> Option<String> {
+/// Operator and element types of a call that needs no opset as new as this one.
+fn in_newer(call: &Case, opset: i64) -> Option<String> {
     let graph = &call.graph;
     // What bodies run is asked by itself.
     let node = graph.nodes.last().filter(|n| n.op.def().domain == "ai.onnx" && !is_control_flow(&*n.op))?;
-    let def = node.op.def();
-    let version = def.version_in(opset);
     let dtype = |v: &Option<ValueId>| v.and_then(|v| graph.ty(v).as_tensor()).map_or("_", |t| t.dtype.name());
     let dtypes: Vec<&str> = node.inputs.iter().chain(&node.outputs).map(dtype).collect();
-    (version > def.version_in(egret_ir::version::opset(graph)))
-        .then(|| format!("{}({}) {version}", def.name, dtypes.join(", ")))
+    (opset > egret_ir::version::opset(graph)).then(|| format!("{}({})", node.op.def().name, dtypes.join(", ")))
 }
 
 /// The operator in the text of a kind.
@@ -406,7 +405,7 @@ mod tests {
         let mut probe = Probe::new("partial 1");
         assert!(matches!(probe.admits(&both, &mut system).unwrap(), Admission::Yes));
         probe.learn(&both, &mut system).unwrap();
-        assert_eq!(probe.newer.iter().collect::<Vec<_>>(), ["Relu(f32, f32) 14"]);
+        assert_eq!(probe.newer, BTreeMap::from([("Relu(f32, f32)".to_owned(), 28)]));
         assert!(matches!(probe.admits(&both, &mut system).unwrap(), Admission::No));
         assert!(matches!(probe.admits(&alone, &mut system).unwrap(), Admission::Yes));
     }

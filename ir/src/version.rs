@@ -56,11 +56,6 @@ impl OpDef {
         versions.rev().find(|&v| needed(v)).unwrap_or(1)
     }
 
-    /// The version that a model of this opset of its domain has of it.
-    pub fn version_in(&self, opset: i64) -> i64 {
-        self.since.iter().rev().copied().find(|&v| v <= opset).unwrap_or(1)
-    }
-
     /// Whether a word of [`brings`](OpDef::brings) is of the call.
     fn has(&self, call: &Call<'_>, word: &str) -> bool {
         if let Some((name, value)) = word.split_once('=') {
@@ -177,7 +172,6 @@ mod tests {
         let z = b.op("Mod", attrs! {}, &[y, x]).unwrap();
         let graph = b.finish(&[z]);
         assert_eq!(opset(&graph), 28);
-        assert_eq!(graph.nodes[0].op.def().version_in(opset(&graph)), 14);
     }
 
     #[test]
