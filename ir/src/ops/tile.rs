@@ -43,7 +43,8 @@ impl Op for Tile {
             && dtype.is_int()
             && let (Some(v), Some(n)) = (cx.values(0)?, cx.int_values(1)?)
         {
-            let n = n[0].max(0) as usize;
+            // Nothing is repeated at once, however often.
+            let n = if v.is_empty() { 0 } else { n[0].max(0) as usize };
             cx.output_values(
                 (n.saturating_mul(v.len()) <= 4096).then(|| (0..n).flat_map(|_| v.iter().cloned()).collect()),
             );
@@ -134,6 +135,17 @@ mod tests {
         assert_eq!(y, Tensor::from_slice(&[2, 4], &[1i32, 2, 1, 2, 1, 2, 1, 2]));
         let y = run1("Tile", attrs! {}, &[x, Tensor::from_slice(&[2], &[1i64, 0])]).unwrap();
         assert_eq!(y.shape(), [1, 0]);
+    }
+
+    #[test]
+    fn tile_of_nothing_however_often_ends_at_once() {
+        let most = Tensor::from_slice(&[1], &[i64::MAX]);
+        let y = run1("Tile", attrs! {}, &[Tensor::zeros(DType::I64, &[0]).unwrap(), most.clone()]).unwrap();
+        assert_eq!(y.shape(), [0]);
+        assert_eq!(run1("Tile", attrs! {}, &[Tensor::zeros(DType::F32, &[0]).unwrap(), most]).unwrap().shape(), [0]);
+        let most = Tensor::from_slice(&[2], &[1i64 << 40, 1 << 40]);
+        let y = run1("Tile", attrs! {}, &[Tensor::zeros(DType::I64, &[0, 0]).unwrap(), most]).unwrap();
+        assert_eq!(y.shape(), [0, 0]);
     }
 
     #[test]
