@@ -384,7 +384,10 @@ fn left_open(node: &Node, values: &[Option<Value>], result: &Value) -> Option<Va
         "QuantizeLinear" => {
             let x = tensor(values, node.inputs[0]?.index())?.floats().ok()?;
             let y = result.tensor().ok().filter(|y| y.dtype().is_int())?;
-            let other = y.ints().ok()?.into_iter().zip(&x).map(|(y, x)| if x.is_nan() { y ^ 1 } else { y });
+            // Any number, the least of its type among them.
+            let (least, most) = y.dtype().int_range()?;
+            let far = if y.ints().ok()?.contains(&least) { most } else { least };
+            let other = y.ints().ok()?.into_iter().zip(&x).map(|(y, x)| if x.is_nan() { far } else { y });
             let other = Tensor::from_ints(y.dtype(), y.shape(), other.collect::<Vec<_>>());
             return x.iter().any(|x| x.is_nan()).then(|| other.into());
         }

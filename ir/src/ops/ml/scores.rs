@@ -52,7 +52,7 @@ fn probit(v: f64) -> f64 {
     let x = 2.0 * v - 1.0;
     let square = (1.0 - x) * (1.0 + x);
     if square == 0.0 {
-        return 0.0;
+        return f64::INFINITY.copysign(x);
     }
     let log = square.ln();
     let a = 2.0 / (std::f64::consts::PI * 0.147) + 0.5 * log;
@@ -146,5 +146,6 @@ mod tests {
         assert_eq!(go("SOFTMAX", &[1.0, 1.0]), [0.5, 0.5]);
         assert_eq!(go("SOFTMAX_ZERO", &[0.0, 3.0]), [0.0, 1.0]);
         assert!((go("PROBIT", &[0.975])[0] - 1.96).abs() < 5e-3);
+        assert_eq!(go("PROBIT", &[0.0, 1.0]), [f64::NEG_INFINITY, f64::INFINITY]);
     }
 }
