@@ -118,7 +118,8 @@ fn source_line(text: &str) -> Option<&str> {
 /// The operator and the reason in ONNX's message that a node's types or extents do not fit, which passes that insert nodes
 /// provoke around many operators: `Node (n_q) Op (QuantizeLinear) [TypeInferenceError] types differ`.
 fn inference_error(text: &str) -> Option<(&str, &str)> {
-    let (before, why) = text.split_once("InferenceError] ")?;
+    // Of a message about a body the call in it.
+    let (before, why) = text.rsplit_once("InferenceError] ")?;
     let op = before.rsplit_once("Op (")?.1.split_once(')')?.0;
     Some((op, why))
 }
@@ -415,6 +416,8 @@ mod tests {
         );
         assert_eq!(cause(a), "r | refused | Cast | type");
         assert_eq!(cause(a), cause(b));
+        let within = format!("Node (n0) Op (If) [TypeInferenceError] Graph attribute inferencing failed: {a}");
+        assert_eq!(cause(&within), cause(a));
         let when = |when: &str| cause(&format!("{when} bad axis"));
         assert_eq!(when(WHEN[0]), when(WHEN[1]));
     }
