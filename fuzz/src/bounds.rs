@@ -83,21 +83,20 @@ pub fn bounds(case: &Case, trials: usize, silent: Silent, choices: &mut dyn Choi
     if has_control_flow(&case.graph) {
         return bounds_of_unrolled(case, trials, silent, choices);
     }
-    let unknown = |unsure_shape| nothing_known(case).into_iter().map(|b| Bound { unsure_shape, ..b }).collect();
     let taken = match Taken::new(case, silent, choices) {
         Ok(taken) => taken,
         // Steps that refuse extents which are other ones in their types: the case's own are as unsure.
-        Err(notes) => return unknown(notes.is_some_and(|n| n.assumes_extents)),
+        Err(notes) => return nothing_known(case, notes.is_some_and(|n| n.assumes_extents)),
     };
     if !taken.quantises_numbers() {
-        return nothing_known(case);
+        return nothing_known(case, false);
     }
     if taken.has_open_choice() {
-        return unknown(true);
+        return nothing_known(case, true);
     }
     let mut out: Vec<Bound> = Vec::new();
     for (v, want) in taken.steps.outputs.iter().zip(&case.outputs) {
-        let Ok(want) = want.tensor() else { return nothing_known(case) };
+        let Ok(want) = want.tensor() else { return nothing_known(case, false) };
         let n = want.len();
         let error = taken.errors[v.index()].clone().filter(|e| e.len() == n).unwrap_or_else(|| vec![0.0; n]);
         let unsure = error.iter().map(|e| !e.is_finite()).collect();
@@ -114,7 +113,7 @@ pub fn bounds(case: &Case, trials: usize, silent: Silent, choices: &mut dyn Choi
     for _ in 0..trials {
         match taken.trial(case, choices) {
             Some(values) => take(&mut out, &values),
-            None => return unknown(taken.notes.assumes_extents),
+            None => return nothing_known(case, taken.notes.assumes_extents),
         }
     }
     // How many there are of elements that nobody can be blamed for, nobody can be blamed for.
@@ -179,7 +178,7 @@ impl Taken {
 
 /// The bounds of the case with bodies in line; none where errors may change which of them run, or how often.
 fn bounds_of_unrolled(case: &Case, trials: usize, silent: Silent, choices: &mut dyn Choices) -> Vec<Bound> {
-    let Some((flat, deciding)) = unrolled(case) else { return nothing_known(case) };
+    let Some((flat, deciding)) = unrolled(case) else { return nothing_known(case, false) };
     let mut all = bounds(&flat, trials, silent, choices);
     let decided = all.split_off(all.len() - deciding);
     let settled = decided.iter().all(|b| !b.unsure.contains(&true));
@@ -187,12 +186,12 @@ fn bounds_of_unrolled(case: &Case, trials: usize, silent: Silent, choices: &mut 
         return all;
     }
     let unsure_shape = all.iter().chain(&decided).any(|b| b.unsure_shape);
-    nothing_known(case).into_iter().map(|b| Bound { unsure_shape, ..b }).collect()
+    nothing_known(case, unsure_shape)
 }
 
-fn nothing_known(case: &Case) -> Vec<Bound> {
+fn nothing_known(case: &Case, unsure_shape: bool) -> Vec<Bound> {
     let n = |v: &Value| v.tensor().map_or(0, Tensor::len);
-    let one = |v: &Value| Bound { error: vec![0.0; n(v)], unsure: vec![true; n(v)], unsure_shape: false };
+    let one = |v: &Value| Bound { error: vec![0.0; n(v)], unsure: vec![true; n(v)], unsure_shape };
     case.outputs.iter().map(one).collect()
 }
 

@@ -57,10 +57,11 @@ pub(super) fn local_errors(
                 "Range" => Some(vec![ys.len() as f64 * ys.iter().fold(0.0, |m: f64, y| m.max(y.abs())); ys.len()]),
                 _ => None,
             };
-            // Sums and products of whole numbers are exact.
-            let exact = (y.dtype().bits() >= 32 && is_of_whole_numbers(node, base)).then_some(LARGEST_EXACT);
+            // Sums and products of whole numbers are exact where the type holds them.
+            let whole = is_of_whole_numbers(node, base);
+            let is_exact = |i: usize, roundoff: f64| whole && ys[i].abs() <= roundoff.recip();
             let error = |i: usize| {
-                if exact.is_some_and(|most| ys[i].abs() <= most) {
+                if is_exact(i, u) {
                     return 0.0;
                 }
                 let like = larger.as_ref().and_then(|x| x.get(i)).map_or(0.0, |x| x.abs());
@@ -88,10 +89,8 @@ pub(super) fn local_errors(
                     }
                 }
             };
-            let rounded = |i: usize| match exact {
-                Some(most) if ys[i].abs() <= most => 0.0,
-                _ if ys[i].is_finite() => 2.0 * rounding * ys[i].abs(),
-                _ => 0.0,
+            let rounded = |i: usize| {
+                if is_exact(i, rounding) || !ys[i].is_finite() { 0.0 } else { 2.0 * rounding * ys[i].abs() }
             };
             out[v.index()] = Some((0..ys.len()).map(|i| error(i) + rounded(i)).collect());
         }
@@ -99,20 +98,17 @@ pub(super) fn local_errors(
     out
 }
 
-/// Whole numbers up to here are exact in `f32`.
-const LARGEST_EXACT: f64 = 16_777_216.0;
-
-/// Whether it adds, subtracts, multiplies or casts whole numbers, in a type that holds them.
+/// Whether its results are whole numbers, those of sums, products, casts and roundings.
 fn is_of_whole_numbers(node: &Node, base: &[Option<Value>]) -> bool {
-    let is_whole = |v: ValueId| {
+    let is_whole = |v: &ValueId| {
         let x = tensor(base, v.index()).and_then(|t| numbers(t).ok());
-        x.is_some_and(|x| x.iter().all(|x| x.fract() == 0.0 && x.abs() <= LARGEST_EXACT))
+        x.is_some_and(|x| x.iter().all(|x| x.fract() == 0.0))
     };
-    // And what is rounded to them is one.
-    if matches!(node.op.def().name, "Ceil" | "Floor" | "Round") {
-        return true;
+    match node.op.def().name {
+        "Ceil" | "Floor" | "Round" => true,
+        "Add" | "Cast" | "Mul" | "Sub" => node.inputs.iter().flatten().all(is_whole),
+        _ => false,
     }
-    matches!(node.op.def().name, "Add" | "Cast" | "Mul" | "Sub") && node.inputs.iter().flatten().all(|v| is_whole(*v))
 }
 
 /// Whether nothing is multiplied before it is summed up.
