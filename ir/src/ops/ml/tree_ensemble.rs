@@ -136,7 +136,7 @@ impl Op for TreeEnsemble {
     op_basics!();
 
     fn rule(&self, cx: &mut RuleCx<'_>) -> RuleResult {
-        let (n, features) = rows_rule(cx, "C1", &[DType::F32, DType::F64, DType::F16])?;
+        let (n, features) = matrix_rule(cx, "C1", &[DType::F32, DType::F64, DType::F16])?;
         cx.require("C2", self.agree() && self.n_targets >= 1, || "arrays differ in length".into())?;
         let known = (0..=3).contains(&self.aggregate_function) && (0..=4).contains(&self.post_transform);
         cx.require("C3", known, || {

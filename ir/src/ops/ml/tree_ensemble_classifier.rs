@@ -1,9 +1,8 @@
 //! Class scores by decision trees, `f32[n, classes]`, and the label of the largest.
 //!
 //! - **C1** `x` is `f32`, `f64`, `i64` or `i32`, of rank 2
-//! - **C2** arrays about nodes are equally long, and those about weights, which are of leaves; there is a label
-//!   a class, and none or one base
-//!   value a class (with two labels whose weights all name one class, one is enough)
+//! - **C2** arrays about nodes are equally long, and those about weights, which are of leaves; there is a label a
+//!   class, and none or one base value a class (with two labels whose weights all name one class, one is enough)
 //! - **C3** `post_transform` is known
 //! - **C4** features of nodes that branch are columns of `x`
 //! - **C5** tensors that stand for lists hold `f64` where `x` does, else `f32`
@@ -105,9 +104,7 @@ impl Op for TreeEnsembleClassifier {
     op_basics!();
 
     fn rule(&self, cx: &mut RuleCx<'_>) -> RuleResult {
-        let (n, features) = rows_rule(cx, "C1", FEATURES)?;
-        let rank = cx.rank(0)?;
-        cx.require("C1", rank == 2, || format!("`x` has rank {rank}"))?;
+        let (n, features) = matrix_rule(cx, "C1", FEATURES)?;
         let labels = self.labels();
         cx.require("C2", !labels.is_empty(), || "there is no label".into())?;
         let fault = self.with_arrays(|a| Ok(a.fault(labels.len() as i64)))?;

@@ -93,9 +93,7 @@ impl Op for TreeEnsembleRegressor {
     op_basics!();
 
     fn rule(&self, cx: &mut RuleCx<'_>) -> RuleResult {
-        let (n, features) = rows_rule(cx, "C1", FEATURES)?;
-        let rank = cx.rank(0)?;
-        cx.require("C1", rank == 2, || format!("`x` has rank {rank}"))?;
+        let (n, features) = matrix_rule(cx, "C1", FEATURES)?;
         let fault = self.with_arrays(|a| Ok(a.fault(self.n_targets)))?;
         cx.require("C2", fault.is_none(), || fault.unwrap_or_default().into())?;
         let base = numbers(&self.base_values, &self.base_values_as_tensor)?.len() as i64;

@@ -1,5 +1,6 @@
 //! Decision trees, however their operators encode them.
 
+use super::scores::rows_rule;
 use crate::dim::{Cond, Dim};
 use crate::dtype::DType;
 use crate::error::{Error, Result};
@@ -235,6 +236,17 @@ impl Arrays<'_> {
         }
         Ok(Forest { nodes, roots })
     }
+}
+
+/// Requires rows of features of a type that is allowed; how many there are of both.
+///
+/// # Errors
+/// The violation of the constraint.
+pub fn matrix_rule(cx: &mut RuleCx<'_>, label: &'static str, allowed: &[DType]) -> RuleResult<(Dim, Dim)> {
+    let both = rows_rule(cx, label, allowed)?;
+    let rank = cx.rank(0)?;
+    cx.require(label, rank == 2, || format!("`x` has rank {rank}"))?;
+    Ok(both)
 }
 
 /// Requires that columns `wanted` are among so many.
