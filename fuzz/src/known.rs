@@ -326,7 +326,7 @@ impl<'a> Seen<'a> {
         if let Some(i) = operand_names(def, self.operands.len()).iter().position(|n| n == name) {
             return self.operands[i];
         }
-        let k = def.outputs.split(',').position(|n| n.trim().trim_end_matches(['?', '*']) == name)?;
+        let k = OpDef::names(def.outputs).position(|n| n == name)?;
         self.results.get(k)
     }
 

@@ -47,7 +47,7 @@ pub fn is_stated(op: &dyn Op, operands: &[Option<&Value>], results: &[Value]) ->
     }
     // Quotients and products of scales that overflow or vanish.
     if quantises(op.def())
-        && op.def().inputs.split(',').zip(operands).any(|(n, v)| n.contains("scale") && v.is_some_and(is_extreme))
+        && OpDef::names(op.def().inputs).zip(operands).any(|(n, v)| n.contains("scale") && v.is_some_and(is_extreme))
     {
         return false;
     }
@@ -113,8 +113,7 @@ pub fn is_stated(op: &dyn Op, operands: &[Option<&Value>], results: &[Value]) ->
         // What several n-grams make of one column.
         "TfIdfVectorizer" => match attrs.get("ngram_indexes") {
             Some(Attr::Ints(columns)) => {
-                let distinct: std::collections::BTreeSet<_> = columns.iter().filter_map(Dim::as_int).collect();
-                distinct.len() == columns.len() || matches!(attrs.get("mode"), Some(Attr::String(m)) if m == "TF")
+                !repeats(columns) || matches!(attrs.get("mode"), Some(Attr::String(m)) if m == "TF")
             }
             _ => true,
         },

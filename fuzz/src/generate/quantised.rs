@@ -4,7 +4,7 @@
 use super::growing::{Growing, operand_names};
 use super::{Bounds, Generator, Refused};
 use crate::choices::{Choices, pick};
-use egret_ir::{DType, Tensor, ValueId, attrs};
+use egret_ir::{DType, OpDef, Tensor, ValueId, attrs};
 
 /// Attempts to insert one such chain.
 const ATTEMPTS: usize = 8;
@@ -216,13 +216,10 @@ impl Growing {
         let Some(node) = self.graph.nodes.last() else { return };
         let def = node.op.def();
         let at = |names: &[String], values: &[Option<ValueId>], what: &str| {
-            let place = |n: &String| {
-                let n = n.trim_end_matches('?');
-                n.ends_with(what) && ["y", "c", "output"].contains(&n.trim_end_matches(what))
-            };
+            let place = |n: &String| n.ends_with(what) && ["y", "c", "output"].contains(&n.trim_end_matches(what));
             names.iter().position(place).and_then(|i| values.get(i).copied().flatten())
         };
-        let results: Vec<String> = def.outputs.split(',').map(|n| n.trim().to_lowercase()).collect();
+        let results: Vec<String> = OpDef::names(def.outputs).map(str::to_lowercase).collect();
         let operands = operand_names(def);
         let find = |what: &str| at(&results, &node.outputs, what).or_else(|| at(&operands, &node.inputs, what));
         if let (Some(y), Some(scale)) = (node.outputs.first().copied().flatten(), find("_scale")) {
@@ -234,8 +231,7 @@ impl Growing {
     /// The known parameter of what operand `i` reads that operand `j` should be: `a_scale` or `a_zero_point` beside `a`.
     pub(super) fn parameter_for(&self, names: &[String], i: usize, j: usize, v: ValueId) -> Option<ValueId> {
         let (scale, zero) = *self.parameters.get(&v)?;
-        let name = |k: usize| names.get(k).map(|n| n.trim_end_matches('?'));
-        match name(j)?.strip_prefix(name(i)?)? {
+        match names.get(j)?.strip_prefix(names.get(i)?.as_str())? {
             "_scale" => Some(scale),
             "_zero_point" => zero,
             _ => None,
