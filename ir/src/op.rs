@@ -309,16 +309,17 @@ pub trait Declared {
 ///     Pad in "ai.onnx" since [1, 2, 11, 13, 18 brings "axes", 19 brings "mode=wrap"];
 ///     "data, pads, constant_value?, axes?" => "output";
 ///     summary: "a tensor with elements added at its ends";
-///     deprecated: 28;          // optional
+///     deprecated: 30;          // optional: where ONNX withdrew it
 ///     upgrade: upgrade;        // optional
 ///     examples: EXAMPLES;      // optional
 /// }
 /// ```
-/// makes `pub static DEF` of the struct `Concat` in scope. `Struct as "Name"` gives another ONNX name.
+/// makes `pub static DEF` of the struct `Pad` in scope. `Struct as "Name"` gives another ONNX name.
 #[macro_export]
 macro_rules! op {
     ($Op:ident $(as $onnx:literal)? in $domain:literal since [$($since:literal $(brings $brought:literal)?),+ $(,)?];
-     $ins:literal => $outs:literal; summary: $summary:literal; $(deprecated: $deprecated:literal;)? $(upgrade: $upgrade:expr;)? $(examples: $examples:expr;)?) => {
+     $ins:literal => $outs:literal; summary: $summary:literal; $(deprecated: $deprecated:literal;)?
+     $(upgrade: $upgrade:expr;)? $(examples: $examples:expr;)?) => {
         /// Declaration for the registry.
         pub static DEF: $crate::op::OpDef = $crate::op::OpDef {
             name: $crate::op!(@name $Op $($onnx)?),

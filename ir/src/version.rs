@@ -138,8 +138,8 @@ mod tests {
         let def = find("ai.onnx", name).unwrap();
         let types = |of: &[DType]| of.iter().map(|&d| Type::tensor(d, &[2])).collect::<Vec<_>>();
         let (inputs, outputs) = (types(inputs), types(outputs));
-        let some = |of: &'static [Type]| of.iter().map(Some).collect::<Vec<_>>();
-        let (inputs, outputs) = (some(inputs.leak()), some(outputs.leak()));
+        let (inputs, outputs): (Vec<_>, Vec<_>) =
+            (inputs.iter().map(Some).collect(), outputs.iter().map(Some).collect());
         def.version_of(&Call { attrs, inputs: &inputs, outputs: &outputs })
     }
 

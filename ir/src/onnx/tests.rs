@@ -199,6 +199,7 @@ fn what_is_exported_reads_back_the_same() {
     let bytes = export(&m).unwrap();
     let file = ModelProto::decode(&bytes[..]).unwrap();
     assert_eq!(file.opset_import[0].version(), 13);
+    assert_eq!(file.opset_import[0].version(), crate::version::opset(&m.graph));
     assert_eq!(file.ir_version(), 7);
     let back = import_bytes(bytes.into(), None, &Limits::default()).unwrap();
     assert_eq!(back.metadata, m.metadata);
