@@ -4,6 +4,10 @@
 //! newest opset is refused by every runtime that has no kernel of that version yet, so a call is written in the oldest one
 //! that means the same ([`OpDef::version_of`]). What each version brought stands in the operator's declaration
 //! ([`OpDef::brings`]); `tests/python/missing_operators.py` compares it with the schemas of the `onnx` package.
+//!
+//! What is behind a value of unknown rank has no type that is known. It counts as none of the types that versions brought:
+//! exporters write such graphs (an `If` that squeezes or does not) of floats and integers, which the newest opset would keep
+//! from running anywhere. A narrow type behind an unknown rank is written in too old an opset, which a checker tells.
 
 use crate::attr::{Attr, Attrs};
 use crate::dtype::DType;
@@ -71,12 +75,11 @@ impl OpDef {
             };
         }
         let mut types = call.inputs.iter().chain(call.outputs).flatten();
-        let is_of = |ty: &Type, test: &dyn Fn(&Type) -> bool| parts(ty).any(|t| *t == Type::Unknown || test(t));
         if word == "seq" {
-            return types.any(|ty| is_of(ty, &|t| matches!(t, Type::Sequence(_))));
+            return types.any(|ty| parts(ty).any(|t| matches!(t, Type::Sequence(_))));
         }
         if word == "optional" {
-            return types.any(|ty| is_of(ty, &|t| matches!(t, Type::Optional(_))));
+            return types.any(|ty| parts(ty).any(|t| matches!(t, Type::Optional(_))));
         }
         let dtypes: &[DType] = match (word, word.parse::<DType>()) {
             ("f8", _) => &F8,
@@ -84,7 +87,7 @@ impl OpDef {
             _ => &[],
         };
         if !dtypes.is_empty() {
-            return types.any(|ty| is_of(ty, &|t| t.as_tensor().is_some_and(|t| dtypes.contains(&t.dtype))));
+            return types.any(|ty| parts(ty).any(|t| t.as_tensor().is_some_and(|t| dtypes.contains(&t.dtype))));
         }
         let given = |list: &'static str, values: &[Option<&Type>]| {
             OpDef::names(list).zip(values).any(|(name, value)| name == word && value.is_some())
@@ -172,6 +175,13 @@ mod tests {
         let z = b.op("Mod", attrs! {}, &[y, x]).unwrap();
         let graph = b.finish(&[z]);
         assert_eq!(opset(&graph), 28);
+    }
+
+    #[test]
+    fn what_is_not_known_lifts_no_graph() {
+        let (attrs, unknown) = (attrs! {}, [Some(&Type::Unknown)]);
+        let call = Call { attrs: &attrs, inputs: &unknown, outputs: &unknown };
+        assert_eq!(find("ai.onnx", "Identity").unwrap().version_of(&call), 13);
     }
 
     #[test]
