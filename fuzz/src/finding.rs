@@ -61,7 +61,7 @@ pub fn write_case(folder: &Path, case: &Case, head: &str) -> Result<()> {
 
 /// Writes the error that each element of an output may have as `allowed_J.pb` into each data set of a case's folder, NaN
 /// where any element is right: the specification leaves it open. This follows the error of every call through the graph, which
-/// takes far longer than its run: cases with bounds take 24 times as long to write as cases alone.
+/// takes far longer than its run.
 ///
 /// # Errors
 /// When a file cannot be written.

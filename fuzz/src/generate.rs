@@ -33,7 +33,7 @@ use std::sync::Arc;
 /// Attempts to insert one operator before another one is taken.
 const ATTEMPTS: usize = 8;
 
-/// Graphs of a campaign with the same forms. To find forms takes as long as some 1,400 graphs.
+/// Graphs of a campaign with the same forms. To find forms takes far longer than to make a graph of them.
 pub const GRAPHS_OF_FORMS: u64 = 4096;
 
 /// What kind of graphs.

@@ -193,7 +193,7 @@ struct GenerateArgs {
     #[arg(long, value_name = "FOLDER")]
     out: Option<PathBuf>,
     /// Write also which error each element of an output may have, as `allowed_K.pb` (NaN: any is right). It takes
-    /// 24 times as long.
+    /// far longer.
     #[arg(long, requires = "out")]
     allowed: bool,
     /// Only count: graphs a second, and how often each operator was used.
