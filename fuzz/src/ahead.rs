@@ -2,7 +2,7 @@
 //! against the reference.
 
 use crate::bounds::Silent;
-use crate::check::{Failed, Failure, Kind, System, guarded, judge};
+use crate::check::{Failed, Failure, Kind, System, Untaken, guarded, judge};
 use crate::generate::Case;
 use anyhow::Context;
 use egret_codegen::aot::program::{self, Ended};
@@ -21,7 +21,7 @@ const TIME: Duration = Duration::from_secs(10);
 /// The system `egret-ahead`. It does not support what needs Egret at run time.
 #[derive(Default)]
 pub struct Ahead {
-    unsupported: u64,
+    untaken: Untaken,
 }
 
 impl System for Ahead {
@@ -29,8 +29,8 @@ impl System for Ahead {
         "egret-ahead"
     }
 
-    fn unsupported(&self) -> u64 {
-        self.unsupported
+    fn untaken(&self) -> Untaken {
+        self.untaken
     }
 
     fn check(&mut self, case: &Case) -> anyhow::Result<Option<Failure>> {
@@ -39,7 +39,7 @@ impl System for Ahead {
             let compiled = match guarded(|| linked(run, folder.path())) {
                 Ok(Some(compiled)) => compiled,
                 Ok(None) => {
-                    self.unsupported += 1;
+                    self.untaken.unsupported += 1;
                     return Ok(None);
                 }
                 Err(failed) => return Ok(Some(failed.at(self.name().to_owned()))),
@@ -90,6 +90,6 @@ mod tests {
             let case = generator.generate(&mut Seeded::new(5, i)).unwrap();
             assert!(ahead.check(&case).unwrap().is_none(), "{i}");
         }
-        assert!(ahead.unsupported() < 6, "{}", ahead.unsupported());
+        assert!(ahead.untaken().unsupported < 6, "{:?}", ahead.untaken());
     }
 }

@@ -127,12 +127,13 @@ pub fn run(
             break;
         }
         let Some(case) = campaign.next(plan.seed, i, &mut generator, system)? else { break };
-        let unsupported_before = system.unsupported();
+        let before_it = system.untaken();
         let found = failure(system, &case)?;
         // Smaller cases that a reduction tries do not count.
-        let unsupported = system.unsupported() - unsupported_before;
-        campaign.report.progress.unsupported += unsupported;
-        if unsupported > 0 && system.is_partial() {
+        let untaken = system.untaken();
+        campaign.report.progress.unloaded += untaken.unloaded - before_it.unloaded;
+        campaign.report.progress.unsupported += untaken.unsupported - before_it.unsupported;
+        if untaken.unsupported > before_it.unsupported && system.is_partial() {
             campaign.probe.learn(&case, system)?;
         }
         match found {

@@ -135,6 +135,15 @@ pub enum Taken {
     Failed(Failure),
 }
 
+/// Counts of cases that a system did not take.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Untaken {
+    /// Cases that it said it does not support.
+    pub unsupported: u64,
+    /// Cases whose model it did not load, for whatever reason.
+    pub unloaded: u64,
+}
+
 /// Something that runs graphs and is under test.
 pub trait System {
     /// Its name.
@@ -146,9 +155,9 @@ pub trait System {
     /// When it cannot be started at all.
     fn check(&mut self, case: &Case) -> anyhow::Result<Option<Failure>>;
 
-    /// Cases so far that it said it does not support.
-    fn unsupported(&self) -> u64 {
-        0
+    /// How many cases it did not take so far.
+    fn untaken(&self) -> Untaken {
+        Untaken::default()
     }
 
     /// Whether it may lack operators or element types, so that it is worth asking.

@@ -7,9 +7,10 @@ use std::fmt::Write as _;
 /// The page.
 pub fn page(title: &str, progress: &Progress, operators: usize, findings: &[Record]) -> String {
     let rate = progress.graphs as f64 / progress.seconds.max(1e-9);
-    let loaded = progress.graphs - progress.unsupported;
+    let supported = progress.graphs - progress.unsupported;
+    let loaded = 100.0 * (1.0 - progress.unloaded as f64 / (progress.graphs as f64).max(1.0));
     let refused: usize = findings.iter().filter(|f| f.kind == "refused").map(|f| f.seen).sum();
-    let valid = 100.0 * (1.0 - refused as f64 / (loaded as f64).max(1.0));
+    let valid = 100.0 * (1.0 - refused as f64 / (supported as f64).max(1.0));
     let used = progress.uses.values().filter(|n| **n > 0).count();
     let (least, most) = (
         progress.uses.values().copied().filter(|n| *n > 0).min().unwrap_or(0),
@@ -24,6 +25,7 @@ pub fn page(title: &str, progress: &Progress, operators: usize, findings: &[Reco
     );
     let rows = [
         ("graphs checked", progress.graphs.to_string()),
+        ("loaded by the system", format!("{loaded:.2} %")),
         ("not supported by the system", progress.unsupported.to_string()),
         ("accepted of the supported", format!("{valid:.2} %")),
         ("graphs a second", format!("{rate:.1}")),

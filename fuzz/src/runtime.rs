@@ -3,7 +3,7 @@
 
 use crate::blackbox::BlackBox;
 use crate::bounds::Silent;
-use crate::check::{Failure, Kind, System, Taken, judge};
+use crate::check::{Failure, Kind, System, Taken, Untaken, judge};
 use crate::generate::Case;
 use crate::older::Schemas;
 use crate::trace::{Argument, Call, Number, Outcome as Called, Produced};
@@ -51,8 +51,10 @@ pub struct Runtime {
     worker: Option<Worker>,
     /// Version, once it was started; empty where the program does not say.
     pub version: String,
-    /// Cases that it did not support.
-    unsupported: u64,
+    /// Cases that it did not take.
+    untaken: Untaken,
+    /// Whether it loaded the model of the last case.
+    loaded: bool,
     /// Cases until the next whose memory is looked at.
     until_measured: u32,
     /// Cases that the process has run.
@@ -114,7 +116,8 @@ impl Runtime {
             folder,
             worker: None,
             version,
-            unsupported: 0,
+            untaken: Untaken::default(),
+            loaded: false,
             until_measured: 1,
             cases: 0,
             watched: 0,
@@ -166,6 +169,7 @@ impl Runtime {
     /// Loads and runs; its results (none where they are not `wanted`), or a failure, or neither where the case is not
     /// supported: workers take and give tensors.
     fn run_once(&mut self, case: &Case, wanted: bool) -> Result<Outcome> {
+        self.loaded = false;
         if case.inputs.iter().chain(&case.outputs).any(|v| v.tensor().is_err()) {
             return Ok(Outcome::Unsupported);
         }
@@ -192,7 +196,9 @@ impl Runtime {
         for command in &commands[..if wanted { 3 } else { 2 }] {
             let stage = self.name.clone();
             let fail = |kind, text| Ok(Outcome::Failed(Failure { stage, kind, text }));
-            match self.ask(command)? {
+            let answer = self.ask(command)?;
+            self.loaded |= matches!(answer, Answer::Done(_) | Answer::Refused { loaded: true, .. });
+            match answer {
                 Answer::Done(_) => {}
                 Answer::Refused { unsupported: true, .. } => return Ok(Outcome::Unsupported),
                 Answer::Refused { error, .. } => return fail(Kind::Refused, error),
@@ -296,7 +302,7 @@ impl BlackBox for Runtime {
         };
         match asked {
             Ok(Answer::Done(json)) => results(&json).map_or_else(|e| Called::Unsupported(e.to_string()), Called::Valid),
-            Ok(Answer::Refused { error, unsupported: true }) => Called::Unsupported(error),
+            Ok(Answer::Refused { error, unsupported: true, .. }) => Called::Unsupported(error),
             Ok(Answer::Refused { error, .. }) => Called::Invalid(error),
             Ok(Answer::Died(how)) => Called::Unsupported(how),
             Ok(Answer::Silent) => Called::Unsupported(format!("no answer in {} s", TIME.1.as_secs())),
@@ -358,8 +364,8 @@ impl System for Runtime {
         &self.name
     }
 
-    fn unsupported(&self) -> u64 {
-        self.unsupported
+    fn untaken(&self) -> Untaken {
+        self.untaken
     }
 
     fn is_partial(&self) -> bool {
@@ -391,7 +397,9 @@ impl System for Runtime {
 
     fn check(&mut self, case: &Case) -> Result<Option<Failure>> {
         for (run, judged) in each_run(case).iter().zip(case.runs().iter()) {
-            match self.run(run, true)? {
+            let outcome = self.run(run, true)?;
+            self.untaken.unloaded += u64::from(!self.loaded);
+            match outcome {
                 Outcome::Failed(failure) => return Ok(Some(failure)),
                 Outcome::Results(got) => {
                     if let Some(text) = judge(judged, &got, Silent::Open) {
@@ -402,7 +410,7 @@ impl System for Runtime {
                     }
                 }
                 Outcome::Unsupported => {
-                    self.unsupported += 1;
+                    self.untaken.unsupported += 1;
                     break;
                 }
             }

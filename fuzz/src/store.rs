@@ -40,6 +40,8 @@ pub struct Progress {
     pub graphs: u64,
     /// Graphs that the system said it does not support.
     pub unsupported: u64,
+    /// Graphs that the system did not load, for whatever reason.
+    pub unloaded: u64,
     /// Time spent, in seconds.
     pub seconds: f64,
     /// Calls by operator.
@@ -94,7 +96,8 @@ const TABLES: &str = "
 create table if not exists campaign (
     only integer primary key check (only = 1), plan text not null,
     next integer not null default 0, graphs integer not null default 0,
-    unsupported integer not null default 0, seconds real not null default 0);
+    unsupported integer not null default 0, unloaded integer not null default 0,
+    seconds real not null default 0);
 create table if not exists uses (operator text primary key, calls integer not null);
 create table if not exists findings (
     cause text primary key, stage text not null, kind text not null, text text not null, graph text not null,
@@ -110,6 +113,10 @@ impl Database {
         // Written ahead in a log: a kill between two writes leaves the last whole transaction.
         sql.pragma_update(None, "journal_mode", "wal").with_context(|| path.display().to_string())?;
         sql.execute_batch(TABLES).with_context(|| path.display().to_string())?;
+        // A database of before.
+        if !sql.column_exists(None, "campaign", "unloaded")? {
+            sql.execute_batch("alter table campaign add column unloaded integer not null default 0")?;
+        }
         Ok(Database { sql })
     }
 }
@@ -131,13 +138,14 @@ impl Store for Database {
             }
         }
         let mut progress =
-            self.sql.query_row("select next, graphs, unsupported, seconds from campaign", [], |row| {
+            self.sql.query_row("select next, graphs, unsupported, seconds, unloaded from campaign", [], |row| {
                 let whole = |i| Ok::<_, rusqlite::Error>(u64::try_from(row.get::<_, i64>(i)?).unwrap_or(0));
                 let seconds = row.get(3)?;
                 Ok(Progress {
                     next: whole(0)?,
                     graphs: whole(1)?,
                     unsupported: whole(2)?,
+                    unloaded: whole(4)?,
                     seconds,
                     ..Progress::default()
                 })
@@ -167,8 +175,14 @@ impl Store for Database {
     fn progress(&mut self, p: &Progress) -> Result<()> {
         let all = self.sql.transaction()?;
         all.execute(
-            "update campaign set next = ?1, graphs = ?2, unsupported = ?3, seconds = ?4",
-            params![p.next.cast_signed(), p.graphs.cast_signed(), p.unsupported.cast_signed(), p.seconds],
+            "update campaign set next = ?1, graphs = ?2, unsupported = ?3, seconds = ?4, unloaded = ?5",
+            params![
+                p.next.cast_signed(),
+                p.graphs.cast_signed(),
+                p.unsupported.cast_signed(),
+                p.seconds,
+                p.unloaded.cast_signed()
+            ],
         )?;
         for (operator, calls) in &p.uses {
             all.execute("insert or replace into uses values (?1, ?2)", params![operator, *calls as i64])?;
@@ -192,6 +206,20 @@ mod tests {
     use super::*;
 
     #[test]
+    fn a_database_of_before_goes_on() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("campaign.sqlite");
+        let before = TABLES.replace(" unloaded integer not null default 0,", "");
+        assert_ne!(before, TABLES);
+        Connection::open(&path).unwrap().execute_batch(&before).unwrap();
+        let progress = Progress { graphs: 9, unloaded: 3, ..Progress::default() };
+        let mut store = Database::open(&path).unwrap();
+        store.resume("plan").unwrap();
+        store.progress(&progress).unwrap();
+        assert_eq!(Database::open(&path).unwrap().resume("plan").unwrap().0, progress);
+    }
+
+    #[test]
     fn a_database_goes_on_where_it_was_left_and_refuses_another_plan() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("campaign.sqlite");
@@ -209,7 +237,8 @@ mod tests {
         let progress = Progress {
             next: 7,
             graphs: 6,
-            unsupported: 1,
+            unsupported: 2,
+            unloaded: 1,
             seconds: 0.5,
             uses: BTreeMap::from([("Add".to_owned(), 3)]),
         };

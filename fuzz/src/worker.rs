@@ -20,6 +20,8 @@ pub enum Answer {
         error: String,
         /// Whether it says so.
         unsupported: bool,
+        /// Whether it says that the model of a `load` is loaded, `"loaded":true`: only the arguments were not taken.
+        loaded: bool,
     },
     /// The process ended; how, and the end of its standard error.
     Died(String),
@@ -91,6 +93,7 @@ impl Worker {
                 Ok(answer) => Answer::Refused {
                     error: answer["error"].as_str().unwrap_or("no reason given").to_owned(),
                     unsupported: answer["unsupported"] == true,
+                    loaded: answer["loaded"] == true,
                 },
                 Err(e) => Answer::Died(format!("the answer is no JSON ({e}): {line}")),
             },
@@ -140,7 +143,7 @@ mod tests {
     fn answers_deaths_and_silence_are_told_apart() {
         let mut w = shell(r#"while read x; do echo "{\"ok\":$x,\"error\":\"no\"}"; done"#);
         assert!(matches!(w.ask("true", LONG), Answer::Done(_)));
-        assert_eq!(w.ask("false", LONG), Answer::Refused { error: "no".into(), unsupported: false });
+        assert_eq!(w.ask("false", LONG), Answer::Refused { error: "no".into(), unsupported: false, loaded: false });
         let Answer::Died(why) = shell("echo alas >&2; exit 3").ask("x", LONG) else { panic!("it must be dead") };
         assert!(why.contains('3') && why.contains("alas"), "{why}");
         assert_eq!(shell("sleep 60").ask("x", Duration::from_millis(50)), Answer::Silent);

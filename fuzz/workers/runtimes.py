@@ -12,7 +12,8 @@ The commands are those of `egret worker` (fields separated by tabs, one JSON obj
   schemas                     the forms of ONNX's operators in each of its versions (see `schemas`)
   quit                        end
 Runtimes: onnxruntime, onnxruntime-unoptimised, openvino, mnn, torch. An answer {"ok": false, "error": ..., "unsupported": true}
-says that the runtime has no such operator or element type, or that the model is none by onnx.checker either.
+says that the runtime has no such operator or element type, or that the model is none by onnx.checker either; "loaded": true
+to a `load` that the model is loaded, and only its arguments could not be given.
 
 Needs numpy and onnx beside the runtime.
 """
@@ -420,9 +421,10 @@ def schemas():
 
 def answer(runtime, state, command, *fields):
     if command == "load":
-        state["model"] = fields[1]
+        state.update(model=fields[1], loaded=False)
         start = time.perf_counter()
         runtime.load(int(fields[0]), fields[1])
+        state["loaded"] = True
         runtime.take(read(fields[2], "input"))
         return {"ms": 1e3 * (time.perf_counter() - start)}
     if command == "input":
@@ -475,7 +477,8 @@ def main():
             unsupported = any(m in text for m in marks)
             if not unsupported and fields[0] in ("load", "run") and (why := objection(state.get("model"))):
                 text, unsupported = f"{text[:1500]} (onnx.checker: {why})", True
-            result = {"ok": False, "error": text[:2000], "unsupported": unsupported}
+            loaded = fields[0] == "load" and state.get("loaded", False)
+            result = {"ok": False, "error": text[:2000], "unsupported": unsupported, "loaded": loaded}
         print(json.dumps(result), file=answers, flush=True)
 
 

@@ -418,7 +418,7 @@ mod with_fuzzer {
                     "seen": f.seen, "folder": f.folder })
         });
         let p = &report.progress;
-        json!({ "graphs": p.graphs, "unsupported": p.unsupported, "seconds": p.seconds,
+        json!({ "graphs": p.graphs, "unsupported": p.unsupported, "unloaded": p.unloaded, "seconds": p.seconds,
                 "findings": findings.collect::<Vec<_>>(), "uses": p.uses })
     }
 
@@ -437,11 +437,12 @@ mod with_fuzzer {
         let small = report.findings.values().filter(|f| f.nodes <= 3).count();
         let small = (!report.findings.is_empty()).then_some(small);
         say(&format!(
-            "{} in {:.1} s ({:.0} a second), {} not supported, {} used, the most used {}, {}{}\n",
+            "{} in {:.1} s ({:.0} a second), {} not supported ({} not loaded), {} used, the most used {}, {}{}\n",
             count(p.graphs as usize, "graph"),
             p.seconds,
             p.graphs as f64 / p.seconds.max(1e-9),
             p.unsupported,
+            p.unloaded,
             count(p.uses.values().filter(|n| **n > 0).count(), "operator"),
             count(p.uses.values().copied().max().unwrap_or(0), "time"),
             small.map_or(String::new(), |n| format!("{n} reduced to three nodes or fewer, ")),
