@@ -139,6 +139,32 @@ fn operators_of_old_opsets_are_raised() {
 }
 
 #[test]
+fn the_nearest_of_opset_10_is_rounded_up_where_an_axis_shrinks() {
+    // ONNX's cases of that opset, `resize_downsample_scales_nearest` among them, and axes of both kinds.
+    let x: Vec<f32> = (0u8..8).map(f32::from).collect();
+    let x = Tensor::from_slice(&[1, 1, 2, 4], &x);
+    for (scales, shape, want) in [
+        ([1.0, 1.0, 0.6, 0.6], [1, 1, 1, 2], vec![0.0f32, 2.0]),
+        ([1.0, 1.0, 1.0, 2.0], [1, 1, 2, 8], vec![0., 0., 1., 1., 2., 2., 3., 3., 4., 4., 5., 5., 6., 6., 7., 7.]),
+        ([1.0, 1.0, 1.5, 0.6], [1, 1, 3, 2], vec![0.0, 2.0, 0.0, 2.0, 4.0, 6.0]),
+    ] {
+        for known in [true, false] {
+            let arguments = [info("x", DType::F32, "1 1 2 4"), info("s", DType::F32, "4")];
+            let arguments = &arguments[..if known { 1 } else { 2 }];
+            let mut g = graph(arguments, vec![node("Resize", "x s", "y")], &[bare("y")]);
+            if known {
+                g.initializer.push(initialiser("s", &f32s(&scales)));
+            }
+            let mut proto = model(g, vec![]);
+            proto.opset_import = vec![opset("", 10)];
+            let m = import(&proto).unwrap();
+            let arguments = if known { vec![x.clone()] } else { vec![x.clone(), f32s(&scales)] };
+            assert_eq!(run(&m, &arguments), [Tensor::from_slice(&shape, &want)], "{scales:?} {known}");
+        }
+    }
+}
+
+#[test]
 fn unread_attributes_and_unknown_operators_are_named() {
     let mut proto = small();
     proto.graph.as_mut().unwrap().node[1].attribute.push(int("slope", 1));

@@ -10,8 +10,9 @@
 //! - **C5** interpolation wants numbers (nearest takes any type)
 //!
 //! Output extents are `floor(extent * scale)`, taken in `f32` for numbers as ONNX Runtime and ONNX's shape inference do.
-//! Integers are interpolated as reals and truncated. ONNX `Resize`: opset 10 (scales only; asymmetric, floor), 11
-//! (`tf_half_pixel_for_nn`, gone later), 13, 18 (`antialias`, `axes`, aspect ratio), 19 (`half_pixel_symmetric`).
+//! Integers are interpolated as reals and truncated. ONNX `Resize`: opset 10 (scales only; asymmetric; the nearest is rounded
+//! up along axes that shrink, down along others, as in ONNX's cases of that opset), 11 (`tf_half_pixel_for_nn`, gone later),
+//! 13, 18 (`antialias`, `axes`, aspect ratio), 19 (`half_pixel_symmetric`).
 
 use super::common::*;
 use super::lowering::{self, ComputeBuilder, ExprId, Loops, ReduceOp, TensorId};
@@ -456,12 +457,31 @@ fn resample(v: &[f64], shape: &[usize], axis: usize, line: &[(Vec<(usize, f64)>,
 
 /// Opset 10 had scales as operand 1, sampled by `floor(x / scale)`.
 fn upgrade(cx: &mut Upgrade<'_>) -> Result<()> {
-    if cx.version < 11 {
-        let scales = cx.inputs.get(1).copied().flatten();
-        cx.inputs = vec![cx.inputs.first().copied().flatten(), None, scales];
-        cx.attrs.insert("coordinate_transformation_mode".into(), Attr::from("asymmetric"));
-        cx.attrs.insert("nearest_mode".into(), Attr::from("floor"));
+    if cx.version >= 11 {
+        return Ok(());
     }
+    let scales = cx.inputs.get(1).copied().flatten();
+    cx.inputs = vec![cx.inputs.first().copied().flatten(), None, scales];
+    cx.attrs.insert("coordinate_transformation_mode".into(), Attr::from("asymmetric"));
+    let nearest = cx.attrs.get("mode").is_none_or(|mode| *mode == Attr::from("nearest"));
+    let (Some(scales), true) = (scales, nearest) else { return Ok(()) };
+    let known = cx.graph.constant(scales).and_then(|t| t.floats().ok());
+    let all = |test: fn(&f64) -> bool| known.as_ref().is_some_and(|s| s.iter().all(test));
+    let rounding = |mode: &str| ("nearest_mode".to_owned(), Attr::from(mode));
+    if all(|s| *s >= 1.0) {
+        cx.attrs.extend([rounding("floor")]);
+        return Ok(());
+    }
+    // The axes that grow first: those that shrink stay, and the other way round behind it.
+    if !all(|s| *s <= 1.0) {
+        let one = cx.constant(Tensor::from_slice(&[1], &[1.0f32]));
+        let growing = cx.add("Max", attrs! {}, &[Some(scales), Some(one)], 1)?[0];
+        let shrinking = cx.add("Min", attrs! {}, &[Some(scales), Some(one)], 1)?[0];
+        let attrs = cx.attrs.clone().into_iter().chain([rounding("floor")]).collect();
+        let grown = cx.add("Resize", attrs, &[cx.inputs[0], None, Some(growing)], 1)?[0];
+        cx.inputs = vec![Some(grown), None, Some(shrinking)];
+    }
+    cx.attrs.extend([rounding("ceil")]);
     Ok(())
 }
 

@@ -1,9 +1,9 @@
 //! Elements of one kind to those of another by a table.
 //!
-//! - **C1** one list of keys and one of values is given, equally long (a value may also stand alone, for all keys)
+//! - **C1** one list of keys and one of values is given, equally long
 //! - **C2** the keys are of the operand's element type
 //!
-//! A later key hides no earlier one; NaN equals NaN. An element that is no key becomes the default of the values' kind.
+//! Of equal keys the last one counts; NaN equals NaN. An element that is no key becomes the default of the values' kind.
 //! ONNX `LabelEncoder` (ai.onnx.ml): opset 1 (`classes_strings`), 2 (lists), 4 (tensors).
 
 use super::super::common::*;
@@ -114,9 +114,7 @@ impl Op for LabelEncoder {
         let (Some(keys), Some(values)) = (self.keys(), self.values()) else {
             return cx.require("C1", false, || "one list of keys and one of values must be given".into());
         };
-        cx.require("C1", keys.len() == values.len() || values.len() == 1, || {
-            format!("{} keys, {} values", keys.len(), values.len())
-        })?;
+        cx.require("C1", keys.len() == values.len(), || format!("{} keys, {} values", keys.len(), values.len()))?;
         let dtype = cx.dtype(0)?;
         cx.require("C2", dtype == keys.dtype(), || format!("the keys are {}, the operand {dtype}", keys.dtype()))?;
         cx.output(values.dtype(), cx.shape(0)?)
@@ -128,7 +126,7 @@ impl Op for LabelEncoder {
         let (keys, values) = (self.keys().ok_or_else(missing)?, self.values().ok_or_else(missing)?);
         let mut table = HashMap::new();
         for (i, k) in looks(&keys)?.into_iter().enumerate() {
-            table.entry(k).or_insert(if values.len() == 1 { 0 } else { i });
+            table.insert(k, i);
         }
         let default = self.default(values.dtype())?;
         let mut y = Tensor::zeros(values.dtype(), x.shape())?;
@@ -195,11 +193,21 @@ mod tests {
     }
 
     #[test]
+    fn the_last_of_equal_keys_counts() {
+        let a = attrs! { keys_int64s: vec![1i64, 1], values_int64s: vec![5i64, 6] };
+        let x = Tensor::from_slice(&[1], &[1i64]);
+        let y = run("ai.onnx.ml", "LabelEncoder", a, &[Some(x.into())], 1).unwrap();
+        assert_eq!(y[0], Tensor::from_slice(&[1], &[6i64]).into());
+    }
+
+    #[test]
     fn label_encoder_constraints_are_named() {
         let x = Value::from(Tensor::from_slice(&[1], &[1i64]));
         let label = |a| run("ai.onnx.ml", "LabelEncoder", a, &[Some(x.clone())], 1).unwrap_err();
         assert_eq!(label(attrs! {}).label(), Some("LabelEncoder.C1"));
         let floats = attrs! { keys_floats: Attr::Floats(vec![1.0]), values_int64s: vec![5i64] };
         assert_eq!(label(floats).label(), Some("LabelEncoder.C2"));
+        let fewer = attrs! { keys_int64s: vec![1i64, 2], values_int64s: vec![5i64] };
+        assert_eq!(label(fewer).label(), Some("LabelEncoder.C1"));
     }
 }
