@@ -129,7 +129,7 @@ pub fn may_refuse(case: &Case, trials: usize, choices: &mut dyn Choices) -> bool
     let unrolled = if has_control_flow(&case.graph) { unrolled(case).map(|(flat, _)| flat) } else { None };
     let case = unrolled.as_ref().unwrap_or(case);
     let Ok(taken) = Taken::new(case, Silent::Open, choices) else { return true };
-    taken.is_next_to_singular() || (0..trials).any(|_| taken.trial(case, choices).is_none())
+    taken.has_open_choice() || taken.is_next_to_singular() || (0..trials).any(|_| taken.trial(case, choices).is_none())
 }
 
 /// A case taken apart into steps, their values, and the error of each.
@@ -319,7 +319,7 @@ fn run(
                 value = Tensor::from_floats(t.dtype(), t.shape(), off.collect::<Vec<_>>()).into();
             }
             if let Some((_, silent, choices)) = &mut errors
-                && (picks(node) || *silent == Silent::Open && node.op.facts().accuracy == Accuracy::Reduction)
+                && (picks(node) || *silent == Silent::Open && makes_zeros(node))
                 && let Some(other) = with_signs_of_zeros(&value, *choices)
             {
                 value = other;
@@ -335,13 +335,17 @@ fn run(
     Some(values)
 }
 
+/// Whether its zeros have either sign: sums of zeros below 0 may begin with one above, and the sign of a zero is "0".
+fn makes_zeros(node: &Node) -> bool {
+    node.op.facts().accuracy == Accuracy::Reduction || node.op.def().name == "Sign"
+}
+
 /// Zeros that come of errors have either sign.
 fn either_zero(x: f64, choices: &mut dyn Choices) -> f64 {
     if x == 0.0 && choices.chance(1, 2) { -x } else { x }
 }
 
-/// Whether results are the greatest or least of numbers: of zeros of both signs either. (Elsewhere sums of zeros below 0 may be
-/// one of them, or begin with one above.)
+/// Whether results are the greatest or least of numbers: of zeros of both signs either.
 fn picks(node: &Node) -> bool {
     matches!(node.op.def().name, "Clip" | "Max" | "MaxPool" | "Min" | "ReduceMax" | "ReduceMin" | "Relu")
 }
@@ -845,6 +849,32 @@ mod tests {
         let case = case(of, vec![x]);
         let unsure = |silent| bounds(&case, 16, silent, &mut Seeded::new(1, 0)).remove(0).unsure;
         assert_eq!((unsure(Silent::Open), unsure(Silent::Reference)), (vec![true], vec![false]));
+    }
+
+    #[test]
+    fn the_sign_of_a_zero_is_a_zero() {
+        let x: Value = Tensor::from_slice(&[2], &[-0.0f32, -2.0]).into();
+        let of = |b: &mut GraphBuilder| {
+            let x = b.input("x", Type::tensor(DType::F32, &[2]));
+            let sign = b.op("Sign", attrs! {}, &[x]).unwrap();
+            b.op("Reciprocal", attrs! {}, &[sign]).unwrap()
+        };
+        let case = case(of, vec![x]);
+        assert_eq!(bounds(&case, 16, Silent::Open, &mut Seeded::new(1, 0)).remove(0).unsure, [true, false]);
+    }
+
+    #[test]
+    fn what_overflows_16_bits_alone_may_be_read_before() {
+        let x = Tensor::from_floats(DType::F16, &[3], [300.0, f64::INFINITY, 2.0]);
+        let of = |b: &mut GraphBuilder| {
+            let x = b.input("x", Type::tensor(DType::F16, &[3]));
+            let square = b.op("Mul", attrs! {}, &[x, x]).unwrap();
+            b.op("Cos", attrs! {}, &[square]).unwrap()
+        };
+        let case = case(of, vec![x.into()]);
+        let unsure = |silent| bounds(&case, 16, silent, &mut Seeded::new(1, 0)).remove(0).unsure;
+        assert_eq!(unsure(Silent::Open), [true, false, false]);
+        assert_eq!(unsure(Silent::Reference), [false, false, false]);
     }
 
     #[test]

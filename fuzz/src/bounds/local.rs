@@ -57,12 +57,18 @@ pub(super) fn local_errors(
                 "Range" => Some(vec![ys.len() as f64 * ys.iter().fold(0.0, |m: f64, y| m.max(y.abs())); ys.len()]),
                 _ => None,
             };
+            // Elsewhere what follows may read the number before it was rounded to 16 bits.
+            let open = notes.silent == Silent::Open && y.dtype() == DType::F16 && ys.iter().any(|y| y.is_infinite());
+            let overflows = if open { is_finite_in_32_bits(node, k, base) } else { None };
             // Sums and products of whole numbers are exact where the type holds them.
             let whole = is_of_whole_numbers(node, base);
             let is_exact = |i: usize, roundoff: f64| whole && ys[i].abs() <= roundoff.recip();
             let error = |i: usize| {
                 if is_exact(i, u) {
                     return 0.0;
+                }
+                if ys[i].is_infinite() && overflows.as_ref().is_some_and(|o| o.get(i) == Some(&true)) {
+                    return f64::INFINITY;
                 }
                 let like = larger.as_ref().and_then(|x| x.get(i)).map_or(0.0, |x| x.abs());
                 let y = if ys[i].is_finite() { ys[i].abs().max(like) } else { 0.0 };
@@ -96,6 +102,20 @@ pub(super) fn local_errors(
         }
     }
     out
+}
+
+/// Whether each element of a result is a finite number where 16-bit operands are 32-bit ones.
+fn is_finite_in_32_bits(node: &Node, result: usize, base: &[Option<Value>]) -> Option<Vec<bool>> {
+    let wide = |v: &Option<ValueId>| {
+        let t = v.and_then(|v| tensor(base, v.index()))?;
+        let narrow = t.dtype() == DType::F16;
+        Some(if narrow { Tensor::from_floats(DType::F32, t.shape(), t.floats().ok()?) } else { t.clone() }.into())
+    };
+    let operands: Vec<Option<Value>> = node.inputs.iter().map(wide).collect();
+    let operands: Vec<Option<&Value>> = operands.iter().map(Option::as_ref).collect();
+    let out =
+        eval_call(&*node.op, &operands, &[], node.outputs.len(), &Env::new(Limits::default(), 0), &Reference).ok()?;
+    Some(out.get(result)?.tensor().ok()?.floats().ok()?.into_iter().map(f64::is_finite).collect())
 }
 
 /// Whether its results are whole numbers, those of sums, products, casts and roundings.
@@ -216,11 +236,15 @@ fn sizes(node: &Node, base: &[Option<Value>], choices: &mut dyn Choices) -> Vec<
                 sizes.iter_mut().flatten().filter(|s| **s > most).for_each(|s| *s = f64::INFINITY);
             }
             // Where it reads is rounded as well, so that next to a cell it reads that cell alone.
-            if name == "DeformConv"
+            if matches!(name, "DeformConv" | "RoiAlign")
                 && let Some(x) = operand(0).and_then(|v| tensor(base, v.index()))
             {
-                let reach = x.shape().iter().skip(2).max().map_or(0.0, |&n| n as f64) + size_of(2);
-                let moved = 2.0 * x.rank() as f64 * reach * size_of(0) * size_of(1) * size_of(4).max(1.0);
+                let extent = x.shape().iter().skip(2).max().map_or(0.0, |&n| n as f64);
+                let (reach, factor) = match name {
+                    "DeformConv" => (extent + size_of(2), size_of(1) * size_of(4).max(1.0)),
+                    _ => (extent, 1.0),
+                };
+                let moved = 2.0 * x.rank() as f64 * reach * size_of(0) * factor;
                 sizes.iter_mut().flatten().for_each(|s| *s += moved);
             }
             sizes
