@@ -14,6 +14,7 @@ use crate::probe::{Admission, Probe};
 use crate::reduce::reduce;
 use crate::store::{Progress, Record, Store};
 use anyhow::{Context, Result};
+use egret_ir::version::opset;
 use serde_json::json;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -304,7 +305,8 @@ impl Campaign<'_> {
             stage: failure.stage.clone(),
             kind: failure.kind.name().to_owned(),
             text: failure.text.clone(),
-            graph: egret_ir::text::print(&case.graph),
+            graph: case.opset.map_or(String::new(), |o| format!("// opset {o}\n"))
+                + &egret_ir::text::print(&case.graph),
             picture: picture(&case.graph),
             nodes: case.graph.nodes.len(),
             folder,
@@ -342,7 +344,7 @@ impl Campaign<'_> {
 /// The smallest case with the same stage and kind of failure, of calls that count.
 fn smallest(case: &Case, first: &Failure, system: &mut dyn System, config: &Config) -> Result<(Case, Failure)> {
     let (mut last, mut broken) = (first.clone(), None);
-    let small = reduce(case, Instant::now() + REDUCE, &mut |c| match failure(system, c) {
+    let mut fails = |c: &Case| match failure(system, c) {
         Ok(Some(f)) if f.kind == first.kind && f.stage == first.stage && config.wants_all(c) => {
             last = f;
             true
@@ -352,7 +354,14 @@ fn smallest(case: &Case, first: &Failure, system: &mut dyn System, config: &Conf
             broken.get_or_insert(e);
             false
         }
-    });
+    };
+    // Calls are taken away, and the opset that they needed stays until the end.
+    let pinned = Case { opset: case.file.is_none().then(|| opset(&case.graph)), ..case.clone() };
+    let mut small = reduce(&pinned, Instant::now() + REDUCE, &mut fails);
+    let free = Case { opset: None, ..small.clone() };
+    if small.opset.is_some_and(|o| o == opset(&small.graph)) || fails(&free) {
+        small = free;
+    }
     broken.map_or(Ok((small, last)), Err)
 }
 
@@ -401,6 +410,38 @@ mod tests {
         fn takes(&mut self, call: &Case) -> Result<Taken> {
             let is_it = call.graph.nodes.iter().all(|n| n.op.def().name == self.0);
             Ok(if is_it { Taken::Yes } else { Taken::No })
+        }
+    }
+
+    /// Says that every file with a `Relu` is wrong from an opset on.
+    struct Newcomer(i64);
+
+    impl System for Newcomer {
+        fn name(&self) -> &str {
+            "newcomer"
+        }
+
+        fn check(&mut self, case: &Case) -> Result<Option<Failure>> {
+            let relu = case.graph.nodes.iter().any(|n| n.op.def().name == "Relu");
+            let bad = relu && case.opset.unwrap_or(0).max(opset(&case.graph)) >= self.0;
+            Ok(bad.then(|| Failure { stage: "newcomer".into(), kind: Kind::Wrong, text: "no".into() }))
+        }
+    }
+
+    #[test]
+    fn the_opset_of_what_is_taken_away_stays_where_it_is_needed() {
+        let mut b = egret_ir::GraphBuilder::new("t");
+        let x = b.input("x", egret_ir::Type::tensor(egret_ir::DType::F32, &[1]));
+        let y = b.op("Relu", egret_ir::attrs! {}, &[x]).unwrap();
+        let y = b.op("Gelu", egret_ir::attrs! {}, &[y]).unwrap();
+        let value = egret_ir::Value::from(egret_ir::Tensor::from_slice(&[1], &[0.0f32]));
+        let (inputs, outputs) = (vec![value.clone()], vec![value]);
+        let case = Case { graph: b.finish(&[y]), inputs, outputs, ..Case::default() };
+        for (from, kept) in [(20, Some(20)), (13, None)] {
+            let mut system = Newcomer(from);
+            let first = system.check(&case).unwrap().unwrap();
+            let (small, _) = smallest(&case, &first, &mut system, &Config::default()).unwrap();
+            assert_eq!((small.graph.nodes.len(), small.opset), (1, kept));
         }
     }
 

@@ -29,6 +29,7 @@ pub fn write(parent: &Path, name: &str, case: &Case, failure: &Failure, found: &
         "kind": failure.kind.name(),
         "text": failure.text,
         "cause": failure.cause(&case.graph),
+        "opset": case.opset,
         "nodes": case.graph.nodes.iter().map(|n| n.op.def().name).collect::<Vec<_>>(),
         "found": found,
     });
@@ -210,7 +211,7 @@ pub fn read(folder: &Path) -> Result<Case> {
         runs.push(Run { inputs, outputs: values(set, "output", graph.outputs.len())? });
     }
     let Run { inputs, outputs } = runs.remove(0);
-    Ok(Case { graph, inputs, outputs, others: runs, file: Some(Arc::new(file)) })
+    Ok(Case { graph, inputs, outputs, others: runs, file: Some(Arc::new(file)), opset: None })
 }
 
 #[cfg(test)]

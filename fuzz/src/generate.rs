@@ -146,6 +146,9 @@ pub struct Case {
     pub others: Vec<Run>,
     /// The bytes of a model file that means the same, where it is such a file that a runtime is to load.
     pub file: Option<Arc<Vec<u8>>>,
+    /// The least opset of ONNX's own domain in which it is written, where that is more than its calls need: what calls beside
+    /// them needed.
+    pub opset: Option<i64>,
 }
 
 /// Gives a name to each value and call that has none, as files need them.

@@ -139,7 +139,7 @@ fn written(call: &Case, schema: &Schema, opset: i64) -> Option<Case> {
     name_all(&mut graph);
     let limits = EvalLimits { loop_steps: 1 << 16, ..EvalLimits::default() };
     let outputs = evaluate(&graph, call.inputs.clone(), &Env::new(limits, 0)).ok()?;
-    Some(Case { graph, inputs: call.inputs, outputs, others: Vec::new(), file: Some(Arc::new(file)) })
+    Some(Case { graph, inputs: call.inputs, outputs, file: Some(Arc::new(file)), ..Case::default() })
 }
 
 /// The call with constants for arguments that were attributes.

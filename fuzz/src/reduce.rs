@@ -14,7 +14,7 @@ use std::time::Instant;
 /// Whether a case still shows the failure.
 pub type Fails<'a> = &'a mut dyn FnMut(&Case) -> bool;
 
-/// The smallest case found before `deadline`.
+/// The smallest case found before `deadline`, in the opset of `case`.
 pub fn reduce(case: &Case, deadline: Instant, fails: Fails<'_>) -> Case {
     let mut best = case.clone();
     let steps: [fn(&Case) -> Vec<Case>; 12] = [
@@ -36,10 +36,11 @@ pub fn reduce(case: &Case, deadline: Instant, fails: Fails<'_>) -> Case {
         for step in steps {
             // A step starts over after a success, so that positions are those of the smaller case.
             'again: loop {
-                for candidate in step(&best) {
+                for mut candidate in step(&best) {
                     if Instant::now() > deadline {
                         return best;
                     }
+                    candidate.opset = best.opset;
                     if smaller(&candidate, &best) && fails(&candidate) {
                         best = candidate;
                         helped = true;

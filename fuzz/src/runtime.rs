@@ -12,6 +12,7 @@ use crate::workers;
 use anyhow::{Context, Result, bail, ensure};
 use egret_ir::onnx::proto::ModelProto;
 use egret_ir::onnx::{self, Limits, Model, data};
+use egret_ir::version::opset;
 use egret_ir::{Attr, DType, Type, Value};
 use serde_json::{Value as Json, json};
 use std::borrow::Cow;
@@ -266,7 +267,10 @@ enum Outcome {
 pub fn file(case: &Case) -> egret_ir::Result<Arc<Vec<u8>>> {
     match &case.file {
         Some(file) => Ok(Arc::clone(file)),
-        None => onnx::export(&model(case)).map(Arc::new),
+        None => match case.opset.filter(|o| *o > opset(&case.graph)) {
+            Some(opset) => in_opset(case, opset).map(|proto| Arc::new(onnx::encode(&proto))),
+            None => onnx::export(&model(case)).map(Arc::new),
+        },
     }
 }
 
@@ -428,6 +432,7 @@ fn each_run(case: &Case) -> Cow<'_, [Case]> {
         graph: case.graph.clone(),
         inputs: run.inputs.clone(),
         outputs: run.outputs.clone(),
+        opset: case.opset,
         ..Case::default()
     });
     Cow::Owned(std::iter::once(case.clone()).chain(others).collect())
