@@ -46,6 +46,13 @@ impl LinearClassifier {
     }
 }
 
+impl LinearClassifier {
+    /// Scores of a row that has so many rows of coefficients.
+    fn width(&self, k: usize) -> usize {
+        if k == 1 && self.labels().len() == 2 { 2 } else { k }
+    }
+}
+
 impl Op for LinearClassifier {
     op_basics!();
 
@@ -59,7 +66,7 @@ impl Op for LinearClassifier {
             format!("{} coefficients and {b} intercepts for {features} features", self.coefficients.len())
         })?;
         require_transform(cx, "C3", &self.post_transform)?;
-        let width = if k == 1 && self.labels().len() == 2 { 2 } else { k };
+        let width = self.width(k);
         cx.output(self.labels().dtype(), vec![n.clone()])?;
         cx.output(DType::F32, vec![n, Dim::from(width)])
     }
@@ -71,12 +78,12 @@ impl Op for LinearClassifier {
         let mut all = Vec::new();
         let mut classes = Vec::new();
         for s in linear(&x, f, &self.coefficients, &self.intercepts, k).chunks_exact(k) {
-            let mut row = if k == 1 && labels.len() == 2 { vec![-s[0], s[0]] } else { s.to_vec() };
+            let mut row = if self.width(k) == 2 && k == 1 { vec![-s[0], s[0]] } else { s.to_vec() };
             transform(&self.post_transform, &mut row);
             classes.push(arg_max(&row));
             all.push(row);
         }
-        let width = all.first().map_or(k, Vec::len);
+        let width = self.width(k);
         let y = if width == 1 {
             let least = if self.post_transform == "NONE" { 0.0 } else { 0.5 };
             let on: Vec<bool> = all.iter().map(|r| r[0] >= least).collect();
@@ -130,6 +137,11 @@ mod tests {
         let y = run("ai.onnx.ml", "LinearClassifier", a, &[Some(x.into())], 2).unwrap();
         assert_eq!(y[0], Tensor::from_slice(&[2], &[8i64, 7]).into());
         assert_eq!(y[1], Tensor::from_slice(&[2, 2], &[-1f32, 1.0, 2.0, -2.0]).into());
+        // Of no rows as well.
+        let x = Tensor::from_slice::<f32>(&[0, 1], &[]);
+        let a = attrs! { coefficients: Attr::Floats(vec![1.0]), classlabels_ints: vec![7i64, 8] };
+        let y = run("ai.onnx.ml", "LinearClassifier", a, &[Some(x.into())], 2).unwrap();
+        assert_eq!(y[1], Tensor::from_slice::<f32>(&[0, 2], &[]).into());
     }
 
     #[test]
