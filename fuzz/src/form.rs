@@ -309,12 +309,12 @@ impl Types {
     }
 
     /// Whether elements of this type are drawn at all.
-    fn draws(&self, dtype: DType) -> bool {
+    pub(crate) fn draws(&self, dtype: DType) -> bool {
         DTYPES.contains(&dtype) || (self.rare || self.only.contains(&dtype)) && RARE.contains(&dtype)
     }
 
     /// Whether a form's operands are of these types and ranks.
-    fn has(&self, form: &Form) -> bool {
+    pub(crate) fn has(&self, form: &Form) -> bool {
         let one = |o: &Operand| match o {
             Operand::Content { .. } => true,
             Operand::Tensor { dtype, rank } => {

@@ -11,6 +11,7 @@ mod dynamic;
 mod growing;
 mod prepared;
 mod quantised;
+mod rules;
 mod shapes;
 
 use crate::choices::{Choices, pick};
@@ -26,6 +27,7 @@ use egret_ir::{Graph, Op, OpDef, Value, ops};
 use growing::Growing;
 pub(crate) use growing::operand_names;
 use prepared::Prepared;
+pub use rules::Rules;
 use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -55,6 +57,8 @@ pub struct Config {
     pub backward_percent: usize,
     /// Element types and ranks of calls.
     pub types: Types,
+    /// Inferred rules: operators that they speak of are called by them, others by the registry's.
+    pub rules: Rules,
     /// Of 100 calls, how many have bodies (`If`, `Loop`, `Scan`, `SequenceMap`).
     pub control_percent: usize,
     /// Of 100 calls, how many become a quantised chain: an operator between dequantised operands and a quantised result, an
@@ -88,6 +92,7 @@ impl Default for Config {
             constant_percent: 25,
             backward_percent: 20,
             types: Types::default(),
+            rules: Rules::default(),
             control_percent: 0,
             dynamic_percent: 0,
             quantised_percent: 0,
@@ -316,8 +321,11 @@ impl Generator {
         let at = *pick(choices, &list);
         let entry = &mut self.menu[at];
         if entry.forms.is_none() {
-            let (def, types) = (entry.def, &self.config.types);
-            let found = |draw| forms_of(def, types, draw).into_iter().filter_map(Prepared::new).collect::<Vec<_>>();
+            let (def, types, rules) = (entry.def, &self.config.types, &self.config.rules);
+            let found = |draw| {
+                let forms = rules.forms_of(def, types, draw).unwrap_or_else(|| forms_of(def, types, draw));
+                forms.into_iter().filter_map(Prepared::new).collect::<Vec<_>>()
+            };
             let forms = found(self.draw);
             // Another draw may find what this one does not.
             let other = forms.is_empty() && self.draw != Draw::default();

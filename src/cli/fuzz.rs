@@ -95,6 +95,9 @@ struct GraphArgs {
     /// normalisation and activation, a sum with another branch. Default: 3 for `run` without `--ops`, else 0.
     #[arg(long, value_name = "PERCENT", value_parser = clap::value_parser!(u8).range(0..=100))]
     blocks: Option<u8>,
+    /// Draw calls by the inferred rules of this file (`egret fuzz infer --out`); operators that it does not have by the registry's.
+    #[arg(long, value_name = "FILE")]
+    rules: Option<PathBuf>,
 }
 
 /// Run a campaign on one system.
@@ -261,7 +264,7 @@ mod with_fuzzer {
     use egret_fuzz::choices::Seeded;
     use egret_fuzz::finding;
     use egret_fuzz::form::Types;
-    use egret_fuzz::generate::{Config, Generator, full_name};
+    use egret_fuzz::generate::{Config, Generator, Rules, full_name};
     use egret_fuzz::known::{Known, confirm};
     use egret_fuzz::runtime::Runtime;
     use egret_fuzz::store::{Database, Memory, Store};
@@ -286,12 +289,20 @@ mod with_fuzzer {
 
     impl GraphArgs {
         /// `usual` where an option is not given.
-        fn config(&self, usual: Config) -> Config {
+        fn config(&self, usual: Config) -> Result<Config> {
             let percent = |given: Option<u8>, usual: usize| given.map_or(usual, usize::from);
             // Of operators that are named, chains of others are no graphs.
             let chains = |given, usual| percent(given, if self.ops.is_empty() { usual } else { 0 });
-            Config {
+            let rules = match &self.rules {
+                Some(path) => {
+                    let text = std::fs::read_to_string(path).with_context(|| path.display().to_string())?;
+                    Rules::read(&text).with_context(|| path.display().to_string())?
+                }
+                None => Rules::default(),
+            };
+            Ok(Config {
                 nodes: self.nodes,
+                rules,
                 only: self.ops.clone(),
                 special: !self.ordinary,
                 types: Types {
@@ -309,7 +320,7 @@ mod with_fuzzer {
                 shapes_percent: chains(self.shapes, usual.shapes_percent),
                 blocks_percent: chains(self.blocks, usual.blocks_percent),
                 ..usual
-            }
+            })
         }
     }
 
@@ -337,7 +348,7 @@ mod with_fuzzer {
             true => known_causes(&args.system, &args.known)?,
             false => Known::default(),
         };
-        let config = Config { stated: system.is_partial(), known, ..args.graphs.config(Config::varied()) };
+        let config = Config { stated: system.is_partial(), known, ..args.graphs.config(Config::varied())? };
         let plan = Plan {
             seed: args.graphs.seed,
             from: args.graphs.from,
@@ -451,7 +462,7 @@ mod with_fuzzer {
     }
 
     fn generate(args: &GenerateArgs) -> Result<()> {
-        let mut generator = Generator::new(args.graphs.config(Config::default()));
+        let mut generator = Generator::new(args.graphs.config(Config::default())?);
         let start = Instant::now();
         let (mut graphs, mut calls) = (0, 0);
         for i in args.graphs.from..args.graphs.from.saturating_add(args.count) {
