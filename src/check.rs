@@ -74,7 +74,7 @@ impl Default for Settings<'_> {
             options: Options::default(),
             passes: egret_passes::PASSES,
             interpreted_work: 1 << 20,
-            levels: &[Level::Interpret, Level::BaselineWithoutFma, Level::Baseline],
+            levels: &[Level::Interpret, Level::BaselineWithoutFma, Level::Baseline, Level::Avx2, Level::Avx512],
             interpreted_flops: 10_000_000,
             progress: None,
         }
@@ -381,6 +381,9 @@ impl Checker<'_> {
         self.native("unfused", &graph, &plan.graph, inputs, &want, IsaLevel::Baseline, false, &recorder);
         for level in self.settings.levels {
             let Some(isa) = level.isa() else { continue };
+            if !level.is_here() {
+                continue;
+            }
             if *level == Level::Interpret && plan.flops() > self.settings.interpreted_flops {
                 continue;
             }

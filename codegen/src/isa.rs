@@ -22,7 +22,7 @@ pub enum Effort {
 }
 
 /// What runs kernels in this process.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum IsaLevel {
     /// No machine code: loop nests run in the interpreter of the loop IR, products and convolutions in that of recorded
     /// kernels ([`crate::interp`]). Every access is checked.
@@ -30,8 +30,33 @@ pub enum IsaLevel {
     /// 128-bit vectors, `fma` rounded twice: each product of a sum has an error of half a unit of the last place more.
     BaselineWithoutFma,
     /// 128-bit vectors, FMA where the processor has it.
-    #[default]
     Baseline,
+    /// 256-bit vectors with FMA, of x86-64.
+    Avx2,
+    /// 512-bit vectors, of x86-64.
+    Avx512,
+}
+
+impl IsaLevel {
+    /// The levels of machine code that this processor has, the widest last.
+    pub fn here() -> Vec<IsaLevel> {
+        let mut all = vec![IsaLevel::Baseline];
+        #[cfg(target_arch = "x86_64")]
+        all.extend(
+            [(IsaLevel::Avx2, crate::emit::x86::Level::Avx2), (IsaLevel::Avx512, crate::emit::x86::Level::Avx512)]
+                .into_iter()
+                .filter(|(_, level)| level.is_here())
+                .map(|(level, _)| level),
+        );
+        all
+    }
+}
+
+impl Default for IsaLevel {
+    /// The widest of this processor.
+    fn default() -> IsaLevel {
+        IsaLevel::here().pop().unwrap_or(IsaLevel::Baseline)
+    }
 }
 
 /// A processor (or family) that code is emitted for.
@@ -70,15 +95,26 @@ impl Isa {
         Isa::finish(builder, effort, true)
     }
 
+    /// The same for a level of machine code.
+    ///
+    /// # Errors
+    /// When this processor does not have it.
+    pub fn at(self, level: IsaLevel) -> Result<Isa, CodegenError> {
+        let target = match level {
+            IsaLevel::Interpret | IsaLevel::Baseline => return Ok(self),
+            IsaLevel::BaselineWithoutFma => Target { fused: false, ..self.target },
+            IsaLevel::Avx2 | IsaLevel::Avx512 if !IsaLevel::here().contains(&level) => {
+                return Err(CodegenError::Unsupported(format!("{level:?} is not on this processor")));
+            }
+            IsaLevel::Avx2 => Target::X86_256,
+            IsaLevel::Avx512 => Target::X86_512,
+        };
+        Ok(Isa { target, ..self })
+    }
+
     /// The target as a triple.
     pub fn triple(&self) -> String {
         self.target_isa.triple().to_string()
-    }
-
-    /// The same, with `fma` as a multiplication and an addition, as processors without the instruction have it.
-    #[must_use]
-    pub fn without_fma(self) -> Isa {
-        Isa { target: Target { fused: false, ..self.target }, ..self }
     }
 
     /// The processor that this program runs on, for object files.

@@ -132,7 +132,7 @@ pub fn compile_all(kernels: &[&KernelFn], isa: &Isa, n_threads: usize) -> Result
             if i >= kernels.len() {
                 return done;
             }
-            done.push((i, emit::cranelift::compile(kernels[i], isa, &mut scratch, false)));
+            done.push((i, emit::compile(kernels[i], isa, &mut scratch)));
         }
     };
     let n_threads = n_threads.clamp(1, kernels.len().max(1));

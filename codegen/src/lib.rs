@@ -2,7 +2,7 @@
 //!
 //! Code map:
 //! - [`builder`]: the language in which kernels are written once for any vector width, recorded as [`builder::KernelFn`];
-//! - [`emit`]: recorded kernels to machine code (Cranelift, 128-bit vectors, x86-64 and aarch64);
+//! - [`emit`]: recorded kernels to machine code (Cranelift, 128-bit vectors, x86-64 and aarch64; AVX2 and AVX-512);
 //! - [`kernels`]: register-blocked contractions with fused epilogues;
 //! - [`lower`]: loop nests of the loop IR to kernels;
 //! - [`pool`]: the threads that share a kernel;

@@ -243,15 +243,25 @@ struct Code {
 
 const NATIVE: &str = "egret: native";
 
-/// From the plainest to what users run, so that the first which fails says where: lowering, fusion, machine code, FMA, threads.
-const CODES: &[Code] = &[
-    Code { stage: "egret: interpreted without fusion", fuse: false, level: IsaLevel::Interpret, threads: 1 },
-    Code { stage: "egret: interpreted", fuse: true, level: IsaLevel::Interpret, threads: 1 },
-    Code { stage: "egret: native without FMA", fuse: true, level: IsaLevel::BaselineWithoutFma, threads: 1 },
-    Code { stage: "egret: native without fusion", fuse: false, level: IsaLevel::Baseline, threads: 1 },
-    Code { stage: NATIVE, fuse: true, level: IsaLevel::Baseline, threads: 1 },
-    Code { stage: "egret: native in two threads", fuse: true, level: IsaLevel::Baseline, threads: 2 },
-];
+/// From the plainest to what users run, so that the first which fails says where: lowering, fusion, machine code, FMA, widths of
+/// vectors, threads.
+fn codes() -> Vec<Code> {
+    let native = IsaLevel::default();
+    let code = |stage, fuse, level, threads| Code { stage, fuse, level, threads };
+    let narrower = IsaLevel::here().into_iter().filter(|level| *level != native).map(|level| match level {
+        IsaLevel::Avx2 => code("egret: native at 256 bits", true, level, 1),
+        _ => code("egret: native at 128 bits", true, level, 1),
+    });
+    let mut all = vec![
+        code("egret: interpreted without fusion", false, IsaLevel::Interpret, 1),
+        code("egret: interpreted", true, IsaLevel::Interpret, 1),
+        code("egret: native without FMA", true, IsaLevel::BaselineWithoutFma, 1),
+        code("egret: native without fusion", false, native, 1),
+    ];
+    all.extend(narrower);
+    all.extend([code(NATIVE, true, native, 1), code("egret: native in two threads", true, native, 2)]);
+    all
+}
 
 /// Time of one run of code.
 const TIME: Duration = Duration::from_secs(10);
@@ -289,7 +299,7 @@ impl System for Egret {
                 }
             }
         }
-        for code in CODES {
+        for code in codes() {
             // Graphs of one node have nothing to fuse.
             let alike = !code.fuse && case.graph.nodes.len() < 2;
             if self.native_only && code.stage != NATIVE || alike {
@@ -299,7 +309,7 @@ impl System for Egret {
                 let limits = Limits { deadline: Instant::now().checked_add(TIME), ..Limits::default() };
                 // Both of the compiler's efforts are met, the quick one wherever only one code is made.
                 let effort = if code.stage == NATIVE && !self.native_only { Effort::Speed } else { Effort::Quick };
-                let Code { fuse, level, threads, .. } = *code;
+                let Code { fuse, level, threads, .. } = code;
                 // Each kernel is shared between the threads, however little it does.
                 let parallel_cost = if threads > 1 { 0.0 } else { ExecOptions::default().parallel_cost };
                 let options =

@@ -69,8 +69,8 @@ enum Verb {
 #[derive(Args, Clone, Debug)]
 struct EngineArgs {
     /// What runs the graph: `reference` (each operator's plain definition), `interpret` (planned, kernels interpreted),
-    /// `baseline-without-fma`, `baseline` (128-bit vectors), or `native` (the best of them here). Default: native, or what
-    /// EGRET_ISA says.
+    /// `baseline-without-fma`, `baseline` (128-bit vectors), `avx2` (256), `avx512` (512), or `native` (the widest here).
+    /// Default: native, or what EGRET_ISA says.
     #[arg(long, value_name = "LEVEL")]
     level: Option<Level>,
     #[command(flatten)]

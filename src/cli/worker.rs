@@ -31,7 +31,7 @@ use std::time::{Duration, Instant};
 #[derive(Args)]
 #[command(verbatim_doc_comment)]
 pub(super) struct WorkerArgs {
-    /// What runs the graph: `native`, `baseline` or `reference`. Default: native, or what EGRET_ISA says.
+    /// What runs the graph: a level, such as `native`, `baseline` or `reference`. Default: native, or what EGRET_ISA says.
     #[arg(long, value_name = "LEVEL")]
     level: Option<Level>,
     /// Another runtime than Egret (`tract`), in builds with it.

@@ -22,8 +22,17 @@ pub struct Target {
 impl Target {
     /// 128-bit vectors of x86-64: 16 registers.
     pub const X86_128: Target = Target { lanes: 4, vector_regs: 16, spare_regs: 4, fused: true };
+    /// 256-bit vectors of x86-64: a multiply-add accumulates in place, one operand streams, one is broadcast.
+    pub const X86_256: Target = Target { lanes: 8, vector_regs: 16, spare_regs: 2, fused: true };
+    /// 512-bit vectors of x86-64: 32 registers.
+    pub const X86_512: Target = Target { lanes: 16, vector_regs: 32, spare_regs: 2, fused: true };
     /// 128-bit vectors of aarch64: 32 registers.
     pub const AARCH64: Target = Target { lanes: 4, vector_regs: 32, spare_regs: 2, fused: true };
+
+    /// The portable level for the same machine.
+    pub const fn narrow(self) -> Target {
+        Target { fused: self.fused, ..Target::baseline() }
+    }
 
     /// The portable level of the machine that this program was compiled for.
     pub const fn baseline() -> Target {

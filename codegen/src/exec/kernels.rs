@@ -9,6 +9,7 @@ use super::plan::{Place, lower_cx, lowering, operand};
 use super::tails::Tail;
 use super::{Engine, Shared, groups};
 use crate::builder::{Elem, KernelFn};
+use crate::emit;
 use crate::jit::{CompiledKernels, Entry};
 use crate::kernels::conv::{self, ConvAxis, ConvDesc, PackedWeights};
 use crate::kernels::gemm::{self, GemmBatch, GemmDesc, PackedRhs, Rhs};
@@ -500,7 +501,7 @@ fn matmul_template(
         c_row_stride: m.n,
         epilogue,
     };
-    let planned = gemm::plan(&desc, shared.isa.target).ok()?;
+    let planned = emit::recorded(shared.isa.target, |t| gemm::plan(&desc, t), |p| &p.plan.kernel).ok()?;
     let layout = planned.packed.filter(|_| constant).map(|l| Layout::Rhs(l, m.b_strides.0, m.b_strides.1));
     Some(ProductTemplate::new(planned.plan, layout, shared))
 }
@@ -628,11 +629,11 @@ fn conv_template(
         winograd: if elem == Elem::F32 { winograd_tile(c) } else { 0 },
         epilogue,
     };
-    let planned = match c.transposed {
-        false => conv::plan(&desc, shared.isa.target),
-        true => conv_transpose::plan(&desc, shared.isa.target),
+    let plan = |target| match c.transposed {
+        false => conv::plan(&desc, target),
+        true => conv_transpose::plan(&desc, target),
     };
-    let planned = planned.ok()?;
+    let planned = emit::recorded(shared.isa.target, plan, |p| &p.plan.kernel).ok()?;
     Some(ProductTemplate::new(planned.plan, planned.packed.filter(|_| constant).map(Layout::Conv), shared))
 }
 

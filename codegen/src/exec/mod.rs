@@ -256,11 +256,8 @@ impl Executable {
     pub fn new(graph: Arc<Graph>, planner: Arc<dyn Planner>, options: ExecOptions) -> Result<Executable> {
         let graph = Arc::new(planner.optimise((*graph).clone())?);
         let isa = Isa::native(options.effort).map_err(|e| Error::unsupported(e.to_string()))?;
-        let (isa, engine) = match options.level {
-            IsaLevel::Interpret => (isa, Engine::Interpreter),
-            IsaLevel::BaselineWithoutFma => (isa.without_fma(), Engine::Machine),
-            IsaLevel::Baseline => (isa, Engine::Machine),
-        };
+        let isa = isa.at(options.level).map_err(|e| Error::unsupported(e.to_string()))?;
+        let engine = if options.level == IsaLevel::Interpret { Engine::Interpreter } else { Engine::Machine };
         let shared = Shared::new(planner, options, isa, engine)?;
         Ok(Executable { main: GraphExec::optimised(graph), shared })
     }

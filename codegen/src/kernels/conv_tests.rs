@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::kernels::EpilogueOperand;
-use crate::testing::{Rng, assert_same_bits, bytes, compile, interpret};
+use crate::testing::{Rng, assert_same_bits, bytes, compile, interpret, targets};
 
 /// The definition, in f64.
 fn reference(desc: &ConvDesc, image: &[f32], weights: &[f32]) -> Vec<f64> {
@@ -67,15 +67,17 @@ fn check(desc: &ConvDesc, seed: u64) {
         .relu();
     for (constant_weights, winograd) in [(false, 0), (true, 0), (true, 2), (true, 4)] {
         (desc.constant_weights, desc.winograd) = (constant_weights, winograd);
-        if winograd > 0 && !conv_winograd::applies(&desc, Target::baseline()) {
-            continue;
+        for target in targets() {
+            if winograd == 0 || conv_winograd::applies(&desc, target) {
+                check_plan(&desc, target, &mut image, &weights, &mut bias, &mut residual, &want);
+            }
         }
-        check_plan(&desc, &mut image, &weights, &mut bias, &mut residual, &want);
     }
 }
 
 fn check_plan(
     desc: &ConvDesc,
+    target: Target,
     image: &mut [f32],
     weights: &[f32],
     bias: &mut [f32],
@@ -83,7 +85,7 @@ fn check_plan(
     want: &[f64],
 ) {
     let out_len = want.len();
-    let ConvPlan { plan, packed } = plan(desc, Target::baseline()).unwrap();
+    let ConvPlan { plan, packed } = plan(desc, target).unwrap();
     let mut weights = weights.to_vec();
     if let Some(layout) = packed {
         let raw = std::mem::replace(&mut weights, vec![0.0; layout.len_elems()]);

@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::kernels::EpilogueOperand;
-use crate::testing::{Rng, assert_same_bits, bytes, compile, interpret};
+use crate::testing::{Rng, assert_same_bits, bytes, compile, interpret, targets};
 
 /// Runs a plan on one matrix set; returns C, which starts as NaN so that unwritten elements show.
 fn run(
@@ -75,9 +75,13 @@ fn sizes() -> Vec<(usize, usize, usize)> {
 
 #[test]
 fn packed_matches_plain_loops() {
+    targets().for_each(packed_matches_plain_loops_on);
+}
+
+fn packed_matches_plain_loops_on(target: Target) {
     let mut rng = Rng::new(11);
     for (m, n, k) in sizes() {
-        let plan = plan(&GemmDesc::dense(m, n, k, Rhs::Packed), Target::baseline()).unwrap();
+        let plan = plan(&GemmDesc::dense(m, n, k, Rhs::Packed), target).unwrap();
         let (mut a, w) = (rng.floats(m * k), rng.floats(k * n));
         let layout = plan.packed.unwrap();
         let mut packed = vec![0.0; layout.len_elems()];
@@ -93,6 +97,10 @@ fn packed_matches_plain_loops() {
 
 #[test]
 fn runtime_operands_match_plain_loops() {
+    targets().for_each(runtime_operands_match_plain_loops_on);
+}
+
+fn runtime_operands_match_plain_loops_on(target: Target) {
     let mut rng = Rng::new(12);
     for (m, n, k) in sizes() {
         let (mut a, mut w) = (rng.floats(m * k), rng.floats(k * n));
@@ -102,7 +110,7 @@ fn runtime_operands_match_plain_loops() {
             // A as it is, and A given transposed.
             for (a_row_stride, a_k_stride) in [(k, 1), (1, m)] {
                 let desc = GemmDesc { a_row_stride, a_k_stride, ..GemmDesc::dense(m, n, k, rhs) };
-                let plan = plan(&desc, Target::baseline()).unwrap();
+                let plan = plan(&desc, target).unwrap();
                 let want =
                     reference(m, n, k, |i, q| a[i * a_row_stride + q * a_k_stride], |q, j| w[q * k_step + j * n_step]);
                 let got = run(&plan, &mut a, &mut w, m * n, &mut [], 2);
@@ -114,6 +122,10 @@ fn runtime_operands_match_plain_loops() {
 
 #[test]
 fn batches_broadcast_by_strides() {
+    targets().for_each(batches_broadcast_by_strides_on);
+}
+
+fn batches_broadcast_by_strides_on(target: Target) {
     let mut rng = Rng::new(13);
     let (m, n, k) = (5, 9, 6);
     // A[3, 1], B[1, 2] -> C[3, 2], with a bias per column that varies over the second axis and a shared residual row.
@@ -132,7 +144,7 @@ fn batches_broadcast_by_strides() {
                 .relu(),
             ..GemmDesc::dense(m, n, k, if packed { Rhs::Packed } else { Rhs::RowMajor { row_stride: n } })
         };
-        let plan = plan(&desc, Target::baseline()).unwrap();
+        let plan = plan(&desc, target).unwrap();
         let mut rhs = w.clone();
         if let Some(layout) = plan.packed {
             rhs = vec![0.0; 2 * layout.len_elems()];
@@ -167,6 +179,10 @@ fn a_shared_matrix_turns_the_batch_into_rows() {
 
 #[test]
 fn heavy_and_light_epilogues_agree() {
+    targets().for_each(heavy_and_light_epilogues_agree_on);
+}
+
+fn heavy_and_light_epilogues_agree_on(target: Target) {
     let mut rng = Rng::new(14);
     for (m, n, k) in [(1, 1, 3), (7, 13, 5), (30, 30, 700), (6, 8, 4)] {
         let (mut a, w) = (rng.floats(m * k), rng.floats(k * n));
@@ -177,7 +193,7 @@ fn heavy_and_light_epilogues_agree() {
             let mut epilogue = Epilogue::none().plus(residual).bias_per_row(0).bias_per_col(0).clip(-1.5, 2.0);
             epilogue.heavy = heavy;
             let desc = GemmDesc { epilogue, ..GemmDesc::dense(m, n, k, Rhs::RowMajor { row_stride: n }) };
-            let plan = plan(&desc, Target::baseline()).unwrap();
+            let plan = plan(&desc, target).unwrap();
             results.push(run(&plan, &mut a, &mut w.clone(), m * n, &mut extra, 1));
         }
         let sums = reference(m, n, k, |i, q| a[i * k + q], |q, j| w[q * n + j]);
@@ -196,12 +212,16 @@ fn heavy_and_light_epilogues_agree() {
 
 #[test]
 fn any_partition_gives_the_same_bits() {
+    targets().for_each(any_partition_gives_the_same_bits_on);
+}
+
+fn any_partition_gives_the_same_bits_on(target: Target) {
     let mut rng = Rng::new(15);
     let (m, n, k) = (130, 150, 530);
     let (mut a, mut w) = (rng.floats(m * k), rng.floats(k * n));
     a.iter_mut().for_each(|x| *x *= 1.1);
     for rhs in [Rhs::RowMajor { row_stride: n }, Rhs::Transposed { row_stride: k }] {
-        let plan = plan(&GemmDesc::dense(m, n, k, rhs), Target::baseline()).unwrap();
+        let plan = plan(&GemmDesc::dense(m, n, k, rhs), target).unwrap();
         assert!(plan.plan.parallel_extent > 3);
         let one = run(&plan, &mut a, &mut w, m * n, &mut [], 1);
         for pieces in [2, 3, plan.plan.parallel_extent] {
@@ -212,13 +232,17 @@ fn any_partition_gives_the_same_bits() {
 
 #[test]
 fn double_precision() {
+    targets().for_each(double_precision_on);
+}
+
+fn double_precision_on(target: Target) {
     let (m, n, k) = (7, 11, 9);
     let mut rng = Rng::new(16);
     let double = |v: Vec<f32>| v.into_iter().map(f64::from).collect::<Vec<f64>>();
     let (mut a, mut w) = (double(rng.floats(m * k)), double(rng.floats(k * n)));
     for rhs in [Rhs::RowMajor { row_stride: n }, Rhs::Packed] {
         let desc = GemmDesc { elem: Elem::F64, ..GemmDesc::dense(m, n, k, rhs) };
-        let plan = plan(&desc, Target::baseline()).unwrap();
+        let plan = plan(&desc, target).unwrap();
         let mut rhs = w.clone();
         if let Some(layout) = plan.packed {
             rhs = vec![0.0; layout.len_elems()];
@@ -247,6 +271,10 @@ fn double_precision() {
 
 #[test]
 fn pairs_of_16_bit_numbers_are_exact() {
+    targets().for_each(pairs_of_16_bit_numbers_are_exact_on);
+}
+
+fn pairs_of_16_bit_numbers_are_exact_on(target: Target) {
     let mut rng = Rng::new(17);
     let halves = |v: i32| [v as i16, (v >> 16) as i16].map(i32::from);
     let dot = |x: i32, y: i32| {
@@ -259,7 +287,7 @@ fn pairs_of_16_bit_numbers_are_exact() {
         let transposed: Vec<i32> = (0..n * k).map(|at| w[at % k * n + at / k]).collect();
         for rhs in [Rhs::Packed, Rhs::RowMajor { row_stride: n }, Rhs::Transposed { row_stride: k }] {
             let desc = GemmDesc { elem: Elem::I32, ..GemmDesc::dense(m, n, k, rhs) };
-            let plan = plan(&desc, Target::baseline()).unwrap();
+            let plan = plan(&desc, target).unwrap();
             let mut b = if let Rhs::Transposed { .. } = rhs { transposed.clone() } else { w.clone() };
             if let Some(layout) = plan.packed {
                 b = vec![0; layout.len_elems()];

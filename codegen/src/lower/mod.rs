@@ -26,6 +26,7 @@ use egret_ir::loops::{BinOp, ExprId, Kernel, LoopKind, Node, Program, ReduceOp, 
 
 use crate::CodegenError;
 use crate::builder::{Builder, CmpOp, Elem, KernelFn, Target, Ty, Val};
+use crate::emit;
 use eval::{Local, Recorder, Strip, Value};
 use ops::{elem, scalar_ty};
 
@@ -58,7 +59,7 @@ pub fn lower_program(program: &Program, name: &str, target: Target) -> Result<Ve
         .map(|(k, kernel)| {
             let name = if program.kernels.len() == 1 { name.to_owned() } else { format!("{name}_{k}") };
             Ok(LoweredKernel {
-                kernel: lower_kernel(program, kernel, &name, target)?,
+                kernel: emit::recorded(target, |t| lower_kernel(program, kernel, &name, t), |k| k)?,
                 extent: kernel.extent,
                 scratch_bytes: kernel.scratch_bytes,
                 flops: kernel.flops,

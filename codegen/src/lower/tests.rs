@@ -6,13 +6,14 @@ use egret_ir::loops::{Compute, ComputeBuilder, ReduceOp, UnOp, inline, interp, n
 
 use super::*;
 use crate::interp::Region;
-use crate::isa::{Effort, Isa};
+use crate::isa::{Effort, Isa, IsaLevel};
 use crate::jit::CompiledKernels;
-use crate::testing::assert_same_bits;
+use crate::testing::{assert_same_bits, isas};
 
 /// Compiles and runs a program on inputs given as bytes.
 fn run(program: &Program, inputs: &[&[u8]]) -> Vec<Vec<u8>> {
-    run_on(&Isa::native(Effort::Speed).unwrap(), program, inputs)
+    // Each level is compared with the interpreter.
+    isas().iter().map(|isa| run_on(isa, program, inputs)).fold(Vec::new(), |_, out| out)
 }
 
 fn run_on(isa: &Isa, program: &Program, inputs: &[&[u8]]) -> Vec<Vec<u8>> {
@@ -176,8 +177,8 @@ fn polynomials_keep_their_bounds() {
         (UnOp::Tan, &angles, 1.0),
         (UnOp::Asinh, &all, 1.0),
     ] {
-        let isa = || Isa::native(Effort::Speed).unwrap();
-        for isa in [isa(), isa().without_fma()] {
+        let without_fma = Isa::native(Effort::Speed).unwrap().at(IsaLevel::BaselineWithoutFma).unwrap();
+        for isa in isas().into_iter().chain([without_fma]) {
             let worst = max_ulp(&isa, op, values);
             assert!(worst <= bound, "{op:?}, fma {}: {worst} ulp", isa.target.fused);
         }
