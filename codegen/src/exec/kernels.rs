@@ -630,6 +630,7 @@ fn conv_template(
         epilogue,
     };
     let plan = |target| match c.transposed {
+        false if !conv::winograd_pays(&desc, target) => conv::plan(&ConvDesc { winograd: 0, ..desc.clone() }, target),
         false => conv::plan(&desc, target),
         true => conv_transpose::plan(&desc, target),
     };

@@ -257,13 +257,18 @@ impl ConvDesc {
     }
 }
 
+/// Whether Winograd's form of the size that a convolution asks for is worth its transforms with these vectors.
+pub fn winograd_pays(desc: &ConvDesc, target: Target) -> bool {
+    desc.winograd > 0 && conv_winograd::applies(desc) && conv_winograd::pays(desc, desc.winograd, target)
+}
+
 /// Makes the kernel for a convolution.
 pub fn plan(desc: &ConvDesc, target: Target) -> Result<ConvPlan, CodegenError> {
     desc.check()?;
     if desc.in_channels == desc.groups && desc.groups > 1 && desc.output_len() > 1 {
         return Ok(ConvPlan { plan: conv_depthwise::plan(desc, target)?, packed: None });
     }
-    if desc.winograd > 0 && conv_winograd::applies(desc, target) {
+    if desc.winograd > 0 && conv_winograd::applies(desc) {
         let (plan, weights) = conv_winograd::plan(desc, desc.winograd, target)?;
         return Ok(ConvPlan { plan, packed: Some(PackedWeights(Form::Winograd(weights))) });
     }

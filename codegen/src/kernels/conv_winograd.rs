@@ -5,19 +5,19 @@
 //! why the caller chooses.
 //!
 //! A unit of work is some rows of output tiles of one image and group. It copies each channel into a zero-bordered plane,
-//! transforms four tiles at a time (a lane each) into scratch `[point][channel][tile]`, multiplies for a few output
+//! transforms a vector of tiles at a time (a lane each) into scratch `[point][channel][tile]`, multiplies for a few output
 //! channels at a time `[channel][point][tile]`, and transforms those back, still in cache, through a plane from which the
 //! epilogue writes whole rows.
 
 use super::conv::{ConvDesc, Weight};
-use super::gemm::{self, L2_BUDGET_BYTES, MAX_UNITS, MIN_UNIT_FLOPS};
+use super::gemm::{L2_BUDGET_BYTES, MAX_UNITS, MIN_UNIT_FLOPS};
 use super::gemm_tile::{self, RowSplit, Steps, TileCode, TileShape};
 use super::{BUF_EPILOGUE, BUF_LHS, BUF_OUT, BUF_RHS, BUF_SCRATCH, KernelPlan};
 use crate::builder::{BinOp, Builder, CmpOp, Elem, Target, Ty, Val};
 use crate::error::CodegenError;
 
-/// Tiles per vector: this form is for 128-bit vectors.
-const LANES: usize = 4;
+/// Elements of a row of a patch that are read at once: a quarter of the tiles of a wide vector is a row of 128 bits.
+const QUAD: usize = 4;
 
 const BYTES: i64 = 4;
 
@@ -96,12 +96,11 @@ fn matrices(m: usize) -> Option<&'static Matrices> {
 }
 
 /// Whether this form exists for a convolution.
-pub(crate) fn applies(desc: &ConvDesc, target: Target) -> bool {
+pub(crate) fn applies(desc: &ConvDesc) -> bool {
     let [d, h, w] = desc.axes3();
     let plain =
         |kernel: usize, axis: super::conv::ConvAxis| axis.kernel == kernel && axis.stride == 1 && axis.dilation == 1;
-    target.lanes == LANES
-        && desc.elem == Elem::F32
+    desc.elem == Elem::F32
         && desc.constant_weights
         && d.input == 1
         && d.output == 1
@@ -111,6 +110,16 @@ pub(crate) fn applies(desc: &ConvDesc, target: Target) -> bool {
         && desc.in_channels > 0
         && desc.out_channels > 0
         && desc.output_len() > 0
+}
+
+/// Whether its products are fewer than those of the direct form by more than its transforms cost, lanes that hold no tile or
+/// no element counted: a vector has a tile a lane, of which a small image has few.
+pub(crate) fn pays(desc: &ConvDesc, tile: usize, target: Target) -> bool {
+    let [_, h, w] = desc.axes3();
+    let padded = |n: usize| n.next_multiple_of(target.lanes);
+    let tiles = padded(h.output.div_ceil(tile) * w.output.div_ceil(tile));
+    let direct = padded(h.output * w.output);
+    target.lanes == Target::X86_128.lanes || 3 * (tile + 2) * (tile + 2) * tiles < 2 * 9 * direct
 }
 
 /// Transformed weights, `[group][row tile][point][channel][row]`.
@@ -195,6 +204,8 @@ struct Shape {
     channel_parts: usize,
     /// Tiles of a unit, padded to whole panels.
     n_tiles: usize,
+    /// Tiles of a vector.
+    lanes: usize,
     /// Floats between rows of the planes.
     in_pitch: usize,
     out_pitch: usize,
@@ -216,7 +227,7 @@ impl Shape {
         let few = tiles_y.div_ceil(unit_rows) * n_batch < MIN_UNITS && flops > MIN_UNITS * MIN_UNIT_FLOPS * 10;
         let channel_parts = if few && m >= 128 { 2 } else { 1 };
         let tile = gemm_tile::choose(m, unit_rows * tiles_x, Elem::F32, target);
-        let n_tiles = (unit_rows * tiles_x).next_multiple_of(tile.vecs * LANES);
+        let n_tiles = (unit_rows * tiles_x).next_multiple_of(tile.vecs * target.lanes);
         Shape {
             mat,
             c,
@@ -228,6 +239,7 @@ impl Shape {
             unit_rows,
             channel_parts,
             n_tiles,
+            lanes: target.lanes,
             // The patch of the last tile, read in vectors of four, and all of the image behind its pad.
             in_pitch: (tiles_x * mat.m + 8).max(w.pad_begin + w.input).next_multiple_of(4),
             out_pitch: tiles_x * mat.m + 4,
@@ -388,9 +400,9 @@ fn transform_input(
     let image_bytes = desc.image_len() as i64 * BYTES;
     b.for_loop(zero, n_channels, 1, &[src, spectrum], |b, _, c| {
         fill_plane(b, desc, s, c[0], plane, first, plane_rows);
-        b.for_loop(zero, n_tiles, LANES as i64, &[c[1]], |b, t, at| {
+        b.for_loop(zero, n_tiles, s.lanes as i64, &[c[1]], |b, t, at| {
             patches(b, s, plane, t, n_tiles, at[0]);
-            vec![b.add_imm(at[0], LANES as i64 * BYTES)]
+            vec![b.add_imm(at[0], s.lanes as i64 * BYTES)]
         });
         vec![b.add_imm(c[0], image_bytes), b.add_imm(c[1], s.channel_bytes())]
     });
@@ -416,7 +428,8 @@ fn fill_plane(b: &mut Builder, desc: &ConvDesc, s: &Shape, src: Val, plane: Val,
 
 /// Copies `n` floats, writing no more.
 fn copy_exact(b: &mut Builder, from: Val, to: Val, n: Val) {
-    let (zero, mask, lanes) = (b.i64(0), b.i64(!(LANES as i64 - 1)), LANES as i64);
+    let lanes = b.lanes() as i64;
+    let (zero, mask) = (b.i64(0), b.i64(!(lanes - 1)));
     let main = b.and(n, mask);
     let c = b.for_loop(zero, main, lanes, &[from, to], |b, _, c| {
         let v = b.load(Ty::V(Elem::F32), c[0], 0);
@@ -460,12 +473,56 @@ fn combine(b: &mut Builder, matrix: &[f32], values: &[Val]) -> Vec<Val> {
         .collect()
 }
 
-/// Transforms the patches of tiles `t .. t + 4` (the last tile repeated past the end).
+/// Lanes of 4 from each of 4 vectors, transposed within every 128 bits: lane `4 g + i` of result `k` is lane `4 g + k` of
+/// operand `i`; its own inverse.
+fn transpose_quads(b: &mut Builder, rows: &[Val]) -> Vec<Val> {
+    let lanes = b.lanes();
+    let within = |of: [usize; QUAD]| -> Vec<usize> {
+        // Places of 0 to 3 are of the first operand, of 4 to 7 of the second.
+        (0..lanes).map(|l| l / QUAD * QUAD + of[l % QUAD] % QUAD + of[l % QUAD] / QUAD * lanes).collect()
+    };
+    let (low, high) = (within([0, 4, 1, 5]), within([2, 6, 3, 7]));
+    let (first, second) = (within([0, 1, 4, 5]), within([2, 3, 6, 7]));
+    let (a, c) = (b.shuffle(rows[0], rows[1], &low), b.shuffle(rows[2], rows[3], &low));
+    let (d, e) = (b.shuffle(rows[0], rows[1], &high), b.shuffle(rows[2], rows[3], &high));
+    vec![b.shuffle(a, c, &first), b.shuffle(a, c, &second), b.shuffle(d, e, &first), b.shuffle(d, e, &second)]
+}
+
+/// The first 4 lanes of each of `lanes` vectors as columns: lane `t` of result `k` is lane `k` of operand `t`.
+fn columns(b: &mut Builder, rows: &[Val]) -> Vec<Val> {
+    let lanes = b.lanes();
+    // 128 bits of each operand, side by side: of two, then of two such.
+    let mut parts: Vec<Vec<Val>> = (0..QUAD).map(|q| rows.iter().skip(q).step_by(QUAD).copied().collect()).collect();
+    let mut held = QUAD;
+    while held < lanes {
+        let idx: Vec<usize> =
+            (0..lanes).map(|l| if l % (2 * held) < held { l % held } else { lanes + l % held }).collect();
+        for part in &mut parts {
+            *part = part.chunks(2).map(|pair| b.shuffle(pair[0], pair[1], &idx)).collect();
+        }
+        held *= 2;
+    }
+    let rows: Vec<Val> = parts.iter().map(|part| part[0]).collect();
+    transpose_quads(b, &rows)
+}
+
+/// What [`columns`] took apart: 4 columns as `lanes` vectors whose first 4 lanes count.
+fn rows_of(b: &mut Builder, columns: &[Val]) -> Vec<Val> {
+    let lanes = b.lanes();
+    let quads = transpose_quads(b, columns);
+    let of = |b: &mut Builder, tile: usize| {
+        let idx: Vec<usize> = (0..lanes).map(|l| tile / QUAD * QUAD + l % QUAD).collect();
+        if tile < QUAD { quads[tile] } else { b.shuffle(quads[tile % QUAD], quads[tile % QUAD], &idx) }
+    };
+    (0..lanes).map(|tile| of(b, tile)).collect()
+}
+
+/// Transforms the patches of a vector of tiles from `t` on (the last tile repeated past the end).
 fn patches(b: &mut Builder, s: &Shape, plane: Val, t: Val, n_tiles: Val, to: Val) {
     let p = s.mat.points;
     let pitch = s.in_pitch as i64 * BYTES;
     let last = b.add_imm(n_tiles, -1);
-    let corners: Vec<Val> = (0..LANES as i64)
+    let corners: Vec<Val> = (0..s.lanes as i64)
         .map(|lane| {
             let tile = b.add_imm(t, lane);
             let tile = b.min(tile, last);
@@ -474,25 +531,26 @@ fn patches(b: &mut Builder, s: &Shape, plane: Val, t: Val, n_tiles: Val, to: Val
             b.index(at, x, s.mat.m as i64 * BYTES)
         })
         .collect();
-    let temp = b.stack((p * p * 16) as u32);
+    let vector = s.lanes * BYTES as usize;
+    let temp = b.stack((p * p * vector) as u32);
     for i in 0..p {
         let quad = |b: &mut Builder, col: usize| {
             let off = (i as i64 * pitch + col as i64 * BYTES) as i32;
-            let rows = corners.iter().map(|&corner| b.load(Ty::V(Elem::F32), corner, off)).collect();
-            gemm::transpose(b, rows)
+            let rows: Vec<Val> = corners.iter().map(|&corner| b.load(Ty::V(Elem::F32), corner, off)).collect();
+            columns(b, &rows)
         };
         let mut cols = quad(b, 0);
-        if p > LANES {
-            let more = quad(b, p - LANES);
-            cols.extend(&more[2 * LANES - p..]);
+        if p > QUAD {
+            let more = quad(b, p - QUAD);
+            cols.extend(&more[2 * QUAD - p..]);
         }
         for (j, v) in combine(b, s.mat.bt, &cols).into_iter().enumerate() {
-            b.store(temp, ((i * p + j) * 16) as i32, v);
+            b.store(temp, ((i * p + j) * vector) as i32, v);
         }
     }
     let point_bytes = s.channel_bytes() * s.c as i64;
     for j in 0..p {
-        let column: Vec<Val> = (0..p).map(|i| b.load(Ty::V(Elem::F32), temp, ((i * p + j) * 16) as i32)).collect();
+        let column: Vec<Val> = (0..p).map(|i| b.load(Ty::V(Elem::F32), temp, ((i * p + j) * vector) as i32)).collect();
         for (i, v) in combine(b, s.mat.bt, &column).into_iter().enumerate() {
             let at = b.add_imm(to, (i * p + j) as i64 * point_bytes);
             b.store(at, 0, v);
@@ -502,12 +560,12 @@ fn patches(b: &mut Builder, s: &Shape, plane: Val, t: Val, n_tiles: Val, to: Val
 
 /// Products, inverse transform and epilogue of `rows` output channels from `row` on.
 fn channels(b: &mut Builder, desc: &ConvDesc, s: &Shape, place: &Place, weights: Val, row: Val, rows: usize) {
-    let width = s.tile.vecs * LANES;
+    let width = s.tile.vecs * s.lanes;
     let code = TileCode {
         elem: Elem::F32,
         rows,
         vecs: s.tile.vecs,
-        last_lanes: LANES,
+        last_lanes: s.lanes,
         a_row: BYTES as usize,
         a_k: rows * BYTES as usize,
         b_k: s.channel_bytes() as usize,
@@ -544,17 +602,18 @@ fn inverse(b: &mut Builder, s: &Shape, place: &Place, products: Val) {
     let pitch = s.out_pitch as i64 * BYTES;
     let n_tiles = b.mul_imm(place.rows, s.tiles_x as i64);
     let (zero, last) = (b.i64(0), b.add_imm(n_tiles, -1));
-    b.for_loop(zero, n_tiles, LANES as i64, &[products], |b, t, c| {
-        let temp = b.stack((m * p * 16) as u32);
+    let vector = s.lanes * BYTES as usize;
+    b.for_loop(zero, n_tiles, s.lanes as i64, &[products], |b, t, c| {
+        let temp = b.stack((m * p * vector) as u32);
         let point_bytes = s.n_tiles as i64 * BYTES;
         for j in 0..p {
             let column: Vec<Val> =
                 (0..p).map(|i| b.load(Ty::V(Elem::F32), c[0], ((i * p + j) as i64 * point_bytes) as i32)).collect();
             for (i, v) in combine(b, s.mat.at, &column).into_iter().enumerate() {
-                b.store(temp, ((i * p + j) * 16) as i32, v);
+                b.store(temp, ((i * p + j) * vector) as i32, v);
             }
         }
-        let corners: Vec<Val> = (0..LANES as i64)
+        let corners: Vec<Val> = (0..s.lanes as i64)
             .rev()
             .map(|lane| {
                 // Lanes past the end repeat the last tile's place; they are stored first and overwritten by it.
@@ -566,17 +625,17 @@ fn inverse(b: &mut Builder, s: &Shape, place: &Place, products: Val) {
             })
             .collect();
         for i in 0..m {
-            let row: Vec<Val> = (0..p).map(|j| b.load(Ty::V(Elem::F32), temp, ((i * p + j) * 16) as i32)).collect();
+            let row: Vec<Val> = (0..p).map(|j| b.load(Ty::V(Elem::F32), temp, ((i * p + j) * vector) as i32)).collect();
             let mut cols = combine(b, s.mat.at, &row);
             let pad = cols[0];
-            cols.resize(LANES, pad);
+            cols.resize(QUAD, pad);
             let n = b.i64(m as i64);
-            let tiles = gemm::transpose(b, cols);
+            let tiles = rows_of(b, &cols);
             for (&corner, &v) in corners.iter().zip(tiles.iter().rev()) {
                 b.store_n(corner, (i as i64 * pitch) as i32, v, n);
             }
         }
-        vec![b.add_imm(c[0], LANES as i64 * BYTES)]
+        vec![b.add_imm(c[0], vector as i64)]
     });
 }
 
