@@ -59,7 +59,11 @@ pub fn lower_program(program: &Program, name: &str, target: Target) -> Result<Ve
         .map(|(k, kernel)| {
             let name = if program.kernels.len() == 1 { name.to_owned() } else { format!("{name}_{k}") };
             Ok(LoweredKernel {
-                kernel: emit::recorded(target, |t| lower_kernel(program, kernel, &name, t), |k| k)?,
+                kernel: emit::recorded(
+                    width_for(program, kernel, target),
+                    |t| lower_kernel(program, kernel, &name, t),
+                    |k| k,
+                )?,
                 extent: kernel.extent,
                 scratch_bytes: kernel.scratch_bytes,
                 flops: kernel.flops,
@@ -67,6 +71,42 @@ pub fn lower_program(program: &Program, name: &str, target: Target) -> Result<Ve
             })
         })
         .collect()
+}
+
+/// The target whose vectors a kernel's loops fill: of a loop of 13 turns 16 lanes do nothing at once, and 8 lanes 8 turns.
+fn width_for(program: &Program, kernel: &Kernel, target: Target) -> Target {
+    // What is left of so many turns is worth a narrower vector.
+    const WORTH: f64 = 0.8;
+    let turns = |t: Target| vector_turns(program, &kernel.body, t.lanes).0;
+    let narrower = [Target::X86_256, target.narrow()].into_iter().filter(|t| t.lanes < target.lanes);
+    narrower
+        .fold((target, turns(target)), |best, t| {
+            let n = turns(t);
+            if n < WORTH * best.1 { (t, n) } else { best }
+        })
+        .0
+}
+
+/// Turns of vector loops, those of single elements too; and whether there is a vector loop. An extent that is not known is
+/// taken to fill any vector.
+fn vector_turns(program: &Program, body: &[Stmt], lanes: usize) -> (f64, bool) {
+    let number = |e: ExprId| match program.arena.node(e) {
+        Node::Const(bits) => Some(*bits as i64),
+        _ => None,
+    };
+    let mut sum = (0.0, false);
+    for stmt in body {
+        let Stmt::For { lo, hi, kind, body, .. } = stmt else { continue };
+        let n = number(*lo).zip(number(*hi)).map(|(lo, hi)| (hi - lo).max(0) as usize);
+        let (inner, vectors) = vector_turns(program, body, lanes);
+        let turns = match (kind, n) {
+            (LoopKind::Vector, Some(n)) if !vectors => (n / lanes + n % lanes) as f64,
+            (LoopKind::Vector, None) if !vectors => 256.0 / lanes as f64,
+            (_, n) => n.unwrap_or(1) as f64 * inner,
+        };
+        sum = (sum.0 + turns, sum.1 || vectors || *kind == LoopKind::Vector);
+    }
+    sum
 }
 
 /// Records one kernel.
