@@ -564,7 +564,7 @@ impl Builder {
     // ---- control ----
 
     /// `for idx in (lo..hi).step_by(step)` with carried values: `body(b, idx, carried)` returns the next ones; the last
-    /// ones are returned (`carried` itself when the loop does not turn).
+    /// ones are returned (`carried` itself when the loop does not turn). A loop that is known to turn once at most is no loop.
     pub fn for_loop(
         &mut self,
         lo: Val,
@@ -577,6 +577,14 @@ impl Builder {
         self.require_addr(hi);
         self.require(step > 0, || format!("loop step {step}"));
         let tys: Vec<Ty> = carried.iter().map(|&v| self.ty(v)).collect();
+        if let Some((l, h)) = self.const_value(lo).zip(self.const_value(hi)).map(|(l, h)| (l as i64, h as i64))
+            && h <= l.saturating_add(step)
+        {
+            let last = if l < h { body(self, lo, carried) } else { carried.to_vec() };
+            let last_tys: Vec<Ty> = last.iter().map(|&v| self.ty(v)).collect();
+            self.require(tys == last_tys, || format!("loop carries {tys:?}, its body returned {last_tys:?}"));
+            return last;
+        }
         let idx = self.fresh(Ty::S(Elem::I64));
         let params: Vec<Val> = tys.iter().map(|&ty| self.fresh(ty)).collect();
         self.bodies.push(Vec::new());

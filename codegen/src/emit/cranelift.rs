@@ -2,7 +2,6 @@
 //!
 //! Structured loops test at their head, with the carried values as its parameters. Testing at the end would use each
 //! carried value twice (next turn and exit), and Cranelift folds loads only into chains of values that are used once.
-//! Loops of known single turn are emitted straight.
 //! Cranelift's optimiser moves pure operations to their first use, which would run the sums of a register tile one after
 //! the other instead of side by side (measured: half the speed); kernels that ask for it keep their recorded order.
 //! `Min` and `Max` are written as compare and select in the form that x86 selects `minps`/`maxps` for.
@@ -212,26 +211,7 @@ impl Emitter<'_> {
         next: &[Val],
         results: &[Val],
     ) {
-        let known = self.consts[lo.idx()].zip(self.consts[hi.idx()]);
         let (lo, hi, init) = (self.get(lo), self.get(hi), self.get_all(init));
-        if let Some((l, h)) = known
-            && h <= l.saturating_add(step)
-        {
-            // At most one turn.
-            let mut last = init.clone();
-            if l < h {
-                self.set(idx, lo);
-                for (&p, &v) in params.iter().zip(&init) {
-                    self.set(p, v);
-                }
-                self.body(body);
-                last = self.get_all(next);
-            }
-            for (&r, v) in results.iter().zip(last) {
-                self.set(r, v);
-            }
-            return;
-        }
         let (head, turn, exit) = (self.fb.create_block(), self.fb.create_block(), self.fb.create_block());
         let head_idx = self.fb.append_block_param(head, types::I64);
         for (&p, &r) in params.iter().zip(results) {

@@ -112,8 +112,8 @@ pub(crate) fn applies(desc: &ConvDesc) -> bool {
         && desc.output_len() > 0
 }
 
-/// Whether its products are fewer than those of the direct form by more than its transforms cost, lanes that hold no tile or
-/// no element counted: a vector has a tile a lane, of which a small image has few.
+/// Whether its products are so much fewer than those of the direct form that its transforms, which are estimated as half of them,
+/// are worth it; lanes that hold no tile or no element count: a vector has a tile a lane, of which a small image has few.
 pub(crate) fn pays(desc: &ConvDesc, tile: usize, target: Target) -> bool {
     let [_, h, w] = desc.axes3();
     let padded = |n: usize| n.next_multiple_of(target.lanes);

@@ -455,7 +455,7 @@ fn resample(v: &[f64], shape: &[usize], axis: usize, line: &[(Vec<(usize, f64)>,
     y
 }
 
-/// Opset 10 had scales as operand 1, sampled by `floor(x / scale)`.
+/// Opset 10 had scales as operand 1; the nearest of `x / scale` was rounded up where an axis shrinks, else down.
 fn upgrade(cx: &mut Upgrade<'_>) -> Result<()> {
     if cx.version >= 11 {
         return Ok(());

@@ -259,12 +259,11 @@ impl Emit<'_> {
                     inst.set_memory_displacement64(i64::from(disp) as u64);
                     inst.set_memory_displ_size(1);
                 }
-                Arg::Indexed(base, index, scale, disp) => {
+                Arg::Indexed(base, index) => {
                     inst.set_op_kind(k, OpKind::Memory);
                     inst.set_memory_base(reg(base, Width::Qword)?);
                     inst.set_memory_index(reg(index, Width::Qword)?);
-                    inst.set_memory_index_scale(u32::from(scale));
-                    inst.set_memory_displacement64(i64::from(disp) as u64);
+                    inst.set_memory_index_scale(1);
                     inst.set_memory_displ_size(1);
                 }
                 Arg::Pool(offset) => {
@@ -300,7 +299,6 @@ impl Emit<'_> {
             inst.set_op_mask(reg(mask, Width::Mask)?);
             inst.set_zeroing_masking(m.zeroing);
         }
-        inst.set_is_broadcast(m.broadcast);
         let begin = self.at;
         self.put(&inst)?;
         if let Some(offset) = pooled {

@@ -19,8 +19,8 @@ pub(super) enum Arg {
     Reg(u8, Width),
     /// `base + disp` bytes, base by its place.
     Mem(u8, i32),
-    /// `base + index * scale + disp`; base and index by their places.
-    Indexed(u8, u8, u8, i32),
+    /// `base + index`, by their places.
+    Indexed(u8, u8),
     /// A constant of the kernel's pool, by its offset.
     Pool(u32),
     /// A block of the stack frame, by its offset.
@@ -69,8 +69,6 @@ pub(super) struct Mach {
     pub mask: Option<u8>,
     /// Whether lanes that are masked out become 0.
     pub zeroing: bool,
-    /// Whether the memory operand is one element for all lanes.
-    pub broadcast: bool,
     pub clobbers: PRegSet,
     pub flow: Flow,
 }
@@ -92,7 +90,6 @@ impl Mach {
             operands: Vec::new(),
             mask: None,
             zeroing: false,
-            broadcast: false,
             clobbers: PRegSet::empty(),
             flow: Flow::Next,
         }
@@ -139,10 +136,10 @@ impl Mach {
     }
 
     /// Memory at two registers.
-    pub(super) fn indexed(mut self, base: VReg, index: VReg, scale: u8, disp: i32) -> Mach {
+    pub(super) fn indexed(mut self, base: VReg, index: VReg) -> Mach {
         let at = self.operand(base, Place::Any, OperandKind::Use, OperandPos::Early);
         let by = self.operand(index, Place::Any, OperandKind::Use, OperandPos::Early);
-        self.args.push(Arg::Indexed(at, by, scale, disp));
+        self.args.push(Arg::Indexed(at, by));
         self
     }
 

@@ -522,7 +522,7 @@ impl Select<'_> {
                 let (a, b) = (self.get(a), self.get(b));
                 if op == B::Add {
                     let r = self.int();
-                    self.push(Mach::new(Lea_r64_m).def(r, Place::Any, Width::Qword).indexed(a, b, 1, 0));
+                    self.push(Mach::new(Lea_r64_m).def(r, Place::Any, Width::Qword).indexed(a, b));
                     return Ok(r);
                 }
                 let codes = match op {

@@ -453,23 +453,6 @@ impl Select<'_> {
         next: &[Val],
         results: &[Val],
     ) -> Result<()> {
-        if let Some((l, h)) = self.known(lo).zip(self.known(hi))
-            && h <= l.saturating_add(step)
-        {
-            // At most one turn.
-            let mut last = self.get_all(init);
-            if l < h {
-                let lo = self.get(lo);
-                self.set(idx, lo);
-                for (&p, &v) in params.iter().zip(&last) {
-                    self.set(p, v);
-                }
-                self.body(body)?;
-                last = self.get_all(next);
-            }
-            results.iter().zip(last).for_each(|(&r, v)| self.set(r, v));
-            return Ok(());
-        }
         let Ok(step) = i32::try_from(step) else { return self.unsupported("a loop step beyond 32 bits") };
         let mut enter = vec![self.get(lo)];
         enter.extend(self.get_all(init));

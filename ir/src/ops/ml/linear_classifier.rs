@@ -44,9 +44,7 @@ impl LinearClassifier {
     fn classes(&self, f: usize) -> usize {
         self.coefficients.len().checked_div(f).unwrap_or(0)
     }
-}
 
-impl LinearClassifier {
     /// Scores of a row that has so many rows of coefficients.
     fn width(&self, k: usize) -> usize {
         if k == 1 && self.labels().len() == 2 { 2 } else { k }
@@ -74,16 +72,15 @@ impl Op for LinearClassifier {
     fn eval(&self, cx: &mut EvalCx<'_>) -> Result<()> {
         let (_, f, x) = rows(cx.tensor(0)?)?;
         let k = self.classes(f);
-        let labels = self.labels();
+        let (labels, width) = (self.labels(), self.width(k));
         let mut all = Vec::new();
         let mut classes = Vec::new();
         for s in linear(&x, f, &self.coefficients, &self.intercepts, k).chunks_exact(k) {
-            let mut row = if self.width(k) == 2 && k == 1 { vec![-s[0], s[0]] } else { s.to_vec() };
+            let mut row = if width > k { vec![-s[0], s[0]] } else { s.to_vec() };
             transform(&self.post_transform, &mut row);
             classes.push(arg_max(&row));
             all.push(row);
         }
-        let width = self.width(k);
         let y = if width == 1 {
             let least = if self.post_transform == "NONE" { 0.0 } else { 0.5 };
             let on: Vec<bool> = all.iter().map(|r| r[0] >= least).collect();
