@@ -5,7 +5,11 @@
 //! code and are read relative to it, so that bytes may be placed anywhere. Every function ends with `vzeroupper`, and calls
 //! nothing without it: a processor that leaves upper halves in use runs code of the older encodings slowly.
 
+mod codes;
+mod compare;
+mod convert;
 mod encode;
+mod lanes;
 mod mir;
 mod ops;
 mod select;
