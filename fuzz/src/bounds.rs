@@ -1,7 +1,7 @@
 //! How far a correct compiler's results may lie from the reference's, element by element.
 //!
 //! An operator whose formula has several steps is replaced by them (`crate::formulas`), and what remains are steps that round
-//! once or sum up. Each says how exact it is ([`Accuracy`]); a sum of `n` products may err by
+//! once or sum up. Each says how exact it is ([`Accuracy`](egret_ir::op::Accuracy)); a sum of `n` products may err by
 //! `n u Σ|terms|`, and `Σ|terms|` is what the step gives on the magnitudes of its operands. What such an error does to the
 //! results is measured: the steps are evaluated again with random errors of that size behind every one. An element that
 //! changes its kind (NaN, infinite, another integer, another truth value) under them is ill-conditioned: nobody can be blamed
