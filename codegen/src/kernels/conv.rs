@@ -13,6 +13,7 @@
 //! operands; batch axes of the epilogue are image and group, its rows the output channels of a group, its columns the
 //! output pixels.
 
+use super::conv_last::{self, LastWeights};
 use super::conv_winograd::{self, WinogradWeights};
 use super::epilogue::Epilogue;
 use super::gemm::{self, L2_BUDGET_BYTES, MAX_UNITS, MIN_UNIT_FLOPS};
@@ -63,7 +64,7 @@ impl ConvAxis {
     pub const UNIT: ConvAxis = ConvAxis { input: 1, output: 1, kernel: 1, stride: 1, dilation: 1, pad_begin: 0 };
 
     /// Whether output and image coincide.
-    fn is_pointwise(&self) -> bool {
+    pub(crate) fn is_pointwise(&self) -> bool {
         self.kernel == 1 && self.stride == 1 && self.pad_begin == 0 && self.input == self.output
     }
 
@@ -124,6 +125,7 @@ enum Form {
         blocks: usize,
     },
     Winograd(WinogradWeights),
+    Last(LastWeights),
 }
 
 impl PackedWeights {
@@ -137,6 +139,7 @@ impl PackedWeights {
             Form::Tiles { layout, groups } => layout.len_elems() * groups,
             Form::TilesOfTransposed { layout, groups, blocks } => layout.len_elems() * groups * blocks,
             Form::Winograd(weights) => weights.len_elems(),
+            Form::Last(weights) => weights.len_elems(),
         }
     }
 
@@ -160,6 +163,7 @@ impl PackedWeights {
     ) -> Result<(), CodegenError> {
         let src_len = match self.0 {
             Form::Winograd(weights) => weights.src_len_elems(),
+            Form::Last(weights) => weights.src_len_elems(),
             _ => self.len_elems(),
         };
         if src.len() != src_len || dst.len() != self.len_elems() {
@@ -168,6 +172,7 @@ impl PackedWeights {
         }
         match self.0 {
             Form::Winograd(weights) => weights.pack(src, dst),
+            Form::Last(weights) => weights.pack(src, dst, done),
             Form::Tiles { layout, .. } => {
                 let len = layout.len_elems().max(1);
                 for (g, (from, to)) in src.chunks_exact(len).zip(dst.chunks_exact_mut(len)).enumerate() {
@@ -260,6 +265,14 @@ impl ConvDesc {
 /// Whether Winograd's form of the size that a convolution asks for is worth its transforms with these vectors.
 pub fn winograd_pays(desc: &ConvDesc, target: Target) -> bool {
     desc.winograd > 0 && conv_winograd::applies(desc) && conv_winograd::pays(desc, desc.winograd, target)
+}
+
+/// Makes the kernel for a convolution by constant weights whose result has its channels innermost, and its image where
+/// `image_last` says so; batch axes of the epilogue are image and group, its rows the output pixels, its columns the output
+/// channels of a group.
+pub fn plan_last(desc: &ConvDesc, image_last: bool, target: Target) -> Result<ConvPlan, CodegenError> {
+    let (plan, weights) = conv_last::plan(desc, image_last, target)?;
+    Ok(ConvPlan { plan, packed: Some(PackedWeights(Form::Last(weights))) })
 }
 
 /// Makes the kernel for a convolution.

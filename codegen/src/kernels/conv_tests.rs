@@ -69,15 +69,41 @@ fn check(desc: &ConvDesc, seed: u64) {
         (desc.constant_weights, desc.winograd) = (constant_weights, winograd);
         for target in targets() {
             if winograd == 0 || conv_winograd::applies(&desc) {
-                check_plan(&desc, target, &mut image, &weights, &mut bias, &mut residual, &want);
+                let made = plan(&desc, target).unwrap();
+                check_plan(&desc, made, &mut image, &weights, &mut bias, &mut residual, &want);
             }
+        }
+    }
+    (desc.constant_weights, desc.winograd) = (true, 0);
+    desc.epilogue = Epilogue::none()
+        .plus(operand([0, c_out], 0, 1))
+        .plus(operand([desc.out_channels * pixels, c_out], desc.out_channels, 1))
+        .relu();
+    let (want, mut residual) = (channels_last(&want, &desc), channels_last(&residual, &desc));
+    for image_last in [false, true] {
+        if image_last {
+            image = moved(&image, desc.n, desc.in_channels, desc.image_len());
+        }
+        for target in targets() {
+            let made = plan_last(&desc, image_last, target).unwrap();
+            check_plan(&desc, made, &mut image, &weights, &mut bias, &mut residual, &want);
         }
     }
 }
 
+/// `[n][channels][pixels]` as `[n][pixels][channels]`.
+fn moved<T: Copy>(from: &[T], n: usize, channels: usize, pixels: usize) -> Vec<T> {
+    let image = |i: usize| &from[i * channels * pixels..][..channels * pixels];
+    (0..n).flat_map(|i| (0..pixels).flat_map(move |p| (0..channels).map(move |c| image(i)[c * pixels + p]))).collect()
+}
+
+fn channels_last<T: Copy>(result: &[T], desc: &ConvDesc) -> Vec<T> {
+    moved(result, desc.n, desc.out_channels, desc.output_len())
+}
+
 fn check_plan(
     desc: &ConvDesc,
-    target: Target,
+    ConvPlan { plan, packed }: ConvPlan,
     image: &mut [f32],
     weights: &[f32],
     bias: &mut [f32],
@@ -85,7 +111,6 @@ fn check_plan(
     want: &[f64],
 ) {
     let out_len = want.len();
-    let ConvPlan { plan, packed } = plan(desc, target).unwrap();
     let mut weights = weights.to_vec();
     if let Some(layout) = packed {
         let raw = std::mem::replace(&mut weights, vec![0.0; layout.len_elems()]);
@@ -144,6 +169,18 @@ fn desc(n: usize, groups: usize, c: usize, oc: usize, axes: &[ConvAxis]) -> Conv
 
 fn axis(input: usize, kernel: usize, stride: usize, dilation: usize, pads: (usize, usize)) -> ConvAxis {
     ConvAxis::new(input, kernel, stride, dilation, pads.0, pads.1).unwrap()
+}
+
+#[test]
+fn tiles_of_lines_and_of_pixels() {
+    for (side, c, oc) in [(7, 5, 70), (15, 3, 33), (31, 2, 17), (3, 16, 100), (1, 40, 65)] {
+        let a = axis(side, 3, 1, 1, (1, 1));
+        check(&desc(2, 1, c, oc, &[a, a]), side as u64);
+        check(&desc(1, 1, c, oc, &[a, axis(side, 1, 1, 1, (0, 0))]), oc as u64);
+    }
+    // Pixels that would fall into one set of the cache.
+    let a = axis(3, 1, 1, 1, (0, 0));
+    check(&desc(1, 1, 1024, 5, &[a, a]), 1024);
 }
 
 #[test]

@@ -162,6 +162,8 @@ fn tile_rows(b: &mut Builder, desc: &ConvDesc, s: &Shape, [src, w, cols, row]: [
         last_lanes: (n_cols - 1) % lanes + 1,
         a_row: size,
         a_k: a_k * size,
+        per_line: usize::MAX,
+        a_line: 0,
         b_k: s.pixels * size,
         b_exact: true,
         c_row: s.pitch * size,

@@ -568,6 +568,8 @@ fn channels(b: &mut Builder, desc: &ConvDesc, s: &Shape, place: &Place, weights:
         last_lanes: s.lanes,
         a_row: BYTES as usize,
         a_k: rows * BYTES as usize,
+        per_line: usize::MAX,
+        a_line: 0,
         b_k: s.channel_bytes() as usize,
         b_exact: false,
         c_row: s.product_bytes() as usize,

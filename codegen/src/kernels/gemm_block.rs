@@ -352,6 +352,8 @@ impl Blocked<'_> {
             last_lanes: (cols - 1) % lanes + 1,
             a_row: if self.a_packed { size } else { self.a_row * size },
             a_k: if self.a_packed { rows * size } else { self.a_k * size },
+            per_line: usize::MAX,
+            a_line: 0,
             b_k,
             b_exact,
             c_row: self.c_row * size,

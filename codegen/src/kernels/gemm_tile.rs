@@ -55,7 +55,7 @@ impl RowSplit {
 }
 
 /// Estimated cycles of one step of k: two multiply-adds, two loads a cycle, and a chain of 4 cycles per accumulator.
-fn step_cycles(rows: usize, vecs: usize) -> f64 {
+pub(crate) fn step_cycles(rows: usize, vecs: usize) -> f64 {
     let (rows, vecs) = (rows as f64, vecs as f64);
     (rows * vecs / 2.0).max((rows + vecs) / 2.0).max(4.0)
 }
@@ -131,6 +131,9 @@ pub(crate) struct TileCode {
     /// Bytes between rows of A, and between its steps of k.
     pub(crate) a_row: usize,
     pub(crate) a_k: usize,
+    /// Rows of A come in lines of so many, a line `a_line` bytes behind the one before.
+    pub(crate) per_line: usize,
+    pub(crate) a_line: usize,
     /// Bytes between steps of k of B.
     pub(crate) b_k: usize,
     /// Whether B must not be read past the valid lanes.
@@ -192,7 +195,8 @@ impl TileCode {
             self.load_vec(b, bp, off, n)
         };
         let load_a = |b: &mut Builder, i: usize| {
-            let off = self.off(b, i * self.a_row + step * self.a_k);
+            let row = i / self.per_line * self.a_line + i % self.per_line * self.a_row;
+            let off = self.off(b, row + step * self.a_k);
             b.load_splat(self.elem, a, off)
         };
         if self.vecs <= self.rows {

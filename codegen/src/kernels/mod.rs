@@ -5,6 +5,7 @@
 
 pub mod conv;
 mod conv_depthwise;
+mod conv_last;
 pub mod conv_transpose;
 mod conv_winograd;
 pub mod epilogue;
