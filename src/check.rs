@@ -298,6 +298,12 @@ impl Planner for Listed {
         })
     }
 
+    fn layout(&self, graph: Graph, nodes: &[bool], lanes: usize) -> Result<Graph> {
+        let mut graph = DefaultPlanner.layout(graph, nodes, lanes)?;
+        name_values(&mut graph, "layout");
+        Ok(graph)
+    }
+
     fn place(&self, buffers: &[Buffer]) -> Placement {
         DefaultPlanner.place(buffers)
     }

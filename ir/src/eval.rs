@@ -264,6 +264,14 @@ pub fn eval_call(
     eval_checked(op, inputs, captures, &types, env, runner)
 }
 
+/// Evaluates a call within the evaluation of another, whose captures, results and limits it has.
+///
+/// # Errors
+/// When the rule or the evaluation refuses.
+pub(crate) fn eval_nested(cx: &EvalCx<'_>, op: &dyn Op, inputs: &[Option<&Value>]) -> Result<Vec<Value>> {
+    eval_call(op, inputs, cx.captures, cx.n_outputs(), cx.env, cx.runner)
+}
+
 /// Evaluates a call whose rule was asked before, for operands of the same types: `types` are those that it gives the
 /// results.
 ///

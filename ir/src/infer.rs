@@ -84,7 +84,7 @@ pub fn infer_call(
 fn required(def: &OpDef, i: usize) -> Option<&'static str> {
     let mut names = def.inputs.split(',').map(str::trim).filter(|name| !name.is_empty());
     let name = names.clone().nth(i).or_else(|| names.rfind(|name| name.ends_with('*')))?;
-    (!name.ends_with('?')).then_some(name)
+    (!name.trim_end_matches('*').ends_with('?')).then_some(name)
 }
 
 /// Facts of all values of a graph.

@@ -11,6 +11,7 @@
 //! | [`filetest`] | tests written as IR text |
 //! | [`support`] | what is native, expanded, for which element types: the table of operators |
 //! | [`onnx`] | the only place that knows protobuf |
+//! | [`channels_last`] | calls on tensors in another layout |
 //! | [`map`] | files as shared bytes, large ones memory-mapped |
 //! | [`lower`], [`loops`] | what an operator's `lower` speaks |
 //!
@@ -18,6 +19,7 @@
 
 pub mod attr;
 pub mod builder;
+pub mod channels_last;
 pub mod dim;
 pub mod dot;
 pub mod dtype;

@@ -119,6 +119,13 @@ pub enum Lowering {
     MatMul(MatMul),
     /// A convolution through the packed micro-kernels.
     Conv(Conv),
+    /// A convolution whose result has its channels innermost, `[n, spatial…, g*m]`, through the packed micro-kernels.
+    ConvLast {
+        /// The convolution, not transposed.
+        conv: Conv,
+        /// Whether the image is `[n, spatial…, g*c]` too, instead of `[n, g*c, spatial…]`.
+        image_last: bool,
+    },
     /// A product or convolution of 8-bit integers through the packed micro-kernels.
     Pairs(Box<PairProduct>),
     /// A recurrent network: micro-kernels and loop nests, step by step.

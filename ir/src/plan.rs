@@ -35,6 +35,13 @@ pub trait Planner: Send + Sync {
     /// When a node violates its rule for the arguments' types.
     fn optimise(&self, graph: Graph) -> Result<Graph>;
 
+    /// Rewrites a graph whose `nodes` have operands and results of known extents into an equal one whose tensors lie as
+    /// kernels with vectors of `lanes` 32-bit elements read them best. Arguments and results keep their types.
+    ///
+    /// # Errors
+    /// When a node cannot be lowered.
+    fn layout(&self, graph: Graph, nodes: &[bool], lanes: usize) -> Result<Graph>;
+
     /// Places buffers so that none that live at the same step overlap.
     fn place(&self, buffers: &[Buffer]) -> Placement;
 }

@@ -10,6 +10,7 @@
 //! | [`cse`] | equal calls made once |
 //! | [`batch_norm`] | batch normalisation into the convolution before it |
 //! | [`conv_sum`] | sums of convolutions of one operand into one |
+//! | [`layout`] | channels innermost where convolutions gain by it, for known extents |
 //! | [`memory`] | buffers into one arena |
 //!
 //! Invariant: nothing here knows loop IR, kernels or machine code; nothing knows protobuf.
@@ -22,6 +23,7 @@ pub mod cse;
 pub mod dead;
 pub mod expand;
 pub mod fold;
+pub mod layout;
 pub mod memory;
 
 use egret_ir::plan::{Buffer, Placement, Planner};
@@ -49,6 +51,10 @@ pub const PASSES: &[Pass] = &[
 impl Planner for DefaultPlanner {
     fn optimise(&self, graph: Graph) -> Result<Graph> {
         PASSES.iter().try_fold(graph, |g, (_, pass)| pass(g))
+    }
+
+    fn layout(&self, graph: Graph, nodes: &[bool], lanes: usize) -> Result<Graph> {
+        layout::choose_layout(graph, nodes, lanes)
     }
 
     fn place(&self, buffers: &[Buffer]) -> Placement {

@@ -246,7 +246,7 @@ fn macs(graph: &Graph, n: usize, sizes: &BTreeMap<String, i64>) -> Option<u64> {
     match node.op.lower(&cx).ok()? {
         lowering @ Lowering::Pairs(_) => Some(lowering.work()),
         Lowering::MatMul(m) => Some(m.batch.iter().map(|b| b.0 as u64).product::<u64>() * product(&[m.m, m.n, m.k])),
-        Lowering::Conv(c) => {
+        Lowering::Conv(c) | Lowering::ConvLast { conv: c, .. } => {
             let at = if c.transposed { &c.input } else { &c.output };
             Some(product(&[c.n, c.groups, c.c, c.m]) * product(&c.kernel) * product(at))
         }

@@ -286,7 +286,10 @@ pub(crate) fn lower_node(
             matmul(graph, n, &m, cx.constant(1), tail, shared)?.map(Lowered::Kernel)
         }
         Lowering::Conv(c) if cx.dtype(0) == DType::F32 => {
-            conv(graph, n, &c, cx.constant(1), tail, shared)?.map(Lowered::Kernel)
+            conv(graph, n, &c, ConvLayout::Plain, cx.constant(1), tail, shared)?.map(Lowered::Kernel)
+        }
+        Lowering::ConvLast { conv: c, image_last } if cx.constant(1).is_some() => {
+            conv(graph, n, &c, ConvLayout::Last { image_last }, cx.constant(1), tail, shared)?.map(Lowered::Kernel)
         }
         Lowering::Pairs(p) => pairs(graph, n, &p, &cx, tail, shared)?.map(Lowered::Kernel),
         Lowering::Recurrent(r) => Some(Lowered::Recurrent(Box::new(r))),
@@ -386,7 +389,7 @@ fn pairs(
         PairForm::MatMul(m) => {
             rhs_layout(m, weights.is_some()).and_then(|layout| product_template(m, Elem::I32, layout, tail, shared))
         }
-        PairForm::Conv(c) => cached_conv(c, Elem::I32, weights.is_some(), tail, shared),
+        PairForm::Conv(c) => cached_conv(c, ConvLayout::Plain, Elem::I32, weights.is_some(), tail, shared),
     };
     let Some(template) = template else { return Ok(None) };
     let (mut before, mut temps) = (Vec::new(), Vec::new());
@@ -560,15 +563,25 @@ fn result(graph: &Graph, n: usize, tail: Option<&Tail>) -> Result<ValueId> {
     }
 }
 
+/// Where a convolution has its channels.
+#[derive(Clone, Copy, Debug)]
+enum ConvLayout {
+    /// `[n, c, spatial…]`, image and result.
+    Plain,
+    /// `[n, spatial…, c]`, the result; the image where said so.
+    Last { image_last: bool },
+}
+
 fn conv(
     graph: &Graph,
     n: usize,
     c: &Conv,
+    layout: ConvLayout,
     weights: Option<&Tensor>,
     tail: Option<&Tail>,
     shared: &Shared,
 ) -> Result<Option<Pending>> {
-    let Some(template) = cached_conv(c, Elem::F32, weights.is_some(), tail, shared) else { return Ok(None) };
+    let Some(template) = cached_conv(c, layout, Elem::F32, weights.is_some(), tail, shared) else { return Ok(None) };
     let w = match (weights, template.layout) {
         (Some(t), Some(layout)) => BufferRef::Packed(pack(t, layout, shared)?),
         _ => operand(graph, n, 1)?,
@@ -579,6 +592,7 @@ fn conv(
 /// What a convolution becomes; none for one of no elements.
 fn cached_conv(
     c: &Conv,
+    layout: ConvLayout,
     elem: Elem,
     constant: bool,
     tail: Option<&Tail>,
@@ -588,12 +602,13 @@ fn cached_conv(
     if c.n == 0 || c.m == 0 || c.c == 0 || empty(&c.output) || empty(&c.input) || empty(&c.kernel) {
         return None;
     }
-    let key = shared.kernels.fingerprint(&format!("{:?}", (c, elem, constant, tail.map(|t| t.key))));
-    look_up(&shared.kernels.products, key, || conv_template(c, elem, constant, tail, shared))
+    let key = shared.kernels.fingerprint(&format!("{:?}", (c, layout, elem, constant, tail.map(|t| t.key))));
+    look_up(&shared.kernels.products, key, || conv_template(c, layout, elem, constant, tail, shared))
 }
 
 fn conv_template(
     c: &Conv,
+    layout: ConvLayout,
     elem: Elem,
     constant: bool,
     tail: Option<&Tail>,
@@ -611,12 +626,16 @@ fn conv_template(
         .collect();
     let mut epilogue = Epilogue::none();
     if c.bias {
-        // Batch axes are image and group, rows the output channels of a group.
-        let at = EpilogueOperand { batch_strides: vec![0, c.m], row_stride: 1, col_stride: 0 };
+        // Batch axes are image and group, rows (or columns) the output channels of a group.
+        let (row_stride, col_stride) = if matches!(layout, ConvLayout::Plain) { (1, 0) } else { (0, 1) };
+        let at = EpilogueOperand { batch_strides: vec![0, c.m], row_stride, col_stride };
         epilogue = epilogue.then_with(at, |b, v, bias| b.add(v, bias));
     }
     if let Some(tail) = tail {
-        epilogue = tail.append(epilogue, &[c.n, c.groups], c.m, &c.output)?;
+        epilogue = match layout {
+            ConvLayout::Plain => tail.append(epilogue, &[c.n, c.groups], c.m, &c.output)?,
+            ConvLayout::Last { .. } => tail.append_last(epilogue, c.n, &c.output, c.groups, c.m)?,
+        };
     }
     let desc = ConvDesc {
         elem,
@@ -629,10 +648,16 @@ fn conv_template(
         winograd: if elem == Elem::F32 { winograd_tile(c) } else { 0 },
         epilogue,
     };
-    let plan = |target| match c.transposed {
-        false if !conv::winograd_pays(&desc, target) => conv::plan(&ConvDesc { winograd: 0, ..desc.clone() }, target),
-        false => conv::plan(&desc, target),
-        true => conv_transpose::plan(&desc, target),
+    let plan = |target| match (c.transposed, layout) {
+        (_, ConvLayout::Last { image_last: true }) if conv::last_winograd_pays(&desc, target) => {
+            conv::plan_last(&desc, true, target)
+        }
+        (_, ConvLayout::Last { image_last }) => {
+            conv::plan_last(&ConvDesc { winograd: 0, ..desc.clone() }, image_last, target)
+        }
+        (false, _) if !conv::winograd_pays(&desc, target) => conv::plan(&ConvDesc { winograd: 0, ..desc.clone() }, target),
+        (false, _) => conv::plan(&desc, target),
+        (true, _) => conv_transpose::plan(&desc, target),
     };
     let planned = emit::recorded(shared.isa.target, plan, |p| &p.plan.kernel).ok()?;
     Some(ProductTemplate::new(planned.plan, planned.packed.filter(|_| constant).map(Layout::Conv), shared))

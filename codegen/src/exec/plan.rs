@@ -128,9 +128,7 @@ impl Plan {
             true => Arc::clone(&exec.graph),
             false => Arc::new(shared.planner.optimise(specialised(&exec.graph, types)?)?),
         };
-        let args: Vec<Fact> = graph.inputs.iter().map(|&v| Fact::of(graph.ty(v).clone())).collect();
-        let facts = egret_ir::infer::walk(&graph, &args, &[], &mut 0)?.facts;
-        let cut = Cut::new(&graph, &facts);
+        let (graph, facts, cut) = in_layout(graph, shared)?;
         let mut places: Vec<Place> =
             graph.values.iter().map(|v| v.constant.clone().map_or(Place::Nowhere, Place::Const)).collect();
         for (i, v) in graph.inputs.iter().enumerate() {
@@ -484,6 +482,26 @@ fn disjoint(buffers: &[Buffer], offsets: &[usize]) -> bool {
             !together || x + a.size_bytes <= y || y + b.size_bytes <= x
         })
     })
+}
+
+/// The graph as kernels read it best, with the facts of its values and where it is cut.
+fn in_layout(graph: Arc<Graph>, shared: &Shared) -> Result<(Arc<Graph>, Vec<Fact>, Cut)> {
+    let cut = |graph: &Graph| -> Result<(Vec<Fact>, Cut)> {
+        let args: Vec<Fact> = graph.inputs.iter().map(|&v| Fact::of(graph.ty(v).clone())).collect();
+        let facts = egret_ir::infer::walk(graph, &args, &[], &mut 0)?.facts;
+        let cut = Cut::new(graph, &facts);
+        Ok((facts, cut))
+    };
+    let (facts, plain) = cut(&graph)?;
+    let target = shared.isa.target;
+    if target == target.narrow() {
+        return Ok((graph, facts, plain));
+    }
+    let mut now = vec![false; graph.nodes.len()];
+    plain.now.iter().for_each(|&n| now[n] = true);
+    let graph = Arc::new(shared.planner.layout(Arc::unwrap_or_clone(graph), &now, target.lanes)?);
+    let (facts, cut) = cut(&graph)?;
+    Ok((graph, facts, cut))
 }
 
 /// The graph with captures as further arguments, all of them of the given types.

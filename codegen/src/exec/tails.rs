@@ -69,6 +69,50 @@ impl Tail {
     }
 }
 
+impl Tail {
+    /// As [`Tail::append`] for a result `[n, pixels…, groups * m]` whose epilogue has image and group as batch axes, pixels
+    /// as rows and the channels of a group as columns.
+    pub(crate) fn append_last(
+        &self,
+        epilogue: Epilogue,
+        n: usize,
+        pixels: &[usize],
+        groups: usize,
+        m: usize,
+    ) -> Option<Epilogue> {
+        let dims: Vec<usize> = [n].into_iter().chain(pixels.iter().copied()).chain([groups * m]).collect();
+        if dims != self.shape {
+            return None;
+        }
+        let mut described = Vec::new();
+        for (_, strides) in &self.operands {
+            let (&[image, ref inner @ ..], &channel) = (strides.split_last()?.1, strides.last()?) else { return None };
+            if channel > 1 && groups * m > 1 {
+                return None;
+            }
+            // Pixels must lie at one distance from each other.
+            let mut rows: Option<(usize, usize)> = None;
+            for (&len, &stride) in pixels.iter().zip(inner).rev().filter(|p| *p.0 > 1) {
+                rows = Some(match rows {
+                    None => (stride, len),
+                    Some((row, n)) if stride == row * n => (row, n * len),
+                    Some(_) => return None,
+                });
+            }
+            let channel = channel.min(1);
+            described.push(EpilogueOperand {
+                batch_strides: vec![if n > 1 { image } else { 0 }, channel * m],
+                row_stride: rows.map_or(0, |r| r.0),
+                col_stride: channel,
+            });
+        }
+        let pointwise = self.pointwise.clone();
+        let mut epilogue = epilogue.then_all(described, move |b, acc, ops| pointwise.apply(b, acc, ops));
+        epilogue.heavy |= self.pointwise.heavy;
+        Some(epilogue)
+    }
+}
+
 /// Moves loop groups into the products before them.
 pub(crate) fn absorb(
     items: &mut [Item],

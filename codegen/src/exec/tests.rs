@@ -14,6 +14,10 @@ impl Planner for Plain {
         Ok(graph)
     }
 
+    fn layout(&self, graph: Graph, _: &[bool], _: usize) -> Result<Graph> {
+        Ok(graph)
+    }
+
     fn place(&self, buffers: &[Buffer]) -> Placement {
         let mut at = 0;
         let mut offsets = Vec::new();

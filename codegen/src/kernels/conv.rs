@@ -14,12 +14,13 @@
 //! output pixels.
 
 use super::conv_last::{self, LastWeights};
+use super::conv_last_winograd::{self, LastWinogradWeights};
 use super::conv_winograd::{self, WinogradWeights};
 use super::epilogue::Epilogue;
 use super::gemm::{self, L2_BUDGET_BYTES, MAX_UNITS, MIN_UNIT_FLOPS};
 use super::gemm_block::{BSource, BatchAxis, Blocked, PackRequest};
 use super::gemm_tile::{self, RowSplit, TileShape};
-use super::{KernelPlan, PackedLhs, conv_depthwise, has_products};
+use super::{KernelPlan, PackedLhs, conv_depthwise, conv_last_depthwise, has_products};
 use crate::builder::{BinOp, Builder, CmpOp, Elem, Target, Ty, Val};
 use crate::error::CodegenError;
 
@@ -126,6 +127,7 @@ enum Form {
     },
     Winograd(WinogradWeights),
     Last(LastWeights),
+    LastWinograd(LastWinogradWeights),
 }
 
 impl PackedWeights {
@@ -140,6 +142,7 @@ impl PackedWeights {
             Form::TilesOfTransposed { layout, groups, blocks } => layout.len_elems() * groups * blocks,
             Form::Winograd(weights) => weights.len_elems(),
             Form::Last(weights) => weights.len_elems(),
+            Form::LastWinograd(weights) => weights.len_elems(),
         }
     }
 
@@ -164,6 +167,7 @@ impl PackedWeights {
         let src_len = match self.0 {
             Form::Winograd(weights) => weights.src_len_elems(),
             Form::Last(weights) => weights.src_len_elems(),
+            Form::LastWinograd(weights) => weights.src_len_elems(),
             _ => self.len_elems(),
         };
         if src.len() != src_len || dst.len() != self.len_elems() {
@@ -173,6 +177,7 @@ impl PackedWeights {
         match self.0 {
             Form::Winograd(weights) => weights.pack(src, dst),
             Form::Last(weights) => weights.pack(src, dst, done),
+            Form::LastWinograd(weights) => weights.pack(src, dst, done),
             Form::Tiles { layout, .. } => {
                 let len = layout.len_elems().max(1);
                 for (g, (from, to)) in src.chunks_exact(len).zip(dst.chunks_exact_mut(len)).enumerate() {
@@ -267,11 +272,23 @@ pub fn winograd_pays(desc: &ConvDesc, target: Target) -> bool {
     desc.winograd > 0 && conv_winograd::applies(desc) && conv_winograd::pays(desc, desc.winograd, target)
 }
 
+/// As [`winograd_pays`] where image and result have their channels innermost.
+pub fn last_winograd_pays(desc: &ConvDesc, target: Target) -> bool {
+    desc.winograd > 0 && conv_last_winograd::pays(desc, desc.winograd, target)
+}
+
 /// Makes the kernel for a convolution by constant weights whose result has its channels innermost, and its image where
 /// `image_last` says so; batch axes of the epilogue are image and group, its rows the output pixels, its columns the output
 /// channels of a group.
 pub fn plan_last(desc: &ConvDesc, image_last: bool, target: Target) -> Result<ConvPlan, CodegenError> {
-    let (plan, weights) = conv_last::plan(desc, image_last, target)?;
+    if image_last && desc.winograd > 0 && conv_winograd::applies(desc) {
+        let (plan, weights) = conv_last_winograd::plan(desc, desc.winograd, target)?;
+        return Ok(ConvPlan { plan, packed: Some(PackedWeights(Form::LastWinograd(weights))) });
+    }
+    let (plan, weights) = match image_last && conv_last_depthwise::applies(desc) {
+        true => conv_last_depthwise::plan(desc, target)?,
+        false => conv_last::plan(desc, image_last, target)?,
+    };
     Ok(ConvPlan { plan, packed: Some(PackedWeights(Form::Last(weights))) })
 }
 

@@ -44,6 +44,11 @@ pub(crate) struct LastWeights {
 }
 
 impl LastWeights {
+    /// The order for `groups` of `m` by `c` channels and panels of `width`; see the fields.
+    pub(crate) fn new(groups: usize, m: usize, c: usize, taps: usize, width: usize, channels_inner: bool) -> LastWeights {
+        LastWeights { groups, m, c, taps, width, channels_inner }
+    }
+
     fn panel_len(&self) -> usize {
         self.c * self.taps * self.width
     }
@@ -88,18 +93,18 @@ impl LastWeights {
 
 /// The register tile and how it covers the output: either some pixels of one line, or some whole lines.
 #[derive(Clone, Copy, Debug)]
-struct Tiling {
+pub(crate) struct Tiling {
     /// Vectors of output channels.
-    vecs: usize,
+    pub(crate) vecs: usize,
     /// Lines of a tile, over the height.
     lines: RowSplit,
     /// Pixels of a tile, over the width.
-    cols: RowSplit,
+    pub(crate) cols: RowSplit,
 }
 
 impl Tiling {
     /// The fewest estimated cycles for `h` lines of `w` pixels and `m` output channels.
-    fn choose(h: usize, w: usize, m: usize, target: Target) -> Tiling {
+    pub(crate) fn choose(h: usize, w: usize, m: usize, target: Target) -> Tiling {
         let n_vecs = m.div_ceil(target.lanes).max(1);
         let mut best: Option<(f64, Tiling)> = None;
         for vecs in 1..=n_vecs.min(target.vector_regs / 2) {
@@ -121,7 +126,7 @@ impl Tiling {
     }
 
     /// Estimated cycles of a step of k for one panel of `vecs` vectors.
-    fn cycles(&self, vecs: usize) -> f64 {
+    pub(crate) fn cycles(&self, vecs: usize) -> f64 {
         // A vector of weights comes from the second-level cache, at about a line in two cycles.
         let tile = |rows: usize| gemm_tile::step_cycles(rows, vecs).max(2.0 * vecs as f64) + 0.02 * rows as f64;
         let mut sum = 0.0;
@@ -135,7 +140,7 @@ impl Tiling {
 }
 
 /// The two sizes of a split with the number of tiles of each.
-fn heights(split: RowSplit) -> impl Iterator<Item = (usize, usize)> {
+pub(crate) fn heights(split: RowSplit) -> impl Iterator<Item = (usize, usize)> {
     [(split.high, split.n_high), (split.high.saturating_sub(1), split.n_low)].into_iter().filter(|s| s.0 > 0 && s.1 > 0)
 }
 
@@ -293,14 +298,7 @@ pub(crate) fn plan(
         flops: 2 * (desc.n * desc.out_channels * desc.output_len()) as u64 * k as u64,
         partial_sums_in_output: false,
     };
-    let weights = LastWeights {
-        groups: desc.groups,
-        m: shape.m,
-        c: shape.c,
-        taps: desc.n_taps(),
-        width,
-        channels_inner: image_last,
-    };
+    let weights = LastWeights::new(desc.groups, shape.m, shape.c, desc.n_taps(), width, image_last);
     Ok((plan, weights))
 }
 
@@ -316,7 +314,7 @@ struct Unit {
     tile_hi: Val,
 }
 
-fn div_rem(b: &mut Builder, v: Val, by: usize) -> (Val, Val) {
+pub(crate) fn div_rem(b: &mut Builder, v: Val, by: usize) -> (Val, Val) {
     if by == 1 {
         return (v, b.i64(0));
     }
@@ -515,9 +513,17 @@ fn walk(
 fn fill(b: &mut Builder, s: &Shape<'_>, image: Val, plane: Val, z: Val, y_lo: Val, y_hi: Val) {
     let size = s.desc.elem.size_bytes();
     let [d, h, w] = s.axes;
-    // Elements of a pixel in the image and in the plane, of which `take` are copied.
     let (from_pixel, take, to_pixel) =
         if s.image_last { (s.desc.in_channels, s.c, s.source.place[0] / size) } else { (1, 1, 1) };
+    let lines = Lines {
+        height: h.input,
+        width: w.input,
+        pad: w.pad_begin,
+        from_pixel,
+        take,
+        to_pixel,
+        plane_width: s.source.plane_width,
+    };
     let n_planes = (d.kernel - 1) * d.dilation + 1;
     let n_lines = b.sub(y_hi, y_lo);
     let n_lines = b.add_imm(n_lines, -1);
@@ -528,56 +534,82 @@ fn fill(b: &mut Builder, s: &Shape<'_>, image: Val, plane: Val, z: Val, y_lo: Va
         b.add_imm(at, -(a.pad_begin as i64))
     };
     let (z0, y0) = (first(b, z, d), first(b, y_lo, h));
-    let (zero, planes) = (b.i64(0), b.i64(n_planes as i64));
-    let (depth, height) = (b.i64(d.input as i64), b.i64(h.input as i64));
-    let before = w.pad_begin.min(s.source.plane_width);
-    let inner = w.input.min(s.source.plane_width - before);
-    let line = |b: &mut Builder, from: Val, to: Val| {
-        let behind = s.source.plane_width - before - inner;
-        zeros(b, to, before * to_pixel);
-        let (zero, start) = (b.i64(0), b.add_imm(to, (before * to_pixel * size) as i64));
-        if from_pixel == to_pixel && take == to_pixel {
-            copy(b, from, start, inner * take);
-        } else {
-            let n = b.i64(inner as i64);
-            b.for_loop(zero, n, 1, &[from, start], |b, _, c| {
-                copy(b, c[0], c[1], take);
-                vec![b.add_imm(c[0], (from_pixel * size) as i64), b.add_imm(c[1], (to_pixel * size) as i64)]
-            });
-        }
-        let end = b.add_imm(start, (inner * to_pixel * size) as i64);
-        zeros(b, end, behind * to_pixel);
-    };
+    let (zero, planes, depth) = (b.i64(0), b.i64(n_planes as i64), b.i64(d.input as i64));
     let n_channels = b.i64(if s.image_last { 1 } else { s.c as i64 });
     let image_bytes = (s.desc.image_len() * size) as i64;
     b.for_loop(zero, n_channels, 1, &[image, plane], |b, _, ch| {
         b.for_loop(zero, planes, 1, &[ch[1]], |b, pz, at| {
             let iz = b.add(z0, pz);
             let z_in = b.cmp(CmpOp::LtU, iz, depth);
-            b.for_loop(zero, n_lines, 1, &[at[0]], |b, py, to| {
-                let iy = b.add(y0, py);
-                let y_in = b.cmp(CmpOp::LtU, iy, height);
-                let both = b.and(z_in, y_in);
-                b.if_else(
-                    both,
-                    |b| {
-                        let row = b.mul_imm(iz, h.input as i64);
-                        let row = b.add(row, iy);
-                        let from = b.index(ch[0], row, (w.input * from_pixel * size) as i64);
-                        line(b, from, to[0]);
-                        Vec::new()
-                    },
-                    |b| {
-                        zeros(b, to[0], s.source.plane_width * to_pixel);
-                        Vec::new()
-                    },
-                );
-                vec![b.add_imm(to[0], s.source.place[1] as i64)]
-            });
+            let from = b.index(ch[0], iz, (h.input * w.input * from_pixel * size) as i64);
+            lines.fill(b, from, Some(z_in), y0, n_lines, at[0]);
             vec![b.add_imm(at[0], s.source.place[2] as i64)]
         });
         vec![b.add_imm(ch[0], image_bytes), b.add_imm(ch[1], s.source.channel as i64)]
     });
+}
+
+/// Lines of an image that are copied into a plane with zeros around it; all in elements.
+pub(crate) struct Lines {
+    /// Lines of the image, and pixels of each.
+    pub(crate) height: usize,
+    pub(crate) width: usize,
+    /// Zeros before a line, in pixels.
+    pub(crate) pad: usize,
+    /// Between pixels of the image; `take` elements of each are copied.
+    pub(crate) from_pixel: usize,
+    pub(crate) take: usize,
+    /// Between pixels of the plane.
+    pub(crate) to_pixel: usize,
+    /// Pixels of a line of the plane.
+    pub(crate) plane_width: usize,
+}
+
+impl Lines {
+    /// Copies `n` lines from line `first` (which may lie outside, as all do where `valid` is false) to `to`.
+    pub(crate) fn fill(&self, b: &mut Builder, from: Val, valid: Option<Val>, first: Val, n: Val, to: Val) {
+        let size = size_of::<f32>();
+        let (zero, height) = (b.i64(0), b.i64(self.height as i64));
+        let len = self.plane_width * self.to_pixel;
+        b.for_loop(zero, n, 1, &[to], |b, line, to| {
+            let y = b.add(first, line);
+            let inside = b.cmp(CmpOp::LtU, y, height);
+            let inside = valid.map_or(inside, |v| b.and(v, inside));
+            b.if_else(
+                inside,
+                |b| {
+                    let from = b.index(from, y, (self.width * self.from_pixel * size) as i64);
+                    self.line(b, from, to[0]);
+                    Vec::new()
+                },
+                |b| {
+                    zeros(b, to[0], len);
+                    Vec::new()
+                },
+            );
+            vec![b.add_imm(to[0], (len * size) as i64)]
+        });
+    }
+
+    fn line(&self, b: &mut Builder, from: Val, to: Val) {
+        let size = size_of::<f32>();
+        let before = self.pad.min(self.plane_width);
+        let inner = self.width.min(self.plane_width - before);
+        let behind = self.plane_width - before - inner;
+        zeros(b, to, before * self.to_pixel);
+        let (zero, start) = (b.i64(0), b.add_imm(to, (before * self.to_pixel * size) as i64));
+        if self.from_pixel == self.to_pixel && self.take == self.to_pixel {
+            copy(b, from, start, inner * self.take);
+        } else {
+            let n = b.i64(inner as i64);
+            b.for_loop(zero, n, 1, &[from, start], |b, _, c| {
+                copy(b, c[0], c[1], self.take);
+                vec![b.add_imm(c[0], (self.from_pixel * size) as i64), b.add_imm(c[1], (self.to_pixel * size) as i64)]
+            });
+        }
+        let end = b.add_imm(start, (inner * self.to_pixel * size) as i64);
+        zeros(b, end, behind * self.to_pixel);
+    }
 }
 
 /// Vectors that are moved in a turn of a loop.

@@ -25,17 +25,17 @@ const BYTES: i64 = 4;
 const MIN_UNITS: usize = 4;
 
 /// The matrices of one tile size.
-struct Matrices {
+pub(super) struct Matrices {
     /// Output tile.
-    m: usize,
+    pub(super) m: usize,
     /// Points in one direction, `m + 2`: rows of `bt`, `g`, columns of `at`.
-    points: usize,
+    pub(super) points: usize,
     /// `[points][points]`.
-    bt: &'static [f32],
+    pub(super) bt: &'static [f32],
     /// `[points][3]`.
-    g: &'static [f32],
+    pub(super) g: &'static [f32],
     /// `[m][points]`.
-    at: &'static [f32],
+    pub(super) at: &'static [f32],
 }
 
 /// Lavin and Gray, section 4.1: points 0, 1, -1, infinity.
@@ -87,7 +87,7 @@ const F4: Matrices = Matrices {
     ],
 };
 
-fn matrices(m: usize) -> Option<&'static Matrices> {
+pub(super) fn matrices(m: usize) -> Option<&'static Matrices> {
     match m {
         2 => Some(&F2),
         4 => Some(&F4),
@@ -155,10 +155,7 @@ impl WinogradWeights {
     }
 
     fn pack_points<const P: usize, T: Weight>(&self, g: &[f32], src: &[T], dst: &mut [T]) {
-        let mut mat = [[0.0f64; 3]; P];
-        for (row, g) in mat.iter_mut().zip(g.as_chunks::<3>().0) {
-            *row = g.map(f64::from);
-        }
+        let mat = widened::<P>(g);
         let mut at = 0;
         for group in 0..self.groups {
             let mut row = 0;
@@ -169,14 +166,9 @@ impl WinogradWeights {
                 for i in 0..rows {
                     let taps = &src[(group * self.m + row + i) * self.c * 9..][..self.c * 9];
                     for (c, taps) in taps.as_chunks::<9>().0.iter().enumerate() {
-                        let taps = taps.map(|t| f64::from(t.number()));
-                        for (y, gy) in mat.iter().enumerate() {
-                            let t: [f64; 3] =
-                                std::array::from_fn(|k| gy[0] * taps[k] + gy[1] * taps[3 + k] + gy[2] * taps[6 + k]);
-                            for (x, gx) in mat.iter().enumerate() {
-                                let sum = gx[0] * t[0] + gx[1] * t[1] + gx[2] * t[2];
-                                out[(y * P + x) * len + c * rows + i] = T::of(sum as f32);
-                            }
+                        let points = at_points(&mat, &taps.map(|t| f64::from(t.number())));
+                        for (point, &w) in points.as_flattened().iter().enumerate() {
+                            out[point * len + c * rows + i] = T::of(w as f32);
                         }
                     }
                 }
@@ -185,6 +177,27 @@ impl WinogradWeights {
             }
         }
     }
+}
+
+/// The matrix of the weights in `f64`.
+pub(super) fn widened<const P: usize>(g: &[f32]) -> [[f64; 3]; P] {
+    let mut mat = [[0.0f64; 3]; P];
+    for (row, g) in mat.iter_mut().zip(g.as_chunks::<3>().0) {
+        *row = g.map(f64::from);
+    }
+    mat
+}
+
+/// A kernel's weights at all points.
+pub(super) fn at_points<const P: usize>(g: &[[f64; 3]; P], taps: &[f64; 9]) -> [[f64; P]; P] {
+    let mut points = [[0.0; P]; P];
+    for (gy, line) in g.iter().zip(&mut points) {
+        let t: [f64; 3] = std::array::from_fn(|k| gy[0] * taps[k] + gy[1] * taps[3 + k] + gy[2] * taps[6 + k]);
+        for (gx, point) in g.iter().zip(line) {
+            *point = gx[0] * t[0] + gx[1] * t[1] + gx[2] * t[2];
+        }
+    }
+    points
 }
 
 /// Sizes of one kernel.
@@ -443,34 +456,70 @@ fn copy_exact(b: &mut Builder, from: Val, to: Val, n: Val) {
     });
 }
 
-/// `matrix * values`, leaving out zeros; rows of `matrix` are as long as `values`.
-fn combine(b: &mut Builder, matrix: &[f32], values: &[Val]) -> Vec<Val> {
-    matrix
-        .chunks_exact(values.len())
-        .map(|row| {
-            let mut terms: Vec<(f32, Val)> = row.iter().copied().zip(values.iter().copied()).collect();
-            terms.retain(|t| t.0 != 0.0);
-            // A term with factor 1 first saves a multiplication.
-            terms.sort_by_key(|t| t.0 != 1.0);
-            let mut sum: Option<Val> = None;
-            for (factor, v) in terms {
-                sum = Some(match (sum, factor) {
-                    (None, 1.0) => v,
-                    (None, _) => {
-                        let k = b.vf32(factor);
-                        b.mul(v, k)
-                    }
-                    (Some(s), 1.0) => b.add(s, v),
-                    (Some(s), -1.0) => b.sub(s, v),
-                    (Some(s), _) => {
-                        let k = b.vf32(factor);
-                        b.fma(v, k, s)
-                    }
-                });
+/// `matrix * values`, leaving out zeros; rows of `matrix` are as long as `values`. Two rows, and two columns, that differ in
+/// signs alone share their sums.
+pub(super) fn combine(b: &mut Builder, matrix: &[f32], values: &[Val]) -> Vec<Val> {
+    let mut rows: Vec<Vec<(f32, Val)>> =
+        matrix.chunks_exact(values.len()).map(|row| row.iter().copied().zip(values.iter().copied()).collect()).collect();
+    let alike = |a: f32, b: f32| a == b || a == -b;
+    let mut column = 0;
+    while column + 1 < values.len() {
+        let shared = rows.iter().filter(|row| row[column].0 != 0.0).count() > 2
+            && rows.iter().all(|row| alike(row[column].0, row[column + 1].0));
+        if shared {
+            let (v, w) = (values[column], values[column + 1]);
+            let (sum, difference) = (b.add(v, w), b.sub(v, w));
+            for row in &mut rows {
+                let same = row[column].0 == row[column + 1].0;
+                row[column].1 = if same { sum } else { difference };
+                row[column + 1].0 = 0.0;
             }
-            sum.unwrap_or_else(|| b.vf32(0.0))
-        })
-        .collect()
+            column += 1;
+        }
+        column += 1;
+    }
+    let mut out: Vec<Val> = Vec::new();
+    while out.len() < rows.len() {
+        let (row, next) = (&rows[out.len()], rows.get(out.len() + 1));
+        let pair = next.filter(|next| row.iter().zip(*next).all(|(x, y)| alike(x.0, y.0)));
+        let terms = |same: bool| {
+            let of_pair = row.iter().zip(pair.unwrap_or(row)).filter(|(x, y)| x.0 != 0.0 && (x.0 == y.0) == same);
+            of_pair.map(|(x, _)| *x).collect::<Vec<_>>()
+        };
+        let (even, odd) = (terms(true), terms(false));
+        if odd.is_empty() || even.is_empty() {
+            let all: Vec<(f32, Val)> = row.iter().copied().filter(|t| t.0 != 0.0).collect();
+            out.push(linear(b, all));
+        } else {
+            let (even, odd) = (linear(b, even), linear(b, odd));
+            out.push(b.add(even, odd));
+            out.push(b.sub(even, odd));
+        }
+    }
+    out
+}
+
+/// The sum of products of numbers that are not 0.
+fn linear(b: &mut Builder, mut terms: Vec<(f32, Val)>) -> Val {
+    // A term with factor 1 first saves a multiplication.
+    terms.sort_by_key(|t| t.0 != 1.0);
+    let mut sum: Option<Val> = None;
+    for (factor, v) in terms {
+        sum = Some(match (sum, factor) {
+            (None, 1.0) => v,
+            (None, _) => {
+                let k = b.vf32(factor);
+                b.mul(v, k)
+            }
+            (Some(s), 1.0) => b.add(s, v),
+            (Some(s), -1.0) => b.sub(s, v),
+            (Some(s), _) => {
+                let k = b.vf32(factor);
+                b.fma(v, k, s)
+            }
+        });
+    }
+    sum.unwrap_or_else(|| b.vf32(0.0))
 }
 
 /// Lanes of 4 from each of 4 vectors, transposed within every 128 bits: lane `4 g + i` of result `k` is lane `4 g + k` of

@@ -6,6 +6,8 @@
 pub mod conv;
 mod conv_depthwise;
 mod conv_last;
+mod conv_last_depthwise;
+mod conv_last_winograd;
 pub mod conv_transpose;
 mod conv_winograd;
 pub mod epilogue;

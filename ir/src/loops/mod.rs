@@ -6,7 +6,7 @@
 //! Nothing here knows the graph: shapes are numbers, types are [`crate::DType`].
 //!
 //! Code map: [`expr`] nodes and their arena; [`index`] arithmetic of indices; [`compute`] stages; [`build`] the builder;
-//! [`mod@fuse`] joining and inlining; [`mod@schedule`] and [`stage`] computations to [`nest`]s; [`interp`] the interpreter;
+//! [`mod@fuse`] joining and inlining; [`reorder`] axes in another order; [`mod@schedule`] and [`stage`] computations to [`nest`]s; [`interp`] the interpreter;
 //! [`scalar`] the meaning of each operation, with [`narrow`] (elements in memory) and [`special`] (functions).
 //!
 //! Absent on purpose: scatters, scans and sorts, whose writes or carried state no element-wise definition gives.
@@ -19,6 +19,7 @@ pub mod index;
 pub mod interp;
 pub mod narrow;
 pub mod nest;
+pub mod reorder;
 pub mod scalar;
 pub mod schedule;
 pub mod special;

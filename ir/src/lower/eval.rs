@@ -4,6 +4,7 @@
 //! machine code differs from it the kernel or the emitter is.
 
 use super::{Conv, LowerCx, Lowering, MatMul, Operand, PairForm, PairProduct, Pairs};
+use crate::channels_last::{order, order_back, reordered};
 use crate::dtype::DType;
 use crate::error::{Error, Result};
 use crate::loops::interp;
@@ -16,7 +17,7 @@ impl Lowering {
         match self {
             Lowering::Compute(c) => c.compute.work(),
             Lowering::MatMul(m) => m.batch.iter().fold(product(&[m.m, m.n, m.k]), |a, b| a.saturating_mul(b.0 as u64)),
-            Lowering::Conv(c) => {
+            Lowering::Conv(c) | Lowering::ConvLast { conv: c, .. } => {
                 let at = if c.transposed { &c.input } else { &c.output };
                 [product(&c.kernel), product(at)]
                     .into_iter()
@@ -77,6 +78,14 @@ impl Lowering {
             Lowering::Conv(c) if dtype.is_float() => {
                 let bias = c.bias.then(|| operand(2)).transpose()?;
                 Ok(Some(vec![c.evaluate(operand(0)?, operand(1)?, bias, *dtype, shape)?]))
+            }
+            Lowering::ConvLast { conv, image_last } if dtype.is_float() => {
+                let bias = conv.bias.then(|| operand(2)).transpose()?;
+                let image = operand(0)?;
+                let plain = image_last.then(|| reordered(image, &order_back(image.rank()))).transpose()?;
+                let plain_shape: Vec<usize> = order_back(shape.len()).iter().map(|&axis| shape[axis]).collect();
+                let y = conv.evaluate(plain.as_ref().unwrap_or(image), operand(1)?, bias, *dtype, &plain_shape)?;
+                Ok(Some(vec![reordered(&y, &order(shape.len()))?]))
             }
             Lowering::Pairs(p) => Ok(Some(vec![p.evaluate(&operand, shape)?])),
             _ => Ok(None),
