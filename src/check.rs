@@ -34,7 +34,7 @@ use egret_codegen::isa::IsaLevel;
 use egret_ir::eval::{BodyRunner, Env, Reference, evaluate_observed};
 use egret_ir::lower::{LowerCx, Lowering};
 use egret_ir::op::Accuracy;
-use egret_ir::plan::{Buffer, Placement, Planner};
+use egret_ir::plan::{Buffer, Layout, Placement, Planner};
 use egret_ir::{DType, Graph, Node, Result, Tensor, Type, Value, ValueId, verify};
 use egret_passes::{DefaultPlanner, Pass};
 use std::cell::RefCell;
@@ -190,7 +190,7 @@ impl Finding {
     fn at(graph: &Graph, n: usize, v: ValueId, text: String, n_wrong: usize) -> Finding {
         Finding {
             node: graph.describe_with_types(n),
-            operator: graph.nodes[n].op.def().name.into(),
+            operator: graph.nodes[n].op.named().name.into(),
             value: format!("\"{}\": {}", graph.value(v).name, graph.ty(v)),
             text,
             n_wrong,
@@ -298,8 +298,8 @@ impl Planner for Listed {
         })
     }
 
-    fn layout(&self, graph: Graph, nodes: &[bool], lanes: usize) -> Result<Graph> {
-        let mut graph = DefaultPlanner.layout(graph, nodes, lanes)?;
+    fn layout(&self, graph: Graph, nodes: &[bool], layout: Layout) -> Result<Graph> {
+        let mut graph = DefaultPlanner.layout(graph, nodes, layout)?;
         name_values(&mut graph, "layout");
         Ok(graph)
     }

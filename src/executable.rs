@@ -264,7 +264,7 @@ impl exec::run::Observer for Watch<'_> {
     fn step(&mut self, plan: &Plan, step: &Step, took: Took, values: &[(ValueId, Value)]) {
         let named: Vec<(String, Value)> =
             values.iter().map(|(v, value)| (plan.graph.value(*v).name.clone(), value.clone())).collect();
-        let ops = step.nodes().iter().map(|&n| plan.graph.nodes[n].op.def().name).collect();
+        let ops = step.nodes().iter().map(|&n| plan.graph.nodes[n].op.named().name).collect();
         let node = step.nodes().last().map_or_else(String::new, |&n| plan.graph.describe(n));
         (self.observe)(&StepReport { kind: step.kind(), ops, node, took, values: &named });
     }

@@ -312,8 +312,18 @@ impl System for Egret {
                 let Code { fuse, level, threads, .. } = code;
                 // Each kernel is shared between the threads, however little it does.
                 let parallel_cost = if threads > 1 { 0.0 } else { ExecOptions::default().parallel_cost };
-                let options =
-                    ExecOptions { threads, parallel_cost, fuse, level, limits, effort, ..ExecOptions::default() };
+                // So are layouts, however few channels there are.
+                let layout_everywhere = threads > 1 || code.stage != NATIVE && fuse;
+                let options = ExecOptions {
+                    threads,
+                    parallel_cost,
+                    fuse,
+                    layout_everywhere,
+                    level,
+                    limits,
+                    effort,
+                    ..ExecOptions::default()
+                };
                 let executable = Executable::new(Arc::new(case.graph.clone()), Arc::new(DefaultPlanner), options)?;
                 // The first shape once more, by the plan that is kept.
                 let again = runs.first().filter(|_| runs.len() > 1);

@@ -78,6 +78,13 @@ impl dyn Op {
     pub fn downcast<T: Op>(&self) -> Option<&T> {
         (self as &dyn Any).downcast_ref()
     }
+
+    /// The declaration of the operator that a model names: that of the call within a [`ChannelsLast`].
+    ///
+    /// [`ChannelsLast`]: crate::channels_last::ChannelsLast
+    pub fn named(&self) -> &'static OpDef {
+        self.downcast::<crate::channels_last::ChannelsLast>().map_or_else(|| self.def(), |last| last.op.def())
+    }
 }
 
 /// How far a result may lie from the exact one.

@@ -26,6 +26,18 @@ pub struct Placement {
     pub bound_bytes: usize,
 }
 
+/// Which tensors get another layout.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Layout {
+    /// Those that kernels with vectors of so many 32-bit elements gain by.
+    Gains {
+        /// Elements of a vector.
+        lanes: usize,
+    },
+    /// All that can have one, for tests.
+    Everywhere,
+}
+
 /// Graph-level decisions.
 pub trait Planner: Send + Sync {
     /// Rewrites a graph into an equal, cheaper one. Types of arguments may hold symbols or numbers; the more numbers,
@@ -36,11 +48,11 @@ pub trait Planner: Send + Sync {
     fn optimise(&self, graph: Graph) -> Result<Graph>;
 
     /// Rewrites a graph whose `nodes` have operands and results of known extents into an equal one whose tensors lie as
-    /// kernels with vectors of `lanes` 32-bit elements read them best. Arguments and results keep their types.
+    /// kernels read them best. Arguments and results keep their types.
     ///
     /// # Errors
     /// When a node cannot be lowered.
-    fn layout(&self, graph: Graph, nodes: &[bool], lanes: usize) -> Result<Graph>;
+    fn layout(&self, graph: Graph, nodes: &[bool], layout: Layout) -> Result<Graph>;
 
     /// Places buffers so that none that live at the same step overlap.
     fn place(&self, buffers: &[Buffer]) -> Placement;

@@ -10,6 +10,7 @@ use egret_ir::graph::Node;
 use egret_ir::loops::reorder::AxisOrder;
 use egret_ir::lower::{LowerCx, Lowering};
 use egret_ir::ops::transpose::Transpose;
+use egret_ir::plan::Layout;
 use egret_ir::{DType, Graph, Result, Type, ValueId};
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -21,19 +22,19 @@ const MAX_OPERANDS: usize = 64;
 /// changes of layout.
 const FEW_PRODUCTS: usize = 128;
 
-/// Puts the calls of `nodes` into the layout where that pays with vectors of `lanes` elements.
+/// Puts the calls of `nodes` into the layout.
 ///
 /// # Errors
 /// When a constant cannot be moved, or an operator refuses concrete operands.
-pub fn choose_layout(graph: Graph, nodes: &[bool], lanes: usize) -> Result<Graph> {
-    let wanted = |(n, node): (usize, &Node)| nodes[n] && conv(&graph, node, lanes).is_some();
+pub fn choose_layout(graph: Graph, nodes: &[bool], layout: Layout) -> Result<Graph> {
+    let wanted = |(n, node): (usize, &Node)| nodes[n] && conv(&graph, node, layout).is_some();
     if !graph.nodes.iter().enumerate().any(wanted) {
         return Ok(graph);
     }
     let consumers = graph.consumers();
     let mut pass = Pass { last: HashMap::new(), plain: vec![true; graph.values.len()], nodes: Vec::new(), graph };
     for (n, node) in std::mem::take(&mut pass.graph.nodes).into_iter().enumerate() {
-        if !nodes[n] || !pass.wrapped(&node, &consumers, lanes)? {
+        if !nodes[n] || !pass.wrapped(&node, &consumers, layout)? {
             for v in node.uses() {
                 pass.need_plain(v);
             }
@@ -73,7 +74,7 @@ fn concrete(graph: &Graph, v: ValueId) -> Option<(DType, Vec<usize>)> {
 }
 
 /// What the convolution of a node, by constant weights, is lowered to.
-fn conv(graph: &Graph, node: &Node, lanes: usize) -> Option<egret_ir::lower::Conv> {
+fn conv(graph: &Graph, node: &Node, layout: Layout) -> Option<egret_ir::lower::Conv> {
     let def = node.op.def();
     if def.name != "Conv" || def.domain != "ai.onnx" {
         return None;
@@ -81,8 +82,9 @@ fn conv(graph: &Graph, node: &Node, lanes: usize) -> Option<egret_ir::lower::Con
     let cx = lower_cx(graph, node)?;
     cx.constant(1)?;
     let Ok(Lowering::Conv(c)) = node.op.lower(&cx) else { return None };
-    let one_to_one = c.c == 1 && c.m == 1;
-    (cx.dtype(0) == DType::F32 && !c.transposed && (one_to_one && c.groups >= lanes / 2 || c.m >= lanes / 2)).then_some(c)
+    let least = if let Layout::Gains { lanes } = layout { lanes / 2 } else { 1 };
+    let fills = c.m >= least || c.c == 1 && c.m == 1 && c.groups >= least;
+    (cx.dtype(0) == DType::F32 && !c.transposed && fills).then_some(c)
 }
 
 /// The call with its operands' types and constants; none where a type is no tensor with elements.
@@ -143,15 +145,15 @@ impl Pass {
     }
 
     /// Adds the node in the layout, if that pays.
-    fn wrapped(&mut self, node: &Node, consumers: &[Vec<usize>], lanes: usize) -> Result<bool> {
+    fn wrapped(&mut self, node: &Node, consumers: &[Vec<usize>], layout: Layout) -> Result<bool> {
         let known = |v: &Option<ValueId>| v.is_some_and(|v| self.last.contains_key(&v));
         let any = node.inputs.iter().any(known);
-        if let Some(c) = conv(&self.graph, node, lanes) {
+        if let Some(c) = conv(&self.graph, node, layout) {
             let Some(image) = node.inputs[0] else { return Ok(false) };
             let products = c.c * c.kernel.iter().product::<usize>();
             let read = node.outputs[0].is_some_and(|y| consumers.get(y.index()).is_some_and(|c| !c.is_empty()));
             let depthwise = c.c == 1 && c.m == 1;
-            if !any && !read && products < FEW_PRODUCTS {
+            if !any && !read && products < FEW_PRODUCTS && layout != Layout::Everywhere {
                 return Ok(false);
             }
             let mut operands = vec![false; node.inputs.len()];
@@ -198,7 +200,7 @@ impl Pass {
             operands.push(known(v) || full.is_some());
         }
         let results: Vec<bool> = cx.outputs.iter().map(|(_, shape)| shape.len() == rank).collect();
-        if there > here || !results.iter().any(|&r| r) && there > 0 {
+        if layout != Layout::Everywhere && there > here || !results.iter().any(|&r| r) && there > 0 {
             return Ok(false);
         }
         let op = ChannelsLast { op: Arc::clone(&node.op), operands: operands.clone(), results: results.clone() };
@@ -251,3 +253,86 @@ impl Pass {
     }
 }
 
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use egret_ir::eval::{Env, evaluate};
+    use egret_ir::{GraphBuilder, Tensor, attrs};
+
+    fn numbers(shape: &[usize]) -> Tensor {
+        let n: usize = shape.iter().product();
+        Tensor::from_floats(DType::F32, shape, (0..n).map(|i| ((i * 7919) % 31) as f64 / 8.0 - 2.0))
+    }
+
+    /// The graph in the layout; it must give the same bits.
+    fn same(graph: &Graph, layout: Layout) -> Graph {
+        let all = vec![true; graph.nodes.len()];
+        let mut after = choose_layout(graph.clone(), &all, layout).unwrap();
+        egret_ir::infer::infer(&mut after).unwrap();
+        let args: Vec<_> = graph.inputs.iter().map(|&v| numbers(&graph.ty(v).concrete().unwrap().1).into()).collect();
+        let run = |g: &Graph| evaluate(g, args.clone(), &Env::default()).unwrap();
+        assert_eq!(run(graph), run(&after));
+        after
+    }
+
+    fn count(graph: &Graph, name: &str) -> usize {
+        graph.nodes.iter().filter(|n| n.op.def().name == name).count()
+    }
+
+    #[test]
+    fn a_chain_needs_one_change_at_its_end() {
+        let mut b = GraphBuilder::new("chain");
+        let x = b.input("x", Type::tensor(DType::F32, &[1, 3, 6, 5]));
+        let w = b.constant(numbers(&[8, 3, 3, 3]));
+        let y = b.op("Conv", attrs! { pads: vec![1, 1, 1, 1] }, &[x, w]).unwrap();
+        let y = b.op("Relu", attrs! {}, &[y]).unwrap();
+        let y = b.op("MaxPool", attrs! { kernel_shape: vec![2, 2] }, &[y]).unwrap();
+        let v = b.constant(numbers(&[8, 8, 1, 1]));
+        let z = b.op("Conv", attrs! {}, &[y, v]).unwrap();
+        let z = b.op("Add", attrs! {}, &[z, y]).unwrap();
+        let c = b.constant(numbers(&[1, 8, 5, 4]));
+        let z = b.op("Mul", attrs! {}, &[z, c]).unwrap();
+        let after = same(&b.finish(&[z]), Layout::Gains { lanes: 16 });
+        assert_eq!((count(&after, "ChannelsLast"), count(&after, "Transpose")), (6, 1));
+    }
+
+    #[test]
+    fn what_asks_for_the_layout_gets_it() {
+        let mut b = GraphBuilder::new("asks");
+        let x = b.input("x", Type::tensor(DType::F32, &[2, 4, 3, 3]));
+        let w = b.constant(numbers(&[8, 4, 1, 1]));
+        let y = b.op("Conv", attrs! {}, &[x, w]).unwrap();
+        let y = b.op("Transpose", attrs! { perm: vec![0i64, 2, 3, 1] }, &[y]).unwrap();
+        let after = same(&b.finish(&[y]), Layout::Everywhere);
+        let perms: Vec<_> = after.nodes.iter().filter_map(|n| n.op.downcast::<Transpose>()?.perm.clone()).collect();
+        assert_eq!(perms, [vec![0, 1, 2, 3]]);
+    }
+
+    #[test]
+    fn few_channels_and_other_readers_stay_plain() {
+        let mut b = GraphBuilder::new("plain");
+        let x = b.input("x", Type::tensor(DType::F32, &[1, 3, 4, 4]));
+        let w = b.constant(numbers(&[2, 3, 3, 3]));
+        let y = b.op("Conv", attrs! {}, &[x, w]).unwrap();
+        let graph = b.finish(&[y]);
+        assert_eq!(count(&same(&graph, Layout::Gains { lanes: 16 }), "ChannelsLast"), 0);
+        assert_eq!(count(&same(&graph, Layout::Everywhere), "ChannelsLast"), 1);
+    }
+
+    #[test]
+    fn readers_of_both_kinds_and_operands_of_both() {
+        let mut b = GraphBuilder::new("both");
+        let x = b.input("x", Type::tensor(DType::F32, &[1, 8, 4, 4]));
+        let r = b.input("r", Type::tensor(DType::F32, &[1, 8, 4, 4]));
+        let bias = b.input("bias", Type::tensor(DType::F32, &[8, 1, 1]));
+        let depthwise = b.constant(numbers(&[8, 1, 3, 3]));
+        let y = b.op("Conv", attrs! { group: 8i64, pads: vec![1, 1, 1, 1] }, &[x, depthwise]).unwrap();
+        let sum = b.op("Add", attrs! {}, &[y, r]).unwrap();
+        let sum = b.op("Add", attrs! {}, &[sum, bias]).unwrap();
+        let flat = b.op("Flatten", attrs! {}, &[sum]).unwrap();
+        let mean = b.op("ReduceMean", attrs! { keepdims: 0i64 }, &[sum]).unwrap();
+        let joined = b.op("Concat", attrs! { axis: 1i64 }, &[sum, y, x]).unwrap();
+        same(&b.finish(&[flat, mean, joined, y]), Layout::Everywhere);
+    }
+}

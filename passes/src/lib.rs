@@ -26,7 +26,7 @@ pub mod fold;
 pub mod layout;
 pub mod memory;
 
-use egret_ir::plan::{Buffer, Placement, Planner};
+use egret_ir::plan::{Buffer, Layout, Placement, Planner};
 use egret_ir::{Graph, Result};
 
 /// The passes in their order, as the executor's planner.
@@ -53,8 +53,8 @@ impl Planner for DefaultPlanner {
         PASSES.iter().try_fold(graph, |g, (_, pass)| pass(g))
     }
 
-    fn layout(&self, graph: Graph, nodes: &[bool], lanes: usize) -> Result<Graph> {
-        layout::choose_layout(graph, nodes, lanes)
+    fn layout(&self, graph: Graph, nodes: &[bool], layout: Layout) -> Result<Graph> {
+        layout::choose_layout(graph, nodes, layout)
     }
 
     fn place(&self, buffers: &[Buffer]) -> Placement {

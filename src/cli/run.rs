@@ -178,7 +178,7 @@ impl Compiled {
                     "native" => steps.kernels += 1,
                     "host" => {
                         for &n in s.nodes() {
-                            *steps.host.entry(plan.graph.nodes[n].op.def().name).or_default() += 1;
+                            *steps.host.entry(plan.graph.nodes[n].op.named().name).or_default() += 1;
                         }
                     }
                     _ => {}

@@ -162,7 +162,7 @@ pub(crate) fn kernels(
     shared: &Shared,
 ) -> Option<(Vec<Pending>, Vec<usize>)> {
     let (whole, external, results) = composed(calls, graph)?;
-    let names: Vec<String> = calls.iter().map(|c| graph.nodes[c.node].op.def().mnemonic()).collect();
+    let names: Vec<String> = calls.iter().map(|c| graph.nodes[c.node].op.named().mnemonic()).collect();
     let name = if names.len() <= 4 {
         names.join("_")
     } else {

@@ -53,6 +53,8 @@ pub struct ExecOptions {
     pub keep_values: bool,
     /// Whether calls may share loop nests; without, every value of the graph exists.
     pub fuse: bool,
+    /// Whether every tensor that can gets the layout that some gain by, instead of those at wide levels that do.
+    pub layout_everywhere: bool,
     /// What runs kernels.
     pub level: IsaLevel,
     /// Time that the compiler spends per kernel.
@@ -68,6 +70,7 @@ impl Default for ExecOptions {
             plans: 8,
             keep_values: false,
             fuse: true,
+            layout_everywhere: false,
             level: IsaLevel::default(),
             effort: Effort::default(),
         }

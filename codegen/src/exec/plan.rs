@@ -7,7 +7,7 @@ use super::table::{State, Tables};
 use super::{GraphExec, Shared, tails};
 use egret_ir::eval::{Env, Limits};
 use egret_ir::lower::{LowerCx, Lowering};
-use egret_ir::plan::Buffer;
+use egret_ir::plan::{Buffer, Layout};
 use egret_ir::rule::Fact;
 use egret_ir::{Error, Graph, Result, Tensor, Type, ValueId};
 use std::collections::HashSet;
@@ -494,12 +494,14 @@ fn in_layout(graph: Arc<Graph>, shared: &Shared) -> Result<(Arc<Graph>, Vec<Fact
     };
     let (facts, plain) = cut(&graph)?;
     let target = shared.isa.target;
-    if target == target.narrow() {
-        return Ok((graph, facts, plain));
-    }
+    let layout = match shared.options.layout_everywhere {
+        true => Layout::Everywhere,
+        false if target == target.narrow() => return Ok((graph, facts, plain)),
+        false => Layout::Gains { lanes: target.lanes },
+    };
     let mut now = vec![false; graph.nodes.len()];
     plain.now.iter().for_each(|&n| now[n] = true);
-    let graph = Arc::new(shared.planner.layout(Arc::unwrap_or_clone(graph), &now, target.lanes)?);
+    let graph = Arc::new(shared.planner.layout(Arc::unwrap_or_clone(graph), &now, layout)?);
     let (facts, cut) = cut(&graph)?;
     Ok((graph, facts, cut))
 }

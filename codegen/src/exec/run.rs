@@ -331,7 +331,7 @@ impl<'a> Run<'a> {
         }
         let x: Vec<Option<&[u8]>> =
             x.iter().zip(&copies).map(|(x, copy)| copy.as_ref().map(AlignedBytes::as_slice).or(*x)).collect();
-        let at = |e: Error| e.of_op(node.op.def().name).at(plan.graph.describe_with_types(l.node));
+        let at = |e: Error| e.of_op(node.op.named().name).at(plan.graph.describe_with_types(l.node));
         if l.found {
             let found = l.kernel.find(&x, env.limits.value_bytes).map_err(at)?;
             for (v, f) in node.outputs.iter().zip(found) {

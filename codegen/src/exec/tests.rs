@@ -2,7 +2,7 @@
 
 use super::*;
 use egret_ir::eval::{Env, evaluate};
-use egret_ir::plan::{Buffer, Placement};
+use egret_ir::plan::{Buffer, Layout, Placement};
 use egret_ir::{DType, Dim, GraphBuilder, Tensor, attrs};
 
 /// Leaves graphs as they are and shares no memory.
@@ -14,7 +14,7 @@ impl Planner for Plain {
         Ok(graph)
     }
 
-    fn layout(&self, graph: Graph, _: &[bool], _: usize) -> Result<Graph> {
+    fn layout(&self, graph: Graph, _: &[bool], _: Layout) -> Result<Graph> {
         Ok(graph)
     }
 

@@ -187,7 +187,9 @@ impl<'a> Shape<'a> {
         let n_panels = m.div_ceil(tiling.vecs * target.lanes);
         // Rows that fit the cache with the panel of weights.
         let row_bytes = d.kernel * h.stride * (w.input + 2 * w.pad_begin) * c * size_of::<f32>();
-        let most = (L2_BUDGET_BYTES / row_bytes.max(1)).saturating_sub(h.kernel - 1).max(1);
+        let panel_bytes = c * desc.n_taps() * tiling.vecs * target.lanes * size_of::<f32>();
+        let budget = (2 * L2_BUDGET_BYTES).saturating_sub(panel_bytes).clamp(L2_BUDGET_BYTES / 4, L2_BUDGET_BYTES);
+        let most = (budget / row_bytes.max(1)).saturating_sub(h.kernel - 1).max(1);
         let tiles_most = (most / tiling.lines.high.max(1)).clamp(1, n_tiles);
         let n_batch = (desc.n * desc.groups * d.output).max(1);
         let k = c * desc.n_taps();

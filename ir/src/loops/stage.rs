@@ -8,6 +8,7 @@
 //! its index is clamped.
 
 use std::collections::{BTreeSet, HashMap};
+use std::ops::Range;
 
 use super::compute::{Compute, Stage, TensorDesc, row_major_strides};
 use super::expr::{Arena, BinOp, CmpOp, ExprId, Node, ReduceOp, Source, VarId};
@@ -33,6 +34,12 @@ const TILE: i64 = 16;
 
 /// A loop is cut at no more than so many places.
 const MAX_CUTS: usize = 8;
+
+/// Elements that a parallel turn does of each part of a vector axis.
+const PART_TURN: i64 = 1024;
+
+/// Loops around a vector loop are repeated for each of at most so many parts between its cuts.
+const MAX_PARTS: usize = 64;
 
 /// A window of at most so many elements is written out where conditions depend on the place in it.
 const MAX_WINDOW: i64 = 16;
@@ -60,6 +67,7 @@ pub(super) struct Lower {
 }
 
 /// A reduction to be computed before the expression that uses it.
+#[derive(Clone)]
 struct Reduction {
     local: u32,
     op: ReduceOp,
@@ -71,6 +79,7 @@ struct Reduction {
 }
 
 /// A stage about to become loops.
+#[derive(Clone)]
 struct Work {
     axes: Vec<VarId>,
     reductions: Vec<Reduction>,
@@ -142,6 +151,12 @@ impl Lower {
                 let n_chunks = (n + chunk - 1) / chunk;
                 return self.chunked(work, &outer, v, chunk, n_chunks);
             }
+        }
+        if let (Vectorize::Axis(_), true, &[.., w], [v]) = (vectorize, work.reductions.is_empty(), &outer[..], &inner[..])
+            && let Some(parts) = self.parts(&mut work, *v)
+        {
+            outer.pop();
+            return self.by_parts(work, &outer, w, *v, parts);
         }
         while let Some(&last) = outer.last() {
             let left = extent(&self.arena, &outer) / self.arena.extent(last);
@@ -233,6 +248,41 @@ impl Lower {
         let hi = self.arena.bin(BinOp::Min, end, n);
         let body = self.nest(&work, &[v], Vectorize::Axis(0), Some((lo, hi)));
         (parallel, total, body)
+    }
+
+    /// A parallel turn does some elements along `w`, all of them for one part of the vector axis `v` after the other.
+    fn by_parts(
+        &mut self,
+        mut work: Work,
+        outer: &[VarId],
+        w: VarId,
+        v: VarId,
+        parts: Vec<Range<i64>>,
+    ) -> (VarId, i64, Vec<Stmt>) {
+        let (n, n_v) = (self.arena.extent(w), self.arena.extent(v));
+        let n_outer = outer.iter().map(|&w| self.arena.extent(w)).product::<i64>();
+        let wanted = (PART_TURN * parts.len() as i64 / n_v).max(1);
+        let chunk = wanted.min((n * n_outer / MIN_TURNS).max(1)).min(n);
+        let n_chunks = (n + chunk - 1) / chunk;
+        let parallel = self.arena.new_var(0..n_outer * n_chunks);
+        let turn = self.arena.var(parallel);
+        let at = delinearize(&mut self.arena, turn, &[n_outer as usize, n_chunks as usize]);
+        self.fix_outer(&mut work, outer, at[0]);
+        let size = self.arena.int(chunk);
+        let lo = self.arena.bin(BinOp::Mul, at[1], size);
+        let end = self.arena.bin(BinOp::Add, lo, size);
+        let all = self.arena.int(n);
+        let hi = self.arena.bin(BinOp::Min, end, all);
+        let mut body = Vec::new();
+        for part in parts {
+            let (element, part) = (self.arena.new_var(0..n), self.arena.new_var(part));
+            let map = HashMap::from([(w, self.arena.var(element)), (v, self.arena.var(part))]);
+            let mut own = work.clone();
+            own.visit(&mut |e| *e = self.arena.substitute(*e, &map));
+            let inner = self.nest(&own, &[part], Vectorize::Axis(0), None);
+            body.push(Stmt::For { var: element, lo, hi, kind: LoopKind::Serial, body: inner });
+        }
+        (parallel, n_outer * n_chunks, body)
     }
 
     /// Expresses the outer axes by the turn of the parallel loop.
@@ -666,14 +716,26 @@ impl Lower {
         out.extend(body);
     }
 
-    /// A vector loop, cut where a condition on `v` alone changes.
-    fn vector_loop(&mut self, v: VarId, lo: ExprId, hi: ExprId, body: Vec<Stmt>) -> Vec<Stmt> {
+    /// The parts of the vector axis `v` between which conditions change, where each is long enough for vectors: then the
+    /// loops around are repeated for each part instead of the parts in every turn of them.
+    fn parts(&mut self, work: &mut Work, v: VarId) -> Option<Vec<Range<i64>>> {
+        let exprs = work.exprs();
+        let cuts = self.cuts(v, &exprs);
+        if cuts.is_empty() || cuts.len() >= MAX_PARTS {
+            return None;
+        }
+        let range = self.arena.var_range(v);
+        let edges: Vec<i64> = std::iter::once(range.start).chain(cuts).chain([range.end]).collect();
+        let parts: Vec<Range<i64>> = edges.windows(2).map(|e| e[0]..e[1]).collect();
+        parts.iter().all(|p| p.end - p.start >= TILE).then_some(parts)
+    }
+
+    /// Where conditions on `v` alone change, inside its range.
+    fn cuts(&self, v: VarId, exprs: &[ExprId]) -> BTreeSet<i64> {
         let range = self.arena.var_range(v);
         let mut cuts = BTreeSet::new();
-        let mut exprs = Vec::new();
-        for_each_expr(&body, &mut |e| exprs.push(e));
-        for e in self.arena.reachable(&exprs) {
-            let Node::Cmp(_, a, b) = *self.arena.node(e) else { continue };
+        for e in self.arena.reachable(exprs) {
+            let Node::Cmp(op, a, b) = *self.arena.node(e) else { continue };
             if self.arena.dtype(a) != DType::I64 {
                 continue;
             }
@@ -689,12 +751,27 @@ impl Lower {
             let Some(down) = down else { continue };
             // Rounded down for positive factors; for negative ones `div_euclid` rounds up.
             let first = if exact || factor < 0 { down } else { down + 1 };
-            for cut in [first, if exact { first + 1 } else { first }] {
+            let behind = if exact { first + 1 } else { first };
+            let places = match (op, factor > 0) {
+                (CmpOp::Lt | CmpOp::Ge, true) | (CmpOp::Le | CmpOp::Gt, false) => [first, first],
+                (CmpOp::Le | CmpOp::Gt, true) | (CmpOp::Lt | CmpOp::Ge, false) => [behind, behind],
+                (CmpOp::Eq | CmpOp::Ne, _) => [first, behind],
+            };
+            for cut in places {
                 if range.start < cut && cut < range.end {
                     cuts.insert(cut);
                 }
             }
         }
+        cuts
+    }
+
+    /// A vector loop, cut where a condition on `v` alone changes.
+    fn vector_loop(&mut self, v: VarId, lo: ExprId, hi: ExprId, body: Vec<Stmt>) -> Vec<Stmt> {
+        let range = self.arena.var_range(v);
+        let mut exprs = Vec::new();
+        for_each_expr(&body, &mut |e| exprs.push(e));
+        let cuts = self.cuts(v, &exprs);
         if cuts.is_empty() || cuts.len() > MAX_CUTS {
             return vec![Stmt::For { var: v, lo, hi, kind: LoopKind::Vector, body }];
         }
