@@ -152,7 +152,7 @@ impl Taken {
 
     /// Values with errors behind every step; `None` where a step refuses.
     fn trial(&self, case: &Case, choices: &mut dyn Choices) -> Option<Vec<Option<Value>>> {
-        run(&self.steps, &case.inputs, Some((&self.errors, self.notes.silent, choices)))
+        run(&self.steps, &case.inputs, Some((&self.errors, &self.notes, choices)))
     }
 
     /// Whether a matrix has an inverse that errs by as much as it is large: one that is off by a rounding error may have none.

@@ -28,6 +28,7 @@
 //! | `.ones` | how many of the first elements are 1 |
 //! | `.finite`, `.nan` | whether all elements are finite, whether one is NaN: 1 or 0 |
 //! | `.there` | whether the value or attribute is given: 1 or 0 |
+//! | `.listed` | whether the call's list of operands has a place for this one, given or left empty: 1 or 0 |
 //! | `.distinct` | whether no element of a list occurs twice: 1 or 0 |
 //!
 //! Calls that meet a record are not made for the system, so that what a campaign reports is new. [`confirm`] says whether a
@@ -36,7 +37,7 @@
 use crate::check::{Kind, System, Taken};
 use crate::choices::Seeded;
 use crate::form::Types;
-use crate::generate::{Config, Generator, full_name};
+use crate::generate::{Config, Generator, Rules, full_name};
 use crate::infer::structure::operand_names;
 use crate::infer::term::{Parser, Pred, Term};
 use crate::probe::all_calls;
@@ -236,8 +237,10 @@ fn read(line: &str) -> Result<Vec<Cause>> {
 const FUNCTIONS: &[&str] = &["or", "select", "min", "max", "ceil_div", "broadcast", "wrap"];
 
 /// What may stand behind a name.
-const PARTS: &[&str] =
-    &["rank", "len", "least", "last", "min", "max", "finite", "nan", "ones", "there", "sign", "distinct", "exponent"];
+const PARTS: &[&str] = &[
+    "rank", "len", "least", "last", "min", "max", "finite", "nan", "ones", "there", "listed", "sign", "distinct",
+    "exponent",
+];
 
 /// Reads a condition over the names of an operator's values and attributes.
 fn condition(text: &str, def: &OpDef) -> Result<When> {
@@ -277,6 +280,11 @@ fn has_value(def: &OpDef, name: &str) -> bool {
 impl Cause {
     fn is_of(&self, def: &OpDef) -> bool {
         def.name == self.def.name && def.domain == self.def.domain
+    }
+
+    /// Whether it asks for places in the list of operands.
+    fn lists_operands(&self) -> bool {
+        self.when.iter().flat_map(|w| &w.names).any(|n| n.ends_with(".listed"))
     }
 
     /// Whether a call is one of those that it speaks of.
@@ -334,13 +342,20 @@ impl<'a> Seen<'a> {
     fn number(&self, name: &str) -> Option<i64> {
         let (base, part) = parts(name);
         let def = self.op.def();
+        if part == ".listed" {
+            return Some(i64::from(operand_names(def, self.operands.len()).iter().any(|n| n == base)));
+        }
         match def.attrs.iter().find(|a| a.name == base) {
             Some(doc) if !has_value(def, base) => {
                 let attr = self.op.attrs().remove(base);
                 match (attr, part) {
                     (attr, ".there") => Some(i64::from(attr.is_some())),
                     (Some(attr), part) => attribute_number(&attr, part),
-                    (None, "") => doc.default.trim_end_matches("i64").parse().ok(),
+                    (None, "") => match doc.default {
+                        "false" => Some(0),
+                        "true" => Some(1),
+                        number => number.trim_end_matches("i64").parse().ok(),
+                    },
                     (None, _) => None,
                 }
             }
@@ -420,21 +435,25 @@ pub struct Confirmed {
     pub failed: usize,
 }
 
-/// Calls that meet a record are tried on a system, at most `wanted` of them among `tries` graphs of one call.
+/// Calls that meet a record are tried on a system, at most `wanted` of them among `tries` graphs of one call, which are drawn by
+/// inferred rules where there are some.
 ///
 /// # Errors
 /// When the system cannot be started.
-pub fn confirm(cause: &Cause, system: &mut dyn System, wanted: usize, tries: u64) -> Result<Confirmed> {
+pub fn confirm(cause: &Cause, system: &mut dyn System, rules: &Rules, wanted: usize, tries: u64) -> Result<Confirmed> {
     let only = vec![cause.def.name.to_owned()];
     let dynamic_percent = if cause.symbolic { 100 } else { 0 };
-    let types = Types::all();
-    let mut generator = Generator::new(Config { nodes: 1, only, types, dynamic_percent, ..Config::default() });
+    let (types, rules) = (Types::all(), rules.clone());
+    let mut generator = Generator::new(Config { nodes: 1, only, types, rules, dynamic_percent, ..Config::default() });
     let mut out = Confirmed::default();
     for i in 0..tries {
         if out.met == wanted {
             break;
         }
-        let Some(case) = generator.generate(&mut Seeded::new(0x6b6e, i)) else { continue };
+        let Some(mut case) = generator.generate(&mut Seeded::new(0x6b6e, i)) else { continue };
+        if cause.lists_operands() {
+            list_operands(&mut case.graph);
+        }
         let meets = |op: &dyn Op, operands: &[Option<&Value>], results: &[Value]| {
             cause.is_of(op.def()) && cause.holds(Seen { op, operands, results })
         };
@@ -450,6 +469,14 @@ pub fn confirm(cause: &Cause, system: &mut dyn System, wanted: usize, tries: u64
         out.failed += usize::from(failure.is_some_and(|f| cause.kinds.contains(&f.kind)));
     }
     Ok(out)
+}
+
+/// Gives every call a place for each operand that its operator declares, empty where the call has none.
+fn list_operands(graph: &mut Graph) {
+    for node in &mut graph.nodes {
+        let declared = OpDef::names(node.op.def().inputs).count();
+        node.inputs.resize(declared.max(node.inputs.len()), None);
+    }
 }
 
 #[cfg(test)]
@@ -499,6 +526,35 @@ mod tests {
         let met = |operands: &[Option<&Value>]| known.met(Seen { op: &*op, operands, results: &[] }).is_some();
         assert!(!met(&[Some(&x)]) && !met(&[Some(&x), None, Some(&high)]));
         assert!(met(&[Some(&x), None, Some(&low)]) && met(&[Some(&x), Some(&x)]));
+    }
+
+    #[test]
+    fn an_empty_place_at_the_end_is_none_that_is_not_there() {
+        let line = r#"{"operators":["Clip"],"when":["max.there == 0","max.listed == 1"],"kind":"crash","verdict":"bug","why":"w"}"#;
+        let known = one(line).unwrap();
+        let op = (ops::find("ai.onnx", "Clip").unwrap().parse)(&attrs! {}).unwrap();
+        let x = Value::from(Tensor::from_slice(&[1], &[1.0f32]));
+        let met = |operands: &[Option<&Value>]| known.met(Seen { op: &*op, operands, results: &[] }).is_some();
+        assert!(met(&[Some(&x), Some(&x), None]) && met(&[Some(&x), None, None]));
+        assert!(!met(&[Some(&x)]) && !met(&[Some(&x), None]) && !met(&[Some(&x), None, Some(&x)]));
+        let mut b = GraphBuilder::new("t");
+        let v = b.input("x", Type::tensor(DType::F32, &[1]));
+        let y = b.op("Clip", attrs! {}, &[v]).unwrap();
+        let mut graph = b.finish(&[y]);
+        assert!(known.causes()[0].lists_operands());
+        list_operands(&mut graph);
+        assert_eq!(graph.nodes[0].inputs, [Some(v), None, None]);
+    }
+
+    #[test]
+    fn an_attribute_that_is_not_given_has_its_default() {
+        let line = r#"{"operators":["Reshape"],"when":["allowzero == 0"],"kind":"refused","verdict":"bug","why":"w"}"#;
+        let known = one(line).unwrap();
+        let met = |attrs| {
+            let op = (ops::find("ai.onnx", "Reshape").unwrap().parse)(&attrs).unwrap();
+            known.met(Seen { op: &*op, operands: &[], results: &[] }).is_some()
+        };
+        assert!(met(attrs! {}) && met(attrs! { allowzero: false }) && !met(attrs! { allowzero: true }));
     }
 
     #[test]

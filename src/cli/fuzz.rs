@@ -177,6 +177,9 @@ struct KnownArgs {
     /// Graphs of one call made to find them.
     #[arg(long, default_value_t = 4000)]
     tries: u64,
+    /// Draw these calls by the inferred rules of this file.
+    #[arg(long, value_name = "FILE")]
+    rules: Option<PathBuf>,
     /// Only print the causes.
     #[arg(long)]
     list: bool,
@@ -293,16 +296,9 @@ mod with_fuzzer {
             let percent = |given: Option<u8>, usual: usize| given.map_or(usual, usize::from);
             // Of operators that are named, chains of others are no graphs.
             let chains = |given, usual| percent(given, if self.ops.is_empty() { usual } else { 0 });
-            let rules = match &self.rules {
-                Some(path) => {
-                    let text = std::fs::read_to_string(path).with_context(|| path.display().to_string())?;
-                    Rules::read(&text).with_context(|| path.display().to_string())?
-                }
-                None => Rules::default(),
-            };
             Ok(Config {
                 nodes: self.nodes,
-                rules,
+                rules: read_rules(self.rules.as_deref())?,
                 only: self.ops.clone(),
                 special: !self.ordinary,
                 types: Types {
@@ -400,6 +396,12 @@ mod with_fuzzer {
         Ok(known)
     }
 
+    fn read_rules(path: Option<&Path>) -> Result<Rules> {
+        let Some(path) = path else { return Ok(Rules::default()) };
+        let at = || path.display().to_string();
+        Rules::read(&std::fs::read_to_string(path).with_context(at)?).with_context(at)
+    }
+
     fn try_known(args: &KnownArgs) -> Result<()> {
         let known = known_causes(&args.system, &args.known)?;
         let wanted = |name: &str| args.operators.is_empty() || args.operators.iter().any(|o| o == name);
@@ -408,9 +410,10 @@ mod with_fuzzer {
             return causes.into_iter().try_for_each(|c| say(&format!("{}\n", c.text())));
         }
         let mut system = system(&args.system, args.python.as_deref())?;
+        let rules = read_rules(args.rules.as_deref())?;
         let (mut unseen, mut all) = (0, 0);
         for cause in causes {
-            let c = confirm(cause, &mut *system, args.calls, args.tries)?;
+            let c = confirm(cause, &mut *system, &rules, args.calls, args.tries)?;
             all += 1;
             let word = match (c.met, c.failed) {
                 (0, _) => "not met",

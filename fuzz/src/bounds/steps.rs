@@ -17,6 +17,8 @@ pub(super) struct Notes {
     narrow: Option<DType>,
     /// Operands that are quantised by a scale that is derived from them.
     pub(super) quantised: Vec<ValueId>,
+    /// Integers that formulas of calls on quantised numbers cast: they hold them within the type, which is stated.
+    pub(super) held: Vec<ValueId>,
     /// Whether operands were given extents that follow from elements: a trial with others is refused.
     pub(super) assumes_extents: bool,
 }
@@ -24,7 +26,7 @@ pub(super) struct Notes {
 impl Notes {
     fn new(silent: Silent) -> Notes {
         let (loose, rounded, quantised) = (Vec::new(), Vec::new(), Vec::new());
-        Notes { silent, loose, rounded, narrow: None, quantised, assumes_extents: false }
+        Notes { silent, loose, rounded, narrow: None, quantised, held: Vec::new(), assumes_extents: false }
     }
 }
 
@@ -134,6 +136,9 @@ fn taken_apart(
     let made = b.call(node.op.clone(), args, captures, node.outputs.len())?;
     if depth > 0 && node.op.def().name == "Cast" {
         notes.loose.extend(&made);
+    }
+    if notes.narrow == Some(DType::F32) && matches!(node.op.def().name, "Cast" | "CastLike") {
+        notes.held.extend(&made);
     }
     notes.rounded.extend(notes.narrow.iter().flat_map(|&dtype| made.iter().map(move |&v| (v, dtype))));
     Ok(made)

@@ -98,6 +98,31 @@ fn interpolated_integers_are_unsure_next_to_whole_ones_alone() {
 }
 
 #[test]
+fn the_nearest_entry_is_unsure_where_rounding_errors_choose_it() {
+    let of = |from: usize, to: i64, nearest_mode: &'static str, silent| {
+        let build = |b: &mut GraphBuilder| {
+            let x = b.input("x", Type::tensor(DType::F32, &[from]));
+            let sizes = b.ints(&[to]);
+            b.node("ai.onnx", "Resize", attrs! { nearest_mode: nearest_mode }, &[Some(x), None, None, Some(sizes)], 1)
+                .unwrap()[0]
+        };
+        let x: Vec<f32> = (0..from).map(|i| i as f32).collect();
+        bounds(&case(build, vec![Tensor::from_slice(&[from], &x).into()]), 8, silent, &mut Seeded::new(1, 0))
+            .remove(0)
+            .unsure
+    };
+    // 0.5 times 7 less 0.5 is 3, but a seventh is rounded.
+    assert_eq!(of(7, 1, "floor", Silent::Open), [true]);
+    assert_eq!(of(7, 1, "floor", Silent::Reference), [false]);
+    assert_eq!(of(7, 1, "round_prefer_floor", Silent::Open), [false]);
+    // 0, 0.25, 0.75, 1 and a quarter, ...; 0.5, 2.5: by a half, which is exact.
+    assert!(!of(4, 8, "floor", Silent::Open).contains(&true));
+    assert!(!of(4, 2, "round_prefer_ceil", Silent::Open).contains(&true));
+    assert_eq!(of(6, 4, "round_prefer_ceil", Silent::Open), [false; 4]);
+    assert_eq!(of(9, 3, "floor", Silent::Open), [true; 3]);
+}
+
+#[test]
 fn what_overflows_in_one_order_may_be_a_number_in_another() {
     let build = |b: &mut GraphBuilder| {
         let x = b.input("x", Type::tensor(DType::F32, &[2, 3]));
@@ -416,6 +441,30 @@ fn quantised_products_are_unsure_next_to_a_half_alone() {
     let case = case(build, vec![Tensor::from_slice(&[2, 1], &[94i8, 1]).into()]);
     let bounds = bounds(&case, 48, Silent::Open, &mut Seeded::new(1, 0)).remove(0);
     assert_eq!(bounds.unsure, [false, false, false, true]);
+}
+
+#[test]
+fn quantised_convolutions_are_unsure_next_to_a_half_alone() {
+    let build = |b: &mut GraphBuilder| {
+        let x = b.input("x", Type::tensor(DType::I8, &[2, 2, 1]));
+        let scalar = |b: &mut GraphBuilder, x: f32| Some(b.constant(Tensor::scalar(x)));
+        let zero = |b: &mut GraphBuilder, x: i8| Some(b.constant(Tensor::scalar(x)));
+        let (sx, zx, sw, zw) = (scalar(b, 0.007874016), zero(b, 0), scalar(b, 0.015625), zero(b, 0));
+        let (sy, zy) = (scalar(b, 0.03125), zero(b, -41));
+        let w = b.constant(Tensor::from_slice(&[2, 2, 1], &[-90i8, 109, -85, -87]));
+        let operands = [Some(x), sx, zx, Some(w), sw, zw, sy, zy];
+        let y = b.node("ai.onnx", "QLinearConv", attrs! {}, &operands, 1).unwrap()[0];
+        let w = b.constant(Tensor::from_slice(&[2, 2, 1], &[58i8, -85, -12, 53]));
+        let (sz, zz) = (scalar(b, 0.019355087), zero(b, -20));
+        let operands = [Some(y), sy, zy, Some(w), sw, zw, sz, zz];
+        let z = b.node("ai.onnx", "QLinearConv", attrs! {}, &operands, 1).unwrap()[0];
+        b.op("Concat", attrs! { axis: 2i64 }, &[y, z]).unwrap()
+    };
+    // 127 * 90 + 127 * 109 of these steps are 99.4999996; one more in the first channel is one less in the second of the next,
+    // whose first is held at 127.
+    let case = case(build, vec![Tensor::from_slice(&[2, 2, 1], &[127i8, -97, -127, 127]).into()]);
+    let bounds = bounds(&case, 48, Silent::Open, &mut Seeded::new(1, 0)).remove(0);
+    assert_eq!(bounds.unsure, [false, false, false, false, true, false, false, true]);
 }
 
 #[test]

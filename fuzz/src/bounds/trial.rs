@@ -1,17 +1,18 @@
 //! A run with an error behind every step, and with what the specification leaves open decided another way.
 
 use super::local::{operand, spreads};
+use super::steps::Notes;
 use super::{NEXT_TO_WHOLE, Silent, numbers, tensor};
 use crate::choices::Choices;
 use egret_ir::eval::{Env, Limits, Reference, eval_call};
 use egret_ir::op::Accuracy;
-use egret_ir::{Attr, DType, Graph, Node, Tensor, Value};
+use egret_ir::{Attr, DType, Graph, Node, Op, Tensor, Value};
 
 /// All values of a run, errors added behind each node if asked for; `None` if a node refuses.
 pub(super) fn run(
     graph: &Graph,
     inputs: &[Value],
-    mut errors: Option<(&[Option<Vec<f64>>], Silent, &mut dyn Choices)>,
+    mut errors: Option<(&[Option<Vec<f64>>], &Notes, &mut dyn Choices)>,
 ) -> Option<Vec<Option<Value>>> {
     let mut values: Vec<Option<Value>> = graph.values.iter().map(|v| v.constant.clone().map(Value::Tensor)).collect();
     for (v, x) in graph.inputs.iter().zip(inputs) {
@@ -76,13 +77,15 @@ pub(super) fn run(
                 });
                 value = Tensor::from_floats(t.dtype(), t.shape(), off.collect::<Vec<_>>()).into();
             }
-            if let Some((_, silent, choices)) = &mut errors
-                && (picks(node) || *silent == Silent::Open && makes_zeros(node))
+            if let Some((_, notes, choices)) = &mut errors
+                && (picks(node) || notes.silent == Silent::Open && makes_zeros(node))
                 && let Some(other) = with_signs_of_zeros(&value, *choices)
             {
                 value = other;
             }
-            if let Some((_, Silent::Open, _)) = errors
+            if let Some((_, notes, _)) = &errors
+                && notes.silent == Silent::Open
+                && !notes.held.contains(&v)
                 && let Some(other) = left_open(node, &values, &value)
             {
                 value = other;
@@ -118,17 +121,47 @@ fn with_signs_of_zeros(value: &Value, choices: &mut dyn Choices) -> Option<Value
 
 /// The results of a resize of integers before their fractions are dropped.
 fn interpolated(node: &Node, values: &[Option<Value>]) -> Option<Vec<f64>> {
-    let x = operand(node, values, 0)?;
-    let wide = Value::from(Tensor::from_floats(DType::F64, x.shape(), numbers(x).ok()?));
+    resized(&*node.op, node, values, numbers(operand(node, values, 0)?).ok()?)
+}
+
+/// What the operator makes of an operand of the node's extents with these elements.
+fn resized(op: &dyn Op, node: &Node, values: &[Option<Value>], x: Vec<f64>) -> Option<Vec<f64>> {
+    let wide = Value::from(Tensor::from_floats(DType::F64, operand(node, values, 0)?.shape(), x));
     let mut operands: Vec<Option<&Value>> =
         node.inputs.iter().map(|v| v.and_then(|v| values[v.index()].as_ref())).collect();
     operands[0] = Some(&wide);
-    let y = eval_call(&*node.op, &operands, &[], 1, &Env::new(Limits::default(), 0), &Reference).ok()?;
+    let y = eval_call(op, &operands, &[], 1, &Env::new(Limits::default(), 0), &Reference).ok()?;
     y.first()?.tensor().ok()?.floats().ok()
 }
 
+/// Elements of a resize to the nearest entry whose place lies next to where the one ends and another begins: rounding errors
+/// choose between the two. Where it lies there by a factor that `f32` has, it does so by a quotient that is not rounded.
+fn on_edges(node: &Node, values: &[Option<Value>], y: &Tensor) -> Option<Vec<bool>> {
+    let mut attrs = node.op.attrs();
+    let whole = matches!(attrs.remove("nearest_mode"), Some(Attr::String(m)) if m == "floor" || m == "ceil");
+    let edge = if whole { 0.0 } else { 0.5 };
+    attrs.insert("mode".to_owned(), Attr::String("linear".into()));
+    let linear = (node.op.def().parse)(&attrs).ok()?;
+    let x = operand(node, values, 0)?;
+    let by_sizes = operand(node, values, 3).is_some_and(|s| !s.is_empty());
+    let mut edges = vec![false; y.len()];
+    for (axis, (&n, &out)) in x.shape().iter().zip(y.shape()).enumerate() {
+        let inner: usize = x.shape()[axis + 1..].iter().product();
+        // Between positions is interpolated what lies between them.
+        let places = resized(&*linear, node, values, (0..x.len()).map(|i| (i / inner % n) as f64).collect())?;
+        let has_factor = !by_sizes || f64::from(out as f32 / n as f32) * n as f64 == out as f64;
+        let last = n as f64 - 1.0;
+        for (on_edge, place) in edges.iter_mut().zip(places).filter(|(_, place)| *place > 0.0 && *place < last) {
+            let off = ((place - edge) - (place - edge).round()).abs();
+            *on_edge |= off <= NEXT_TO_WHOLE * (1.0 + place) && !(off == 0.0 && has_factor);
+        }
+    }
+    Some(edges)
+}
+
 /// What a call may give elsewhere, where ONNX does not say it: for numbers that an integer type does not have, and for integers
-/// between which is interpolated, whose fraction is dropped after it was rounded; for the greatest of what is NaN.
+/// between which is interpolated, whose fraction is dropped after it was rounded; for the nearest entry where two are equally
+/// near but for rounding errors; for the greatest of what is NaN.
 fn left_open(node: &Node, values: &[Option<Value>], result: &Value) -> Option<Value> {
     match node.op.def().name {
         "Cast" | "CastLike" => {}
@@ -138,9 +171,23 @@ fn left_open(node: &Node, values: &[Option<Value>], result: &Value) -> Option<Va
             let none = || Tensor::from_floats(y.dtype(), y.shape(), vec![0.0; y.len()]).into();
             return x.iter().any(|x| x.is_nan()).then(none);
         }
+        "Resize" if node.op.attrs().get("mode").is_none_or(|m| *m == Attr::String("nearest".into())) => {
+            let y = result.tensor().ok().filter(|y| y.dtype().is_int() || y.dtype().is_float())?;
+            let edges = on_edges(node, values, y)?;
+            if !edges.contains(&true) {
+                return None;
+            }
+            let other = if y.dtype().is_int() {
+                let other = y.ints().ok()?.into_iter().zip(edges).map(|(y, edge)| if edge { y ^ 1 } else { y });
+                Tensor::from_ints(y.dtype(), y.shape(), other.collect::<Vec<_>>())
+            } else {
+                let other = y.floats().ok()?.into_iter().zip(edges).map(|(y, edge)| if edge { f64::NAN } else { y });
+                Tensor::from_floats(y.dtype(), y.shape(), other.collect::<Vec<_>>())
+            };
+            return Some(other.into());
+        }
         "Resize" => {
-            let nearest = node.op.attrs().get("mode").is_none_or(|m| *m == Attr::String("nearest".into()));
-            let y = result.tensor().ok().filter(|y| y.dtype().is_int() && !nearest)?;
+            let y = result.tensor().ok().filter(|y| y.dtype().is_int())?;
             let between = interpolated(node, values)?;
             let whole = |x: &f64| (x - x.round()).abs() <= NEXT_TO_WHOLE * (1.0 + x.abs());
             let other = y.ints().ok()?.into_iter().zip(&between).map(|(y, x)| if whole(x) { y ^ 1 } else { y });

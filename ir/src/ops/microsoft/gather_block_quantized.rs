@@ -7,7 +7,8 @@
 //! - **C1** `data` is `i4`, `u4` or `u8`, scales are `f32`, `f16` or `bf16`, zero points have the type of `data`
 //! - **C2** `bits` is 4 or 8 for `u8` (2, too), 4 otherwise; `block_size` is a power of two from 16 on
 //! - **C3** the axes lie in `-r..r` and differ
-//! - **C4** `data`, scales and zero points have one rank, and along `gather_axis` one extent, packed elements counted one by one
+//! - **C4** `data`, scales and zero points have one rank, and along `gather_axis` one extent, packed elements counted one by one;
+//!   so scales and zero points along `quantize_axis`
 //! - everything else as for [`gather`](crate::ops::gather) and [`dequantize_linear`](crate::ops::dequantize_linear)
 //!
 //! Float8 and float4 data, and scales that broadcast along other axes, are not supported. An index out of range is an
@@ -46,14 +47,20 @@ impl Op for GatherBlockQuantized {
         let block = (16..=1 << 30).contains(&self.block_size) && self.block_size.count_ones() == 1;
         cx.require("C2", bits && block, || format!("bits {}, block_size {}", self.bits, self.block_size))?;
         let rank = cx.rank(0)?;
-        let gather_axis = cx.axes("C3", &[self.gather_axis, self.quantize_axis], rank)?[0];
-        let of_byte = if data == DType::U8 && gather_axis + 1 == rank { 8 / self.bits } else { 1 };
+        let axes = cx.axes("C3", &[self.gather_axis, self.quantize_axis], rank)?;
+        let (gather_axis, quantize_axis) = (axes[0], axes[1]);
+        let packed = |axis: usize| if data == DType::U8 && axis + 1 == rank { 8 / self.bits } else { 1 };
+        let of_byte = packed(gather_axis);
         let entries = cx.dim(0, gather_axis)? * of_byte;
         for i in [2, 3].into_iter().filter(|&i| cx.has(i)).collect::<Vec<_>>() {
             let same = cx.rank(i)?;
             cx.require("C4", same == rank, || format!("an operand of rank {same} beside data of rank {rank}"))?;
             let (of_byte, extent) = (if i == 3 { of_byte } else { 1 }, cx.dim(i, gather_axis)?);
             cx.require_eq("C4", &entries.clone().ceil_div(&of_byte.into()), &extent)?;
+        }
+        if cx.has(3) {
+            let (blocks, zeros) = (cx.dim(2, quantize_axis)?, cx.dim(3, quantize_axis)?);
+            cx.require_eq("C4", &blocks.ceil_div(&packed(quantize_axis).into()), &zeros)?;
         }
         rule_of_expansion(self, cx)
     }
@@ -149,6 +156,9 @@ mod tests {
         assert_eq!(bad(attrs! { block_size: 16i64 }, 2, three), op(4));
         let mut x: Vec<_> = operands().into_iter().map(Some).collect();
         x.push(Some(Tensor::from_slice(&[3, 1], &[0u8; 3])));
+        assert_eq!(label("GatherBlockQuantized", attrs! { block_size: 16i64 }, &x), op(4));
+        // One block a row, and zero points of up to four.
+        x[3] = Some(Tensor::from_slice(&[2, 2], &[0u8; 4]));
         assert_eq!(label("GatherBlockQuantized", attrs! { block_size: 16i64 }, &x), op(4));
     }
 }
