@@ -1,11 +1,9 @@
 //! `BatchNormalization(Conv(x, w, b))` with constant parameters becomes one convolution:
 //! `w' = w * s`, `b' = (b - mean) * s + bias`, `s = scale / sqrt(var + epsilon)` per output channel.
-//! Where no convolution is before it, it becomes `x s + (bias - mean s)`: no root and no division per element.
 //! It reassociates: within the error bound of the convolution's reduction.
 
 use egret_ir::tensor::AlignedBytes;
-use egret_ir::graph::Node;
-use egret_ir::{Attr, Attrs, DType, Graph, Result, Tensor, ValueId};
+use egret_ir::{Attr, DType, Graph, Result, Tensor, ValueId};
 
 /// Folds batch normalisation into the convolution before it, where that has no other reader.
 ///
