@@ -163,7 +163,9 @@ impl Op for ChannelsLast {
     fn lower(&self, cx: &LowerCx<'_>) -> Result<Lowering> {
         let plain = self.plain(cx);
         Ok(match self.op.lower(&plain)? {
-            Lowering::View if self.operand(0) == self.result(0) && plain.shape(0) == plain.outputs[0].1 => Lowering::View,
+            Lowering::View if self.operand(0) == self.result(0) && plain.shape(0) == plain.outputs[0].1 => {
+                Lowering::View
+            }
             Lowering::Compute(c) => {
                 let of = |o: &Operand| match *o {
                     Operand::Input(i) if self.operand(i) => Some(order(plain.shape(i).len())),
@@ -204,4 +206,3 @@ static DEF: OpDef = OpDef {
     upgrade: None,
     examples: "",
 };
-

@@ -179,7 +179,8 @@ impl Pass {
             return Ok(true);
         }
         let Some(cx) = lower_cx(&self.graph, node) else { return Ok(false) };
-        let Some(rank) = node.inputs.iter().zip(&cx.inputs).filter(|(v, _)| known(v)).find_map(|(_, t)| Some(t.as_ref()?.1.len()))
+        let Some(rank) =
+            node.inputs.iter().zip(&cx.inputs).filter(|(v, _)| known(v)).find_map(|(_, t)| Some(t.as_ref()?.1.len()))
         else {
             return Ok(false);
         };
@@ -190,7 +191,9 @@ impl Pass {
         let (mut here, mut there) = (0, 0);
         let mut operands = Vec::new();
         for (v, t) in node.inputs.iter().zip(&cx.inputs) {
-            let full = t.as_ref().filter(|(_, shape)| shape.len() == rank && shape[1] > 1 && shape[2..].iter().any(|&n| n > 1));
+            let full = t
+                .as_ref()
+                .filter(|(_, shape)| shape.len() == rank && shape[1] > 1 && shape[2..].iter().any(|&n| n > 1));
             let bytes = t.as_ref().map_or(0, |(dtype, shape)| dtype.size_bytes() * shape.iter().product::<usize>());
             match full {
                 _ if known(v) => here += bytes,
@@ -252,7 +255,6 @@ impl Pass {
         self.nodes.push(Node { op: Arc::new(op), inputs, outputs, ..node.clone() });
     }
 }
-
 
 #[cfg(test)]
 mod tests {

@@ -655,7 +655,9 @@ fn conv_template(
         (_, ConvLayout::Last { image_last }) => {
             conv::plan_last(&ConvDesc { winograd: 0, ..desc.clone() }, image_last, target)
         }
-        (false, _) if !conv::winograd_pays(&desc, target) => conv::plan(&ConvDesc { winograd: 0, ..desc.clone() }, target),
+        (false, _) if !conv::winograd_pays(&desc, target) => {
+            conv::plan(&ConvDesc { winograd: 0, ..desc.clone() }, target)
+        }
         (false, _) => conv::plan(&desc, target),
         (true, _) => conv_transpose::plan(&desc, target),
     };

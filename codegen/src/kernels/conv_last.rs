@@ -45,7 +45,14 @@ pub(crate) struct LastWeights {
 
 impl LastWeights {
     /// The order for `groups` of `m` by `c` channels and panels of `width`; see the fields.
-    pub(crate) fn new(groups: usize, m: usize, c: usize, taps: usize, width: usize, channels_inner: bool) -> LastWeights {
+    pub(crate) fn new(
+        groups: usize,
+        m: usize,
+        c: usize,
+        taps: usize,
+        width: usize,
+        channels_inner: bool,
+    ) -> LastWeights {
         LastWeights { groups, m, c, taps, width, channels_inner }
     }
 

@@ -281,9 +281,8 @@ impl Shape<'_> {
             let at = (run.first + pixel) * w.stride + tap * w.dilation;
             at >= w.pad_begin && at < w.input + w.pad_begin
         };
-        let taps: Vec<Val> = (0..w.kernel)
-            .map(|tap| b.load(Ty::V(Elem::F32), weights, (tap * lanes * SIZE as usize) as i32))
-            .collect();
+        let taps: Vec<Val> =
+            (0..w.kernel).map(|tap| b.load(Ty::V(Elem::F32), weights, (tap * lanes * SIZE as usize) as i32)).collect();
         let last = (run.pixels - 1) * w.stride + (w.kernel - 1) * w.dilation;
         for place in 0..=last {
             let readers: Vec<(usize, usize)> = (0..run.pixels)

@@ -67,13 +67,7 @@ impl LastWinogradWeights {
         }
     }
 
-    fn pack_points<const P: usize, T: Weight>(
-        &self,
-        g: &[f32],
-        src: &[T],
-        dst: &mut [T],
-        done: &mut dyn FnMut(usize),
-    ) {
+    fn pack_points<const P: usize, T: Weight>(&self, g: &[f32], src: &[T], dst: &mut [T], done: &mut dyn FnMut(usize)) {
         let mat = widened::<P>(g);
         let len = self.point_len();
         dst.fill(T::default());
@@ -279,7 +273,8 @@ impl Shape<'_> {
             let from = b.index(image, img, (desc.in_channels * desc.image_len() * SIZE) as i64);
             let to = b.index(out, img, (desc.out_channels * desc.output_len() * SIZE) as i64);
             let panel_lo = b.mul_imm(part, self.panels_per_part() as i64);
-            let (panel_hi, n_panels) = (b.add_imm(panel_lo, self.panels_per_part() as i64), b.i64(self.n_panels() as i64));
+            let (panel_hi, n_panels) =
+                (b.add_imm(panel_lo, self.panels_per_part() as i64), b.i64(self.n_panels() as i64));
             let at_operands = operands.iter().zip(&desc.epilogue.operands).map(|(&base, operand)| {
                 let at = b.index(base, img, (operand.batch_strides[0] * SIZE) as i64);
                 b.index(at, group, (operand.batch_strides[1] * SIZE) as i64)
@@ -369,8 +364,7 @@ impl Shape<'_> {
             }
         }
         for i in 0..p {
-            let row: Vec<Val> =
-                (0..p).map(|j| b.load(Ty::V(Elem::F32), temp, ((i * p + j) * vector) as i32)).collect();
+            let row: Vec<Val> = (0..p).map(|j| b.load(Ty::V(Elem::F32), temp, ((i * p + j) * vector) as i32)).collect();
             for (j, v) in combine(b, self.mat.bt, &row).into_iter().enumerate() {
                 let at = b.add_imm(to, ((i * p + j) * self.patch_bytes()) as i64);
                 b.store(at, 0, v);
@@ -459,7 +453,8 @@ impl Shape<'_> {
                 start.push(b.index(base, pixel, (operand.row_stride * SIZE) as i64));
             }
             let advance = |b: &mut Builder, c: &[Val]| {
-                let mut next = vec![b.add_imm(c[0], tile_bytes), b.add_imm(c[1], (m * desc.out_channels * SIZE) as i64)];
+                let mut next =
+                    vec![b.add_imm(c[0], tile_bytes), b.add_imm(c[1], (m * desc.out_channels * SIZE) as i64)];
                 for (&addr, operand) in c[2..].iter().zip(&desc.epilogue.operands) {
                     next.push(b.add_imm(addr, (m * operand.row_stride * SIZE) as i64));
                 }

@@ -459,8 +459,10 @@ fn copy_exact(b: &mut Builder, from: Val, to: Val, n: Val) {
 /// `matrix * values`, leaving out zeros; rows of `matrix` are as long as `values`. Two rows, and two columns, that differ in
 /// signs alone share their sums.
 pub(super) fn combine(b: &mut Builder, matrix: &[f32], values: &[Val]) -> Vec<Val> {
-    let mut rows: Vec<Vec<(f32, Val)>> =
-        matrix.chunks_exact(values.len()).map(|row| row.iter().copied().zip(values.iter().copied()).collect()).collect();
+    let mut rows: Vec<Vec<(f32, Val)>> = matrix
+        .chunks_exact(values.len())
+        .map(|row| row.iter().copied().zip(values.iter().copied()).collect())
+        .collect();
     let alike = |a: f32, b: f32| a == b || a == -b;
     let mut column = 0;
     while column + 1 < values.len() {

@@ -130,7 +130,9 @@ fn cut_into_groups(compute: &Compute) -> Vec<Group> {
             let mut rows = common_rows(compute, &stages);
             leave_an_axis(compute, &stages, &mut rows);
             rows.retain(|row| !stages.iter().zip(row).any(|(&s, &axis)| reads_across(compute, s, axis)));
-            if fits(compute, &stages, &rows) {
+            let within: Vec<Vec<usize>> =
+                rows.iter().filter(|row| !is_innermost(compute, &stages, row)).cloned().collect();
+            if let Some(rows) = [within, rows].into_iter().find(|rows| fits(compute, &stages, rows)) {
                 *group = Group { stages, rows };
                 continue;
             }
@@ -138,6 +140,14 @@ fn cut_into_groups(compute: &Compute) -> Vec<Group> {
         groups.push(Group { stages: vec![s], rows: Vec::new() });
     }
     groups
+}
+
+/// Whether a row is the innermost axis of every stage, along which their elements lie: better left for vectors.
+fn is_innermost(compute: &Compute, stages: &[usize], row: &[usize]) -> bool {
+    stages.iter().zip(row).all(|(&s, &axis)| {
+        let shape = &compute.stages[s].desc.shape;
+        axis + 1 == shape.len() && shape[axis] as i64 >= MIN_ACROSS
+    })
 }
 
 /// Whether stages with these common rows are better computed together.

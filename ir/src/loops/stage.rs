@@ -152,7 +152,8 @@ impl Lower {
                 return self.chunked(work, &outer, v, chunk, n_chunks);
             }
         }
-        if let (Vectorize::Axis(_), true, &[.., w], [v]) = (vectorize, work.reductions.is_empty(), &outer[..], &inner[..])
+        if let (Vectorize::Axis(_), true, &[.., w], [v]) =
+            (vectorize, work.reductions.is_empty(), &outer[..], &inner[..])
             && let Some(parts) = self.parts(&mut work, *v)
         {
             outer.pop();

@@ -249,3 +249,55 @@ fn stages_that_share_all_axes_keep_a_vector_loop() {
     assert!(program.to_string().contains("vector"), "{program}");
     check(&compute, &mut Random::new(5), "two results");
 }
+
+/// Two stages that have every axis but one in common keep the innermost one for vectors.
+#[test]
+fn rows_leave_the_axis_along_which_elements_lie() {
+    let mut b = ComputeBuilder::new();
+    let x = b.input(DType::F32, &[8, 9, 32]);
+    let shifted = |b: &mut ComputeBuilder, x, n: usize, axis: usize| {
+        let mut shape = b.shape(x);
+        shape[axis] = n;
+        b.compute(DType::F32, &shape, |b, i| {
+            let mut at = i.to_vec();
+            let (u, mut v) = (b.load(x, i), b.load(x, i));
+            for _ in 0..6 {
+                at[axis] = b.affine(i[axis], 1, 1);
+                let w = b.load(x, &at);
+                v = b.mul(v, w);
+            }
+            b.add(u, v)
+        })
+    };
+    let y = shifted(&mut b, x, 7, 0);
+    let z = shifted(&mut b, y, 8, 1);
+    b.output(z);
+    let mut compute = b.finish().unwrap();
+    inline(&mut compute);
+    let program = schedule(&compute).unwrap();
+    assert_eq!(program.kernels.len(), 1, "{program}");
+    // No vector loop runs over elements that lie apart.
+    let text = program.to_string();
+    let vars: Vec<&str> = text.split("for vector ").skip(1).filter_map(|t| t.split(' ').next()).collect();
+    assert_eq!(vars.len(), 2, "{program}");
+    assert!(vars.iter().all(|v| !text.contains(&format!("({v} * "))), "{program}");
+    check(&compute, &mut Random::new(6), "rows");
+}
+
+/// A result that is cut into parts along the innermost axis: a loop over the others for each part.
+#[test]
+fn joins_of_channels_go_part_by_part() {
+    let mut c = ComputeBuilder::new();
+    let parts = [32, 48, 20].map(|n| c.input(DType::F32, &[50, n]));
+    let y = c.concat(&parts, 1);
+    let z = c.compute(DType::F32, &[50, 100], |e, i| {
+        let v = e.load(y, i);
+        e.tanh(v)
+    });
+    c.output(z);
+    let mut compute = c.finish().unwrap();
+    inline(&mut compute);
+    let text = schedule(&compute).unwrap().to_string();
+    assert_eq!((text.matches("for vector").count(), text.contains("select")), (3, false), "{text}");
+    check(&compute, &mut Random::new(7), "concat");
+}
