@@ -1,11 +1,11 @@
-//! Memcheck as an oracle: a program that reads behind its block is found, and only where memcheck watches it.
+//! Memcheck and sanitizers as oracles: a program that reads behind its block is found, and only where one watches it.
 
 use egret_fuzz::check::{Failure, Kind, System};
 use egret_fuzz::generate::Case;
 use egret_fuzz::memcheck::Memcheck;
 use egret_fuzz::runtime::{PROGRAM, Runtime};
 use egret_ir::{DType, GraphBuilder, Tensor, Type, Value, attrs};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 
 /// What comes of a graph that gives its argument back, checked several times in one process.
@@ -24,6 +24,14 @@ fn checked(worker: &Path, how: &str, memcheck: Option<Memcheck>) -> Vec<Option<F
     (0..4).map(|_| runtime.check(&case).unwrap()).collect()
 }
 
+/// The worker, compiled into `folder`; none where the compiler does not take the options.
+fn compile(folder: &Path, options: &[&str]) -> Option<PathBuf> {
+    let worker = folder.join("worker");
+    let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/memcheck/worker.c");
+    let status = Command::new("cc").args(options).args(["-g", "-o"]).arg(&worker).arg(source).status().unwrap();
+    status.success().then_some(worker)
+}
+
 #[test]
 fn a_read_behind_a_block_is_found_in_memcheck_alone_and_each_time() {
     if let Err(why) = Memcheck::available() {
@@ -31,10 +39,7 @@ fn a_read_behind_a_block_is_found_in_memcheck_alone_and_each_time() {
         return;
     }
     let folder = tempfile::tempdir().unwrap();
-    let worker = folder.path().join("worker");
-    let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/memcheck/worker.c");
-    let compiled = Command::new("cc").args(["-g", "-o"]).arg(&worker).arg(source).status().unwrap();
-    assert!(compiled.success());
+    let worker = compile(folder.path(), &[]).unwrap();
 
     let found = checked(&worker, "behind", Some(Memcheck::Addresses));
     // Memcheck shows it once; it is there at each odd load.
@@ -48,4 +53,21 @@ fn a_read_behind_a_block_is_found_in_memcheck_alone_and_each_time() {
 
     assert!(checked(&worker, "behind", None).iter().all(Option::is_none));
     assert!(checked(&worker, "well", Some(Memcheck::Undefined)).iter().all(Option::is_none));
+}
+
+#[test]
+fn a_program_that_a_sanitizer_ends_has_its_summary_for_a_cause() {
+    let folder = tempfile::tempdir().unwrap();
+    let Some(worker) = compile(folder.path(), &["-fsanitize=address"]) else {
+        eprintln!("skipped: this `cc` has no AddressSanitizer");
+        return;
+    };
+    let found = checked(&worker, "behind", None);
+    let failure = found[0].as_ref().unwrap();
+    assert_eq!(failure.kind, Kind::Crash);
+    let cause = failure.cause(&egret_ir::Graph::new("any"));
+    assert!(
+        cause.contains(" | crash | AddressSanitizer: heap-buffer-overflow") && cause.ends_with(" in read_to"),
+        "{cause}"
+    );
 }
