@@ -7,6 +7,7 @@ use crate::check::{Failure, Kind, System, failure};
 use crate::choices::{Choices, Seeded};
 use crate::finding;
 use crate::generate::{Case, Config, Generator, full_name};
+use crate::memcheck::SLOWNESS;
 use crate::metamorphic::{Rewritten, rewritten};
 use crate::older::Schemas;
 use crate::page::{page, picture};
@@ -66,11 +67,18 @@ pub struct Plan {
 
 impl Plan {
     /// What makes two runs one campaign: all but its length.
-    fn describe(&self, system: &str) -> String {
+    fn describe(&self, system: &dyn System) -> String {
         let Plan { seed, from, config, rewritten_percent, older_percent, ahead_percent, .. } = self;
         let also = format!("rewritten {rewritten_percent}, older {older_percent}, ahead {ahead_percent}");
+        let system = named(system);
         format!("{system}, seed {seed}, from graph {from}, {config:?}, {also}")
     }
+}
+
+/// A system as the options of `egret fuzz run` name it.
+fn named(system: &dyn System) -> String {
+    let memcheck = system.memcheck().map_or(String::new(), |m| format!(" --memcheck={}", m.name()));
+    format!("{}{memcheck}", system.name())
 }
 
 /// What came of a campaign, all runs of it together.
@@ -99,7 +107,7 @@ pub fn run(
     progress: &mut dyn FnMut(&Report),
 ) -> Result<Report> {
     let start = Instant::now();
-    let (before, records) = store.resume(&plan.describe(system.name()))?;
+    let (before, records) = store.resume(&plan.describe(system))?;
     let mut generator = Generator::new(plan.config.clone());
     generator.resume(&before.uses);
     let version = format!("{} {}", system.name(), system.version());
@@ -154,14 +162,14 @@ pub fn run(
         (p.next, p.graphs) = (i + 1, before.graphs + campaign.report.graphs);
         p.seconds = before.seconds + start.elapsed().as_secs_f64();
         if kept.elapsed() > KEEP {
-            campaign.keep(&generator, system.name())?;
+            campaign.keep(&generator, system)?;
             kept = Instant::now();
         }
         progress(&campaign.report);
     }
     campaign.report.took = start.elapsed();
     campaign.report.progress.seconds = before.seconds + start.elapsed().as_secs_f64();
-    campaign.keep(&generator, system.name())?;
+    campaign.keep(&generator, system)?;
     Ok(campaign.report)
 }
 
@@ -325,7 +333,7 @@ impl Campaign<'_> {
         }
     }
 
-    fn keep(&mut self, generator: &Generator, system: &str) -> Result<()> {
+    fn keep(&mut self, generator: &Generator, system: &dyn System) -> Result<()> {
         self.report.progress.uses = generator.uses().map(|(d, n)| (full_name(d), n)).collect();
         self.store.progress(&self.report.progress)?;
         let Some(out) = self.out else { return Ok(()) };
@@ -334,7 +342,7 @@ impl Campaign<'_> {
         }
         let mut findings: Vec<Record> = self.report.findings.values().cloned().collect();
         findings.sort_by(|a, b| b.seen.cmp(&a.seen).then_with(|| a.cause.cmp(&b.cause)));
-        let title = format!("egret fuzz run --system {system}");
+        let title = format!("egret fuzz run --system {}", named(system));
         let text = page(&title, &self.report.progress, self.operators, &findings);
         let path = out.join("index.html");
         std::fs::write(&path, text).with_context(|| path.display().to_string())
@@ -343,6 +351,7 @@ impl Campaign<'_> {
 
 /// The smallest case with the same stage and kind of failure, of calls that count.
 fn smallest(case: &Case, first: &Failure, system: &mut dyn System, config: &Config) -> Result<(Case, Failure)> {
+    let time = REDUCE * system.memcheck().map_or(1, |_| SLOWNESS);
     let (mut last, mut broken) = (first.clone(), None);
     let mut fails = |c: &Case| match failure(system, c) {
         Ok(Some(f)) if f.kind == first.kind && f.stage == first.stage && config.wants_all(c) => {
@@ -357,7 +366,7 @@ fn smallest(case: &Case, first: &Failure, system: &mut dyn System, config: &Conf
     };
     // Calls are taken away, and the opset that they needed stays until the end.
     let pinned = Case { opset: case.file.is_none().then(|| opset(&case.graph)), ..case.clone() };
-    let mut small = reduce(&pinned, Instant::now() + REDUCE, &mut fails);
+    let mut small = reduce(&pinned, Instant::now() + time, &mut fails);
     let free = Case { opset: None, ..small.clone() };
     if small.opset.is_some_and(|o| o == opset(&small.graph)) || fails(&free) {
         small = free;

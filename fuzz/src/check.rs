@@ -4,8 +4,10 @@
 use crate::bounds::{Bound, Silent, bounds, difference, may_refuse};
 use crate::choices::Seeded;
 use crate::generate::Case;
+use crate::memcheck::{self, Memcheck};
 use crate::older::Schemas;
 use crate::runtime::model;
+use crate::worker::SANITIZER;
 use egret_codegen::exec::{ExecOptions, Executable};
 use egret_codegen::isa::{Effort, IsaLevel};
 use egret_ir::eval::{Env, Limits, evaluate};
@@ -34,11 +36,13 @@ pub enum Kind {
     Wrong,
     /// It takes more memory with each run.
     Grows,
+    /// It touches memory that is not its own, or that nobody wrote: memcheck says so.
+    Memory,
 }
 
 impl Kind {
     /// All there are.
-    pub const ALL: [Kind; 5] = [Kind::Crash, Kind::Hang, Kind::Refused, Kind::Wrong, Kind::Grows];
+    pub const ALL: [Kind; 6] = [Kind::Crash, Kind::Hang, Kind::Refused, Kind::Wrong, Kind::Grows, Kind::Memory];
 
     /// The word in reports.
     pub fn name(self) -> &'static str {
@@ -48,6 +52,7 @@ impl Kind {
             Kind::Refused => "refused",
             Kind::Wrong => "wrong",
             Kind::Grows => "grows",
+            Kind::Memory => "memory",
         }
     }
 }
@@ -76,13 +81,23 @@ pub struct Failure {
 
 impl Failure {
     /// Failures with one key have, as far as can be told without debugging, one cause: the same stage and kind, and the same line
-    /// of the runtime's source where the message has one, or the same call whose types do not fit, in whatever graph; else the
-    /// same operators, and for messages the same words, numbers and names left out.
+    /// of the runtime's source where the message has one, or the same call whose types do not fit, or the same place in the
+    /// program where memcheck or a sanitizer tells it, in whatever graph; else the same operators, and for messages the same
+    /// words, numbers and names left out.
     pub fn cause(&self, graph: &Graph) -> String {
         if self.kind == Kind::Refused
             && let Some(line) = source_line(&self.text)
         {
             return format!("{} | {} | {line}", self.stage, self.kind.name());
+        }
+        if self.kind == Kind::Crash
+            && let Some((_, summary)) = self.text.split_once(SANITIZER)
+        {
+            return format!("{} | {} | {}", self.stage, self.kind.name(), summary.trim());
+        }
+        let (place, is_one) = memcheck::place(&self.text);
+        if self.kind == Kind::Memory && is_one {
+            return format!("{} | {} | {place}", self.stage, self.kind.name());
         }
         let words = |text: &str| {
             let words = text.split(|c: char| !c.is_alphabetic()).filter(|w| w.len() > 2);
@@ -98,6 +113,7 @@ impl Failure {
         ops.dedup();
         let words = match self.kind {
             Kind::Wrong | Kind::Hang | Kind::Grows => String::new(),
+            Kind::Memory => place,
             _ => words(&WHEN.iter().fold(self.text.clone(), |text, when| text.replace(when, ""))),
         };
         format!("{} | {} | {} | {words}", self.stage, self.kind.name(), ops.join(","))
@@ -171,6 +187,11 @@ pub trait System {
     /// When it cannot be started at all.
     fn takes(&mut self, _: &Case) -> anyhow::Result<Taken> {
         Ok(Taken::Yes)
+    }
+
+    /// What watches its memory; each case takes far longer then.
+    fn memcheck(&self) -> Option<Memcheck> {
+        None
     }
 
     /// The forms that operators had in older opsets; none where it does not take such files.
@@ -426,6 +447,23 @@ mod tests {
         assert_eq!(judge(&case, &got, Silent::Open), None);
         got[0] = off.into();
         assert!(judge(&case, &got, Silent::Open).is_some());
+    }
+
+    #[test]
+    fn memory_errors_in_one_place_have_one_cause() {
+        let mut b = egret_ir::GraphBuilder::new("g");
+        let x = b.input("x", egret_ir::Type::tensor(DType::F32, &[1]));
+        let y = b.op("Relu", egret_ir::attrs! {}, &[x]).unwrap();
+        let relu = b.finish(&[y]);
+        let cause = |kind, text: &str| Failure { stage: "r".into(), kind, text: text.into() }.cause(&relu);
+        let in_f = |bytes: usize| cause(Kind::Memory, &format!("Invalid read of size {bytes} at f < g; 0 bytes after"));
+        assert_eq!(in_f(8), "r | memory | Invalid read at f < g");
+        assert_eq!(in_f(8), in_f(32));
+        // Kernels are alike: what they do is in the graph.
+        let kernel = cause(Kind::Memory, "Invalid write of size 32 at machine code < run; 4 bytes after");
+        assert_eq!(kernel, "r | memory | Relu | Invalid write at machine code < run");
+        let died = cause(Kind::Crash, "exit status: 1: SUMMARY: AddressSanitizer: heap-buffer-overflow a.rs:7:3 in f");
+        assert_eq!(died, "r | crash | AddressSanitizer: heap-buffer-overflow a.rs:7:3 in f");
     }
 
     #[test]

@@ -4,6 +4,7 @@
 use crate::bounds::Silent;
 use crate::check::{Failure, Kind, allowed, silent_at, system_of};
 use crate::generate::{Case, Run};
+use crate::memcheck::Memcheck;
 use crate::runtime::file;
 use anyhow::{Context, Result};
 use egret_ir::onnx::{self, Limits, data};
@@ -159,7 +160,12 @@ fn is_numpys(dtype: DType) -> bool {
 /// does (not `plain`): the command that does.
 fn script(failure: &Failure, plain: bool) -> String {
     let run = match system_of(&failure.stage) {
-        system if !plain && system != "egret" => driven(system),
+        // Only what counts memcheck's errors knows which of them are the runtime's.
+        system if failure.kind == Kind::Memory => {
+            let memcheck = Memcheck::that_shows(&failure.text).name();
+            driven(system, &format!(", \"--memcheck={memcheck}\""))
+        }
+        system if !plain && system != "egret" => driven(system, ""),
         system @ ("onnxruntime" | "onnxruntime-unoptimised") => {
             let level = if system.ends_with("unoptimised") { "ORT_DISABLE_ALL" } else { "ORT_ENABLE_ALL" };
             format!(
@@ -173,20 +179,20 @@ fn script(failure: &Failure, plain: bool) -> String {
         "egret" => "import subprocess\n\nraise SystemExit(max(subprocess.run([\"egret\", \"check\", here + \"/model.onnx\", \"--data\", \
               s]).returncode for s in sets))\n"
             .to_owned(),
-        other => driven(other),
+        other => driven(other, ""),
     };
     let summary = one_line(failure).replace('\\', "\\\\").replace("\"\"\"", "'''");
     let grows = if failure.kind == Kind::Grows { "True" } else { "False" };
     TEMPLATE.replace("@GROWS@", grows).replace("@RUN@", run.trim()).replace("@SUMMARY@", &summary)
 }
 
-/// Has Egret drive the system.
-fn driven(system: &str) -> String {
+/// Has Egret drive the system, with more options as Python's arguments.
+fn driven(system: &str, options: &str) -> String {
     // A JSON string is one of Python too.
     let system = json!(system);
     format!(
         "import subprocess\n\nraise SystemExit(subprocess.run([\"egret\", \"fuzz\", \"repro\", here, \"--system\", {system}, \
-         \"--python\", sys.executable]).returncode)\n"
+         \"--python\", sys.executable{options}]).returncode)\n"
     )
 }
 
@@ -227,6 +233,8 @@ mod tests {
         assert!(script("onnxruntime").contains("ORT_ENABLE_ALL"));
         assert!(script("mnn").contains("import MNN"));
         assert!(script("egret-ahead").contains(r#""--system", "egret-ahead""#));
+        let memory = Failure { stage: "torch".into(), kind: Kind::Memory, text: "Invalid read at f".into() };
+        assert!(super::script(&memory, true).contains(r#", "--memcheck=addresses""#));
         assert!(script("torch").contains(r#""--system", "torch""#));
         assert!(script("worker:run me --fast").contains(r#""--system", "worker:run me --fast""#));
     }

@@ -20,6 +20,7 @@
 //! | [`surface`] | what must hold of every input from outside, however wrong |
 //! | [`mutate`], [`seeds`] | wrong models made from right ones |
 //! | [`hostile`], [`worker`] | mutated models against worker processes behind a watchdog |
+//! | [`mod@memcheck`] | Valgrind around such a process: accesses outside of heap blocks |
 //! | [`workers`] | the programs in Python that run in other processes |
 //! | [`random`] | seeded choices |
 //!
@@ -41,6 +42,7 @@ pub mod generate;
 pub mod hostile;
 pub mod infer;
 pub mod known;
+pub mod memcheck;
 pub mod metamorphic;
 pub mod mutate;
 pub mod older;

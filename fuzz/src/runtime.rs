@@ -5,6 +5,7 @@ use crate::blackbox::BlackBox;
 use crate::bounds::Silent;
 use crate::check::{Failure, Kind, System, Taken, Untaken, judge};
 use crate::generate::Case;
+use crate::memcheck::{Memcheck, SLOWNESS, Watch};
 use crate::older::Schemas;
 use crate::trace::{Argument, Call, Number, Outcome as Called, Produced};
 use crate::worker::{Answer, Worker};
@@ -62,6 +63,9 @@ pub struct Runtime {
     cases: u64,
     /// Cases of which each is looked at: memory grew lately.
     watched: u32,
+    /// What the process runs in, and what that has counted.
+    memcheck: Option<Memcheck>,
+    watch: Option<Watch>,
 }
 
 /// One of so many cases is run again and again, to see whether memory grows with the runs.
@@ -77,7 +81,7 @@ impl Runtime {
     /// # Errors
     /// When it does not start.
     pub fn start(name: &str, python: &Path) -> Result<Runtime> {
-        Runtime::start_with(name, python, None)
+        Runtime::start_in(None, name, python, None)
     }
 
     /// The same with a library of custom operators, which ONNX Runtime takes.
@@ -85,6 +89,19 @@ impl Runtime {
     /// # Errors
     /// When it does not start.
     pub fn start_with(name: &str, python: &Path, library: Option<&Path>) -> Result<Runtime> {
+        Runtime::start_in(None, name, python, library)
+    }
+
+    /// The runtime `name` in a process whose memory is watched.
+    ///
+    /// # Errors
+    /// When it does not start, or memcheck is not there.
+    pub fn start_watched(memcheck: Memcheck, name: &str, python: &Path) -> Result<Runtime> {
+        Memcheck::available()?;
+        Runtime::start_in(Some(memcheck), name, python, None)
+    }
+
+    fn start_in(memcheck: Option<Memcheck>, name: &str, python: &Path, library: Option<&Path>) -> Result<Runtime> {
         ensure!(
             library.is_none() || name.starts_with("onnxruntime"),
             "a library of custom operators is for ONNX Runtime, {name} takes none"
@@ -110,6 +127,7 @@ impl Runtime {
                     .collect()
             }
         };
+        let program = memcheck.map_or(program.clone(), |m| m.around(&program, folder.path()));
         let version = String::new();
         let mut runtime = Runtime {
             name: name.into(),
@@ -122,6 +140,8 @@ impl Runtime {
             until_measured: 1,
             cases: 0,
             watched: 0,
+            memcheck,
+            watch: None,
         };
         runtime.spawn()?;
         Ok(runtime)
@@ -130,7 +150,8 @@ impl Runtime {
     fn spawn(&mut self) -> Result<()> {
         let start = || format!("cannot start `{}`", self.program.join(" "));
         let mut worker = Worker::start(&self.program).with_context(start)?;
-        match worker.ask("version", TIME.0) {
+        let (start_time, _) = self.patience();
+        match worker.ask("version", start_time) {
             Answer::Done(json) => self.version = json["version"].as_str().unwrap_or_default().to_owned(),
             // A program need not know this command, but one of ours that has no runtime says so here.
             Answer::Refused { error, .. } if !self.name.starts_with(PROGRAM) => {
@@ -138,18 +159,27 @@ impl Runtime {
             }
             Answer::Refused { .. } => {}
             Answer::Died(how) => bail!("{} does not start as `{}`: {how}", self.name, self.program.join(" ")),
-            Answer::Silent => bail!("{} does not start in {} s", self.name, TIME.0.as_secs()),
+            Answer::Silent => bail!("{} does not start in {} s", self.name, start_time.as_secs()),
         }
+        let watch = |memcheck| Watch::start(memcheck, worker.id(), self.folder.path());
+        self.watch = self.memcheck.map(watch).transpose()?;
         (self.worker, self.cases) = (Some(worker), 0);
         Ok(())
+    }
+
+    /// How long it may take to start, and for one command.
+    fn patience(&self) -> (Duration, Duration) {
+        let times = self.memcheck.map_or(1, |_| SLOWNESS);
+        (TIME.0 * times, TIME.1 * times)
     }
 
     fn ask(&mut self, command: &str) -> Result<Answer> {
         if self.worker.is_none() {
             self.spawn()?;
         }
+        let (_, patience) = self.patience();
         let worker = self.worker.as_mut().context("the process was just started")?;
-        let answer = worker.ask(command, TIME.1);
+        let answer = worker.ask(command, patience);
         if matches!(answer, Answer::Died(_) | Answer::Silent) {
             self.worker = None;
         }
@@ -160,11 +190,29 @@ impl Runtime {
     /// new one.
     fn run(&mut self, case: &Case, wanted: bool) -> Result<Outcome> {
         let fresh = self.worker.is_none() || self.cases == 0;
-        let outcome = self.run_once(case, wanted)?;
+        let outcome = self.run_watched(case, wanted)?;
         match outcome {
-            Outcome::Failed(Failure { kind: Kind::Crash | Kind::Hang, .. }) if !fresh => self.run_once(case, wanted),
+            Outcome::Failed(Failure { kind: Kind::Crash | Kind::Hang, .. }) if !fresh => self.run_watched(case, wanted),
             other => Ok(other),
         }
+    }
+
+    /// As [`Runtime::run_once`]; an error in memory is a failure whatever else came of the case.
+    fn run_watched(&mut self, case: &Case, wanted: bool) -> Result<Outcome> {
+        let mut outcome = self.run_once(case, wanted)?;
+        let Some(watch) = &mut self.watch else { return Ok(outcome) };
+        match &mut outcome {
+            Outcome::Failed(Failure { kind: Kind::Hang, .. }) => {}
+            Outcome::Failed(Failure { kind: Kind::Crash, text, .. }) => {
+                *text = watch.last_words().map_or(text.clone(), |words| format!("{text} ({words})"));
+            }
+            _ => {
+                if let Some(text) = watch.news()? {
+                    return Ok(Outcome::Failed(Failure { stage: self.name.clone(), kind: Kind::Memory, text }));
+                }
+            }
+        }
+        Ok(outcome)
     }
 
     /// Loads and runs; its results (none where they are not `wanted`), or a failure, or neither where the case is not
@@ -204,7 +252,7 @@ impl Runtime {
                 Answer::Refused { unsupported: true, .. } => return Ok(Outcome::Unsupported),
                 Answer::Refused { error, .. } => return fail(Kind::Refused, error),
                 Answer::Died(how) => return fail(Kind::Crash, how),
-                Answer::Silent => return fail(Kind::Hang, format!("no answer in {} s", TIME.1.as_secs())),
+                Answer::Silent => return fail(Kind::Hang, format!("no answer in {} s", self.patience().1.as_secs())),
             }
         }
         let read = |k: usize| -> Result<Value> {
@@ -222,7 +270,8 @@ impl Runtime {
     /// know the command.
     fn growth(&mut self) -> Result<Option<Failure>> {
         self.until_measured = self.until_measured.saturating_sub(1);
-        if self.until_measured > 0 && self.watched == 0 {
+        // Memcheck keeps blocks that are free, to tell who reads them.
+        if self.memcheck.is_some() || self.until_measured > 0 && self.watched == 0 {
             return Ok(None);
         }
         (self.until_measured, self.watched) = (MEASURED, self.watched.saturating_sub(1));
@@ -309,7 +358,7 @@ impl BlackBox for Runtime {
             Ok(Answer::Refused { error, unsupported: true, .. }) => Called::Unsupported(error),
             Ok(Answer::Refused { error, .. }) => Called::Invalid(error),
             Ok(Answer::Died(how)) => Called::Unsupported(how),
-            Ok(Answer::Silent) => Called::Unsupported(format!("no answer in {} s", TIME.1.as_secs())),
+            Ok(Answer::Silent) => Called::Unsupported(format!("no answer in {} s", self.patience().1.as_secs())),
             Err(e) => Called::Unsupported(format!("{e:#}")),
         }
     }
@@ -390,6 +439,10 @@ impl System for Runtime {
 
     fn version(&self) -> &str {
         &self.version
+    }
+
+    fn memcheck(&self) -> Option<Memcheck> {
+        self.memcheck
     }
 
     fn schemas(&mut self) -> Result<Option<Schemas>> {

@@ -37,8 +37,11 @@ pub struct Worker {
     complaints: Arc<Mutex<Vec<u8>>>,
 }
 
-/// Bytes of standard error that are kept.
-const COMPLAINT_BYTES: usize = 4096;
+/// Bytes of standard error that are kept: a sanitizer's picture of the memory comes behind what it says.
+const COMPLAINT_BYTES: usize = 8192;
+
+/// What the line begins with in which a sanitizer of LLVM or GCC sums up.
+pub(crate) const SANITIZER: &str = "SUMMARY: ";
 
 impl Worker {
     /// Starts `program` with arguments.
@@ -108,9 +111,17 @@ impl Worker {
                 // The reader of standard error may lag behind the end of standard output.
                 std::thread::sleep(Duration::from_millis(20));
                 let complaints = self.complaints.lock().unwrap_or_else(PoisonError::into_inner);
-                Answer::Died(format!("{status}: {}", String::from_utf8_lossy(&complaints).trim()))
+                let said = String::from_utf8_lossy(&complaints);
+                // A sanitizer says in one line of many what it found.
+                let sanitizer = said.lines().find(|line| line.starts_with(SANITIZER));
+                Answer::Died(format!("{status}: {}", sanitizer.unwrap_or(said.trim())))
             }
         }
+    }
+
+    /// Its process number.
+    pub fn id(&self) -> u32 {
+        self.child.id()
     }
 
     /// A line of `/proc/<pid>/status` in KiB: `VmRSS` (resident now) or `VmHWM` (at most since the counter was reset).
@@ -146,6 +157,10 @@ mod tests {
         assert_eq!(w.ask("false", LONG), Answer::Refused { error: "no".into(), unsupported: false, loaded: false });
         let Answer::Died(why) = shell("echo alas >&2; exit 3").ask("x", LONG) else { panic!("it must be dead") };
         assert!(why.contains('3') && why.contains("alas"), "{why}");
+        let Answer::Died(why) = shell("printf 'x\\nSUMMARY: a in f\\ny\\n' >&2; exit 1").ask("x", LONG) else {
+            panic!("it must be dead")
+        };
+        assert_eq!(why, "exit status: 1: SUMMARY: a in f");
         assert_eq!(shell("sleep 60").ask("x", Duration::from_millis(50)), Answer::Silent);
     }
 

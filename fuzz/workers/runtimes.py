@@ -88,6 +88,8 @@ class OnnxRuntime(Runtime):
         options.graph_optimization_level = getattr(self.ort.GraphOptimizationLevel, self.level)
         options.intra_op_num_threads, options.inter_op_num_threads = threads, 1
         options.log_severity_level = 4
+        # Valgrind sees the bounds of blocks that are allocated one by one.
+        options.enable_cpu_mem_arena = options.enable_mem_pattern = "EGRET_MEMCHECK" not in os.environ
         for library in self.libraries:
             options.register_custom_ops_library(library)
         return self.ort.InferenceSession(model, options, providers=["CPUExecutionProvider"])

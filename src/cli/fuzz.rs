@@ -17,6 +17,7 @@ Examples:
   egret fuzz run --system onnxruntime --time 30m --out findings     goes on where it was when run again
   egret fuzz generate --nodes 5 --count 20 --out models    graphs as ONNX files with inputs and outputs
   egret fuzz repro findings/000-onnxruntime-wrong-pad
+  egret fuzz run --system onnxruntime --memcheck --time 1h  reads and writes outside of its memory
   egret fuzz infer Conv Concat --out rules.jsonl           rules of operators from experiments
   egret fuzz score rules.jsonl                             and how they compare with the registry's")]
 pub(super) struct FuzzArgs {
@@ -130,6 +131,8 @@ struct RunArgs {
     /// Of 100 graphs against `egret`, how many are also compiled ahead of time, linked by `cc` and run in a process of their own.
     #[arg(long, value_name = "PERCENT", default_value_t = 4, value_parser = clap::value_parser!(u8).range(0..=100))]
     ahead: u8,
+    #[command(flatten)]
+    watched: WatchedArgs,
     /// Write a folder for each finding here, a page `index.html`, and the campaign's state in `campaign.sqlite`: run
     /// again with the same options it goes on where it was.
     #[arg(long, value_name = "FOLDER")]
@@ -147,6 +150,22 @@ struct RunArgs {
     /// Print a JSON document.
     #[arg(long)]
     json: bool,
+}
+
+/// What watches the system.
+#[derive(Args)]
+struct WatchedArgs {
+    /// Run the system's process in Valgrind's memcheck: `addresses` (what `--memcheck` alone means) finds reads and writes
+    /// outside of heap blocks, in binaries and machine code as they are; `undefined` also what hangs on memory that nobody
+    /// wrote. An error in which code of the system takes part is a finding (`memory`), which `repro` watches unasked. A case
+    /// takes 20 to 50 times as long; its limits of time are 15 times as long. Valgrind reads more options
+    /// (`--suppressions=FILE`) from VALGRIND_OPTS.
+    ///
+    /// Egret itself is watched as a worker of a build without the fuzzer, whose allocator hides heap blocks from memcheck:
+    /// `cargo build --release --target-dir target/plain`, then `--system "worker:target/plain/release/egret worker"`.
+    #[arg(long, value_name = "WHAT", value_parser = ["addresses", "undefined"], num_args = 0..=1, require_equals = true,
+          default_missing_value = "addresses")]
+    memcheck: Option<String>,
 }
 
 /// Try the causes that are known of a system: is each still there, and how many of the calls that it keeps out do fail?
@@ -236,6 +255,8 @@ struct ReproArgs {
     /// As for `run`. Default: the system that the finding names.
     #[arg(long)]
     system: Option<String>,
+    #[command(flatten)]
+    watched: WatchedArgs,
     /// Python with the runtime, onnx and numpy. Default: `.venv/bin/python`, for torch the one of `cargo xtask runtime torch
     /// torch`.
     #[arg(long, value_name = "PROGRAM")]
@@ -259,16 +280,17 @@ pub(super) use with_fuzzer::run;
 mod with_fuzzer {
     use super::super::show::count;
     use super::super::{Failure, say, say_json};
-    use super::{FuzzArgs, GenerateArgs, GraphArgs, KnownArgs, ReproArgs, RunArgs, Verb};
+    use super::{FuzzArgs, GenerateArgs, GraphArgs, KnownArgs, ReproArgs, RunArgs, Verb, WatchedArgs};
     use anyhow::{Context, Result};
     use egret_fuzz::ahead::Ahead;
     use egret_fuzz::campaign::{self, Plan, Report};
-    use egret_fuzz::check::{Egret, System, failure, system_of};
+    use egret_fuzz::check::{Egret, Kind, System, failure, system_of};
     use egret_fuzz::choices::Seeded;
     use egret_fuzz::finding;
     use egret_fuzz::form::Types;
     use egret_fuzz::generate::{Config, Generator, Rules, full_name};
     use egret_fuzz::known::{Known, confirm};
+    use egret_fuzz::memcheck::Memcheck;
     use egret_fuzz::runtime::Runtime;
     use egret_fuzz::store::{Database, Memory, Store};
     use egret_fuzz::workers;
@@ -320,8 +342,22 @@ mod with_fuzzer {
         }
     }
 
-    fn system(name: &str, python: Option<&Path>) -> Result<Box<dyn System>> {
+    impl WatchedArgs {
+        fn memcheck(&self) -> Option<Memcheck> {
+            self.memcheck.as_deref().and_then(Memcheck::named)
+        }
+    }
+
+    fn system(name: &str, python: Option<&Path>, memcheck: Option<Memcheck>) -> Result<Box<dyn System>> {
         let python = python.unwrap_or_else(|| workers::python(name));
+        if let Some(memcheck) = memcheck {
+            if name.starts_with("egret") {
+                let text = "--memcheck watches another process, and Egret's own runs as `worker:PROGRAM worker`, of a build \
+                            without the fuzzer (see `egret fuzz run --help`)";
+                return Err(Failure::usage(text));
+            }
+            return Ok(Box::new(Runtime::start_watched(memcheck, name, python)?));
+        }
         Ok(match name {
             "egret" => Box::new(Egret::default()),
             "egret-native" => Box::new(Egret { native_only: true }),
@@ -336,7 +372,7 @@ mod with_fuzzer {
         std::panic::set_hook(Box::new(|panic| {
             *LAST.lock().unwrap_or_else(std::sync::PoisonError::into_inner) = panic.to_string();
         }));
-        let mut system = system(&args.system, args.python.as_deref())?;
+        let mut system = system(&args.system, args.python.as_deref(), args.watched.memcheck())?;
         let time = args.time.map(Duration::try_from_secs_f64).transpose();
         let time = time.map_err(|e| Failure::usage(format!("--time: {e}")))?;
         // Two systems are compared on what the specification says; Egret's stages on everything that Egret says.
@@ -409,7 +445,7 @@ mod with_fuzzer {
         if args.list {
             return causes.into_iter().try_for_each(|c| say(&format!("{}\n", c.text())));
         }
-        let mut system = system(&args.system, args.python.as_deref())?;
+        let mut system = system(&args.system, args.python.as_deref(), None)?;
         let rules = read_rules(args.rules.as_deref())?;
         let (mut unseen, mut all) = (0, 0);
         for cause in causes {
@@ -514,15 +550,18 @@ mod with_fuzzer {
 
     fn repro(args: &ReproArgs) -> Result<()> {
         let case = finding::read(&args.folder)?;
-        let failed = || -> Result<String> {
+        let failed = || -> Result<(String, Option<Memcheck>)> {
             let path = args.folder.join("finding.json");
             let text = std::fs::read_to_string(&path).with_context(|| path.display().to_string())?;
             let json: serde_json::Value = serde_json::from_str(&text).with_context(|| path.display().to_string())?;
-            Ok(system_of(json["stage"].as_str().unwrap_or_default()).to_owned())
+            let word = |key: &str| json[key].as_str().unwrap_or_default();
+            let memcheck = (word("kind") == Kind::Memory.name()).then(|| Memcheck::that_shows(word("text")));
+            Ok((system_of(word("stage")).to_owned(), memcheck))
         };
         // A generated case names no system.
-        let name = args.system.clone().map_or_else(failed, Ok)?;
-        match failure(&mut *system(&name, args.python.as_deref())?, &case)? {
+        let (name, memcheck) = args.system.clone().map_or_else(failed, |name| Ok((name, None)))?;
+        let memcheck = args.watched.memcheck().or(memcheck);
+        match failure(&mut *system(&name, args.python.as_deref(), memcheck)?, &case)? {
             Some(f) => {
                 say(&format!("{} ({}): {}\n", f.stage, f.kind.name(), f.text))?;
                 Err(Failure::Found.into())

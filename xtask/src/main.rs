@@ -11,6 +11,7 @@
 //! | [`runtimes`] | other runtimes and releases under `target/runtimes`, for the fuzzer |
 //! | [`ci`] | format, lints, documentation, then every test |
 //! | [`coverage`] | lines of the compiler that cases and a campaign reach |
+//! | [`sanitize`] | the program and the fuzz targets with AddressSanitizer, machine code in Valgrind's memcheck |
 //! | [`mutants`] | the seeded bugs of `fuzz/mutants`: each built in a copy of the workspace and hunted by the fuzzer |
 //!
 //! Invariant: nothing outside the workspace is written, except the caches of cargo and pip.
@@ -27,6 +28,7 @@ mod mutants;
 mod paths;
 mod report;
 mod runtimes;
+mod sanitize;
 mod setup;
 mod test;
 
@@ -44,6 +46,9 @@ usage: cargo xtask COMMAND
   mutants build each seeded bug of fuzz/mutants and let `egret fuzz run` hunt it (hours; `mutants --help` lists options)
   coverage [MINUTES]
           lines of the compiler that the cases reach, and that a campaign of so many minutes (10) reaches beyond them
+  sanitize [MINUTES]
+          memory errors: graphs in an egret built with AddressSanitizer and in Valgrind's memcheck, then each fuzz target
+          with the sanitizer, for so many minutes (10) each; builds the program thrice and the targets (half an hour)
   runtime NAME PACKAGE...
           make target/runtimes/NAME, a Python with other runtimes (in pip's notation, options first) beside numpy and onnx
 
@@ -59,6 +64,12 @@ fn main() -> ExitCode {
         && minutes.len() < 2
     {
         return finish(|report| coverage::run(report, minutes.first().map_or("10", String::as_str)));
+    }
+    if let [verb, minutes @ ..] = &args[..]
+        && verb == "sanitize"
+        && minutes.len() < 2
+    {
+        return finish(|report| sanitize::run(report, minutes.first().map_or("10", String::as_str)));
     }
     if let [verb, name, packages @ ..] = &args[..]
         && verb == "runtime"

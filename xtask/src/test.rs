@@ -104,7 +104,13 @@ fn conform(report: &mut Report, name: &'static str, levels: &str, folders: &[Pat
     counted(report, name, &cmd.args(folders), Count::from_conform)
 }
 
-fn counted(report: &mut Report, name: &'static str, cmd: &Cmd, count: fn(&str) -> Option<Count>) -> Result<()> {
+/// Runs a step whose output says how many tests passed.
+pub(crate) fn counted(
+    report: &mut Report,
+    name: &'static str,
+    cmd: &Cmd,
+    count: fn(&str) -> Option<Count>,
+) -> Result<()> {
     report.tests(name, &cmd.to_string(), || {
         let (count, outcome) = cmd.run_counting(count);
         (Outcome::Tested(count), outcome)
