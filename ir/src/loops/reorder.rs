@@ -72,7 +72,6 @@ impl Compute {
 #[cfg(test)]
 mod tests {
     use super::super::{ComputeBuilder, ReduceOp, interp};
-    use super::*;
     use crate::DType;
 
     /// `y[i, j] = sum_k x[i, j + k]` and what a permutation of both makes of it.
