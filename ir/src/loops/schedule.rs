@@ -130,9 +130,8 @@ fn cut_into_groups(compute: &Compute) -> Vec<Group> {
             let mut rows = common_rows(compute, &stages);
             leave_an_axis(compute, &stages, &mut rows);
             rows.retain(|row| !stages.iter().zip(row).any(|(&s, &axis)| reads_across(compute, s, axis)));
-            let within: Vec<Vec<usize>> =
-                rows.iter().filter(|row| !is_innermost(compute, &stages, row)).cloned().collect();
-            if let Some(rows) = [within, rows].into_iter().find(|rows| fits(compute, &stages, rows)) {
+            rows.retain(|row| !is_innermost(compute, &stages, row));
+            if fits(compute, &stages, &rows) {
                 *group = Group { stages, rows };
                 continue;
             }
