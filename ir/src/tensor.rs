@@ -48,7 +48,13 @@ impl Memory {
     }
 
     fn pages(len: usize) -> Memory {
-        memmap2::MmapMut::map_anon(len).map_or_else(|_| Memory::heap(len), Memory::Pages)
+        let Ok(pages) = memmap2::MmapMut::map_anon(len) else { return Memory::heap(len) };
+        // A stream through pages of 4 KiB waits for the memory at the beginning of each. Advice that is not taken costs nothing.
+        #[cfg(target_os = "linux")]
+        if len >= HUGE_PAGE_BYTES {
+            let _ = pages.advise(memmap2::Advice::HugePage);
+        }
+        Memory::Pages(pages)
     }
 
     fn as_slice(&self) -> &[u8] {
@@ -65,6 +71,10 @@ impl Memory {
         }
     }
 }
+
+/// Memory of so many bytes asks for huge pages, of so many bytes on x86-64 and most of aarch64.
+#[cfg(target_os = "linux")]
+const HUGE_PAGE_BYTES: usize = 2 << 20;
 
 impl AlignedBytes {
     /// Below this, [`AlignedBytes::pages`] takes memory from the heap: 16 pages of 4 KiB.

@@ -649,11 +649,9 @@ fn conv_template(
         epilogue,
     };
     let plan = |target| match (c.transposed, layout) {
-        (_, ConvLayout::Last { image_last: true }) if conv::last_winograd_pays(&desc, target) => {
-            conv::plan_last(&desc, true, target)
-        }
         (_, ConvLayout::Last { image_last }) => {
-            conv::plan_last(&ConvDesc { winograd: 0, ..desc.clone() }, image_last, target)
+            let winograd = if image_last { conv::last_winograd_tile(&desc, target) } else { 0 };
+            conv::plan_last(&ConvDesc { winograd, ..desc.clone() }, image_last, target)
         }
         (false, _) if !conv::winograd_pays(&desc, target) => {
             conv::plan(&ConvDesc { winograd: 0, ..desc.clone() }, target)

@@ -272,9 +272,10 @@ pub fn winograd_pays(desc: &ConvDesc, target: Target) -> bool {
     desc.winograd > 0 && conv_winograd::applies(desc) && conv_winograd::pays(desc, desc.winograd, target)
 }
 
-/// As [`winograd_pays`] where image and result have their channels innermost.
-pub fn last_winograd_pays(desc: &ConvDesc, target: Target) -> bool {
-    desc.winograd > 0 && conv_last_winograd::pays(desc, desc.winograd, target)
+/// Output tile of Winograd's form, of at most the size that a convolution asks for, that takes the least time where image and
+/// result have their channels innermost; 0 for the direct form.
+pub fn last_winograd_tile(desc: &ConvDesc, target: Target) -> usize {
+    conv_last_winograd::best_tile(desc, target)
 }
 
 /// Makes the kernel for a convolution by constant weights whose result has its channels innermost, and its image where

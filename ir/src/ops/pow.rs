@@ -7,7 +7,7 @@
 //! ONNX `Pow`: opset 1 (`broadcast`, `axis`), 7, 12 (integers, two types), 13, 15 (bfloat16).
 
 use super::common::*;
-use super::lowering;
+use super::lowering::{self, ComputeBuilder, ExprId};
 use super::pointwise::*;
 use crate::dtype::DType;
 use crate::error::{Error, Result};
@@ -47,8 +47,8 @@ impl Op for Pow {
         if !cx.dtype(0).is_float() || cx.dtype(0) != cx.dtype(1) {
             return Ok(Lowering::Host);
         }
-        if let Some(2.0) = cx.constant(1).filter(|t| t.len() == 1).and_then(|t| t.floats().ok()).map(|v| v[0]) {
-            return lowering::binary(cx, |c, a, _| c.mul(a, a));
+        if let Some(powers) = cx.constant(1).and_then(whole_powers) {
+            return lowering::binary(cx, |c, a, b| by_products(c, a, b, &powers));
         }
         lowering::binary(cx, |c, a, b| c.pow(a, b))
     }
@@ -56,6 +56,39 @@ impl Op for Pow {
     fn facts(&self) -> Facts {
         Facts { accuracy: Accuracy::Ulp(4), domain: (0.0, f64::INFINITY), in_place: &[(0, 0)], ..Facts::POINTWISE }
     }
+}
+
+/// The distinct exponents, where all are whole numbers up to [`MOST_POWER`].
+fn whole_powers(y: &Tensor) -> Option<Vec<u32>> {
+    let mut powers: Vec<u32> = Vec::new();
+    for v in y.floats().ok()? {
+        let whole = (0..=MOST_POWER).find(|&p| f64::from(p) == v)?;
+        if !powers.contains(&whole) {
+            powers.push(whole);
+        }
+    }
+    powers.sort_unstable();
+    (!powers.is_empty()).then_some(powers)
+}
+
+/// Powers up to this one are products: the `p`-th errs by at most `p - 1` half units in the last place.
+const MOST_POWER: u32 = 8;
+
+/// `a^b` where `b` is one of `powers`, which are in order.
+fn by_products(c: &mut ComputeBuilder, a: ExprId, b: ExprId, powers: &[u32]) -> ExprId {
+    let dtype = c.dtype(a);
+    // Each power is the product of two that are about half as high.
+    let mut known: Vec<ExprId> = vec![c.float(dtype, 1.0), a];
+    for p in 2..=*powers.last().unwrap_or(&0) as usize {
+        known.push(c.mul(known[p / 2], known[p - p / 2]));
+    }
+    let mut powers = powers.iter().map(|&p| (p, known[p as usize]));
+    let first = powers.next().map_or(a, |p| p.1);
+    powers.fold(first, |other, (p, power)| {
+        let exponent = c.float(dtype, p.into());
+        let is = c.eq(b, exponent);
+        c.select(is, power, other)
+    })
 }
 
 /// Modulo 2^128, hence modulo every width.
@@ -103,6 +136,24 @@ mod tests {
     #[test]
     fn pow_of_integers() {
         assert_eq!(ints2("Pow", attrs! {}, &[2, -3, 5, -1, 2], &[10, 3, 0, -3, -1]).unwrap(), [1024, -27, 1, -1, 0]);
+    }
+
+    #[test]
+    fn whole_powers_are_products() {
+        let y = Tensor::from_slice(&[5], &[8.0f32, 0.0, 3.0, 1.0, 2.0]);
+        assert_eq!(whole_powers(&y), Some(vec![0, 1, 2, 3, 8]));
+        assert_eq!(whole_powers(&Tensor::scalar(9.0f32)), None);
+        assert_eq!(whole_powers(&Tensor::scalar(-1.0f32)), None);
+        let x = Tensor::from_slice(&[2, 5], &[3.0f32, f32::NAN, -2.0, 0.5, 7.0, -1.0, 4.0, 0.1, -0.0, f32::INFINITY]);
+        let cx = LowerCx {
+            inputs: vec![Some((DType::F32, vec![2, 5])), Some((DType::F32, vec![5]))],
+            constants: vec![None, Some(&y)],
+            outputs: vec![(DType::F32, vec![2, 5])],
+        };
+        let lowering = Op::lower(&Pow {}, &cx).unwrap();
+        let got = lowering.evaluate(&cx, &[Some(&x), Some(&y)]).unwrap().unwrap();
+        let want = [6561.0f32, 1.0, -8.0, 0.5, 49.0, 1.0, 1.0, 0.1 * (0.1 * 0.1), -0.0, f32::INFINITY];
+        assert_eq!(got[0], Tensor::from_slice(&[2, 5], &want));
     }
 
     #[test]

@@ -217,6 +217,24 @@ impl Select<'_> {
         self.v2((VEX_Vpaddd_ymm_ymm_ymmm256, EVEX_Vpaddd_zmm_k1z_zmm_zmmm512b32), a, b)
     }
 
+    /// Products of words, added in pairs to `acc`, wrapping.
+    pub(super) fn dot_words(&mut self, acc: VReg, a: VReg, b: VReg) -> VReg {
+        let code = match self.level {
+            Level::Avx512 => {
+                std::arch::is_x86_feature_detected!("avx512vnni").then_some(EVEX_Vpdpwssd_zmm_k1z_zmm_zmmm512b32)
+            }
+            Level::Avx2 => std::arch::is_x86_feature_detected!("avxvnni").then_some(VEX_Vpdpwssd_ymm_ymm_ymmm256),
+        };
+        if let Some(code) = code {
+            let (r, w) = (self.float(), self.wide());
+            let inst = Mach::new(code).modified(r, acc, Place::Any, w);
+            self.push(inst.used(a, Place::Any, w).used(b, Place::Any, w));
+            return r;
+        }
+        let sums = self.v2(MADD_PAIRS, a, b);
+        self.add_i32(acc, sums)
+    }
+
     /// Even and odd bytes as words, whose products are added in pairs: no sum saturates.
     pub(super) fn dot_bytes(&mut self, acc: VReg, a: VReg, b: VReg) -> VReg {
         if self.level == Level::Avx512 && std::arch::is_x86_feature_detected!("avx512vnni") {

@@ -92,8 +92,7 @@ impl Select<'_> {
             }
             Op::DotI16 { acc, a, b } => {
                 let [acc, a, b] = [*acc, *a, *b].map(|v| self.get(v));
-                let sums = self.v2(MADD_PAIRS, a, b);
-                self.add_i32(acc, sums)
+                self.dot_words(acc, a, b)
             }
             Op::StackAddr { len_bytes } => {
                 let at = self.f.frame.next_multiple_of(16);
