@@ -653,9 +653,6 @@ fn conv_template(
             let winograd = if image_last { conv::last_winograd_tile(&desc, target) } else { 0 };
             conv::plan_last(&ConvDesc { winograd, ..desc.clone() }, image_last, target)
         }
-        (false, _) if !conv::winograd_pays(&desc, target) => {
-            conv::plan(&ConvDesc { winograd: 0, ..desc.clone() }, target)
-        }
         (false, _) => conv::plan(&desc, target),
         (true, _) => conv_transpose::plan(&desc, target),
     };

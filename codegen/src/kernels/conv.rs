@@ -3,8 +3,8 @@
 //! Implicit GEMM: per image and group, `out[oc, pixel] = weights[oc, (c, taps)] * patches[(c, taps), pixel]`. Constant
 //! weights are put in the order of use when the model is compiled, so that they stream; others are read in place. Each unit of work packs the patches of some output rows and channels
 //! into scratch that stays in the second-level cache, so nothing of the size of an im2col matrix exists, and the output
-//! is written once, contiguous, with the epilogue in registers. A layout with channels inside (NCHWc) would save the
-//! packing (measured: 2 to 8 % of the time) and cost a change of layout around every other operator.
+//! is written once, contiguous, with the epilogue in registers. With channels innermost ([`super::conv_last`]) nothing is packed;
+//! wide vectors have that form wherever layouts can be changed.
 //!
 //! Because the extents of a row are known, where padding begins in it is known for each tap: packing is straight vector
 //! copies without tests inside a row.
@@ -94,8 +94,8 @@ pub struct ConvDesc {
     pub axes: Vec<ConvAxis>,
     /// Whether the weights are known when the model is compiled, so that they can be packed.
     pub constant_weights: bool,
-    /// Output tile of Winograd's form, 2 or 4, to be used where it exists (3x3, stride and dilation 1, constant weights,
-    /// 128-bit vectors); 0 for the direct form. 4 errs about ten times as much as the direct form.
+    /// Output tile of Winograd's form, 2 or 4, to be used where it exists (3x3, stride and dilation 1, constant weights; in
+    /// plain layout 128-bit vectors); 0 for the direct form. 4 errs about ten times as much as the direct form.
     pub winograd: usize,
     pub epilogue: Epilogue,
 }
@@ -267,11 +267,6 @@ impl ConvDesc {
     }
 }
 
-/// Whether Winograd's form of the size that a convolution asks for is worth its transforms with these vectors.
-pub fn winograd_pays(desc: &ConvDesc, target: Target) -> bool {
-    desc.winograd > 0 && conv_winograd::applies(desc) && conv_winograd::pays(desc, desc.winograd, target)
-}
-
 /// Output tile of Winograd's form, of at most the size that a convolution asks for, that takes the least time where image and
 /// result have their channels innermost; 0 for the direct form.
 pub fn last_winograd_tile(desc: &ConvDesc, target: Target) -> usize {
@@ -299,7 +294,7 @@ pub fn plan(desc: &ConvDesc, target: Target) -> Result<ConvPlan, CodegenError> {
     if desc.in_channels == desc.groups && desc.groups > 1 && desc.output_len() > 1 {
         return Ok(ConvPlan { plan: conv_depthwise::plan(desc, target)?, packed: None });
     }
-    if desc.winograd > 0 && conv_winograd::applies(desc) {
+    if desc.winograd > 0 && target == target.narrow() && conv_winograd::applies(desc) {
         let (plan, weights) = conv_winograd::plan(desc, desc.winograd, target)?;
         return Ok(ConvPlan { plan, packed: Some(PackedWeights(Form::Winograd(weights))) });
     }

@@ -8,7 +8,7 @@
 
 use super::conv::{ConvAxis, ConvDesc, Weight};
 use super::conv_last::{Lines, Tiling, div_rem, heights};
-use super::conv_winograd::{self, Matrices, at_points, combine, matrices, widened};
+use super::conv_winograd::{self, Matrices, combine, matrices, widened};
 use super::gemm::{L2_BUDGET_BYTES, MIN_UNIT_FLOPS};
 use super::gemm_tile::{Steps, TileCode, TilePlace};
 use super::{BUF_EPILOGUE, BUF_LHS, BUF_OUT, BUF_RHS, BUF_SCRATCH, KernelPlan};
@@ -70,20 +70,59 @@ impl LastWinogradWeights {
 
     fn pack_points<const P: usize, T: Weight>(&self, g: &[f32], src: &[T], dst: &mut [T], done: &mut dyn FnMut(usize)) {
         let mat = widened::<P>(g);
-        let len = self.point_len();
-        dst.fill(T::default());
-        for (row, weights) in src.chunks_exact(self.c * 9).enumerate() {
-            let (group, i) = (row / self.m, row % self.m);
-            let start = group * P * P * len + i / self.width * self.c * self.width + i % self.width;
-            for (c, taps) in weights.as_chunks::<9>().0.iter().enumerate() {
-                let points = at_points(&mat, &taps.map(|t| f64::from(t.number())));
-                for (point, &w) in points.as_flattened().iter().enumerate() {
-                    dst[start + point * len + c * self.width] = T::of(w as f32);
+        let (len, row) = (self.point_len(), self.c * 9);
+        let panels = self.m.div_ceil(self.width);
+        for number in 0..self.groups * panels {
+            let (group, panel) = (number / panels, number % panels);
+            let rows = self.width.min(self.m - panel * self.width);
+            let first = group * self.m + panel * self.width;
+            let start = group * P * P * len + panel * self.c * self.width;
+            for c in 0..self.c {
+                // A cache line of each point at a time.
+                for from in (0..self.width).step_by(LINE) {
+                    let n = LINE.min(rows.saturating_sub(from));
+                    let mut taps = [[0.0f64; LINE]; 9];
+                    for i in 0..n {
+                        let at = (first + from + i) * row + c * 9;
+                        for (tap, w) in taps.iter_mut().zip(&src[at..at + 9]) {
+                            tap[i] = f64::from(w.number());
+                        }
+                    }
+                    let points = points_of_lanes(&mat, &taps);
+                    for (point, lanes) in points.as_flattened().iter().enumerate() {
+                        let at = start + point * len + c * self.width + from;
+                        let n = LINE.min(self.width - from);
+                        for (to, &w) in dst[at..at + n].iter_mut().zip(lanes) {
+                            *to = T::of(w as f32);
+                        }
+                    }
                 }
             }
-            done((row + 1) * self.c * 9);
+            done((first + rows) * row);
         }
     }
+}
+
+/// Output channels whose weights are transformed together.
+const LINE: usize = 16;
+
+/// As [`conv_winograd::at_points`] for some kernels, each a lane.
+fn points_of_lanes<const P: usize>(g: &[[f64; 3]; P], taps: &[[f64; LINE]; 9]) -> [[[f64; LINE]; P]; P] {
+    let mut points = [[[0.0; LINE]; P]; P];
+    for (gy, line) in g.iter().zip(&mut points) {
+        let mut t = [[0.0; LINE]; 3];
+        for (k, t) in t.iter_mut().enumerate() {
+            for (l, t) in t.iter_mut().enumerate() {
+                *t = gy[0] * taps[k][l] + gy[1] * taps[3 + k][l] + gy[2] * taps[6 + k][l];
+            }
+        }
+        for (gx, point) in g.iter().zip(line) {
+            for (l, point) in point.iter_mut().enumerate() {
+                *point = gx[0] * t[0][l] + gx[1] * t[1][l] + gx[2] * t[2][l];
+            }
+        }
+    }
+    points
 }
 
 struct Shape<'a> {

@@ -68,7 +68,7 @@ fn check(desc: &ConvDesc, seed: u64) {
     for (constant_weights, winograd) in [(false, 0), (true, 0), (true, 2), (true, 4)] {
         (desc.constant_weights, desc.winograd) = (constant_weights, winograd);
         for target in targets() {
-            if winograd == 0 || conv_winograd::applies(&desc) {
+            if winograd == 0 || target == target.narrow() && conv_winograd::applies(&desc) {
                 let made = plan(&desc, target).unwrap();
                 check_plan(&desc, made, &mut image, &weights, &mut bias, &mut residual, &want);
             }

@@ -1,4 +1,5 @@
-//! Convolution by Winograd's minimal filtering, F(2x2, 3x3) and F(4x4, 3x3): 2.25 and 4 times fewer multiplications.
+//! Convolution by Winograd's minimal filtering, F(2x2, 3x3) and F(4x4, 3x3): 2.25 and 4 times fewer multiplications; in plain
+//! layout, for vectors of 128 bits. Wide ones have channels as lanes ([`super::conv_last_winograd`]).
 //!
 //! After Lavin and Gray, "Fast Algorithms for Convolutional Neural Networks" (2015). Sums are reassociated; F(2x2) errs
 //! about as much as the direct form, F(4x4) about ten times as much (its matrices hold numbers up to 8 and 1/24), which is
@@ -16,7 +17,7 @@ use super::{BUF_EPILOGUE, BUF_LHS, BUF_OUT, BUF_RHS, BUF_SCRATCH, KernelPlan};
 use crate::builder::{BinOp, Builder, CmpOp, Elem, Target, Ty, Val};
 use crate::error::CodegenError;
 
-/// Elements of a row of a patch that are read at once: a quarter of the tiles of a wide vector is a row of 128 bits.
+/// Lanes: elements of a row of a patch that are read at once, tiles that are transformed together.
 const QUAD: usize = 4;
 
 const BYTES: i64 = 4;
@@ -110,16 +111,6 @@ pub(crate) fn applies(desc: &ConvDesc) -> bool {
         && desc.in_channels > 0
         && desc.out_channels > 0
         && desc.output_len() > 0
-}
-
-/// Whether its products are so much fewer than those of the direct form that its transforms, which are estimated as half of them,
-/// are worth it; lanes that hold no tile or no element count: a vector has a tile a lane, of which a small image has few.
-pub(crate) fn pays(desc: &ConvDesc, tile: usize, target: Target) -> bool {
-    let [_, h, w] = desc.axes3();
-    let padded = |n: usize| n.next_multiple_of(target.lanes);
-    let tiles = padded(h.output.div_ceil(tile) * w.output.div_ceil(tile));
-    let direct = padded(h.output * w.output);
-    target.lanes == Target::X86_128.lanes || 3 * (tile + 2) * (tile + 2) * tiles < 2 * 9 * direct
 }
 
 /// Transformed weights, `[group][row tile][point][channel][row]`.
@@ -300,6 +291,9 @@ pub(crate) fn plan(
     tile: usize,
     target: Target,
 ) -> Result<(KernelPlan, WinogradWeights), CodegenError> {
+    if target.lanes != QUAD {
+        return Err(CodegenError::Unsupported(format!("Winograd's form of {} tiles at once", target.lanes)));
+    }
     let mat = matrices(tile).ok_or_else(|| CodegenError::Unsupported(format!("Winograd tiles of {tile}")))?;
     let shape = Shape::new(desc, mat, target);
     let name = format!("winograd{tile}_{}x{}x{}", desc.out_channels, desc.in_channels, desc.output_len());
@@ -524,48 +518,13 @@ fn linear(b: &mut Builder, mut terms: Vec<(f32, Val)>) -> Val {
     sum.unwrap_or_else(|| b.vf32(0.0))
 }
 
-/// Lanes of 4 from each of 4 vectors, transposed within every 128 bits: lane `4 g + i` of result `k` is lane `4 g + k` of
-/// operand `i`; its own inverse.
+/// Four vectors of four lanes, transposed.
 fn transpose_quads(b: &mut Builder, rows: &[Val]) -> Vec<Val> {
-    let lanes = b.lanes();
-    let within = |of: [usize; QUAD]| -> Vec<usize> {
-        // Places of 0 to 3 are of the first operand, of 4 to 7 of the second.
-        (0..lanes).map(|l| l / QUAD * QUAD + of[l % QUAD] % QUAD + of[l % QUAD] / QUAD * lanes).collect()
-    };
-    let (low, high) = (within([0, 4, 1, 5]), within([2, 6, 3, 7]));
-    let (first, second) = (within([0, 1, 4, 5]), within([2, 3, 6, 7]));
+    let (low, high) = ([0, 4, 1, 5], [2, 6, 3, 7]);
+    let (first, second) = ([0, 1, 4, 5], [2, 3, 6, 7]);
     let (a, c) = (b.shuffle(rows[0], rows[1], &low), b.shuffle(rows[2], rows[3], &low));
     let (d, e) = (b.shuffle(rows[0], rows[1], &high), b.shuffle(rows[2], rows[3], &high));
     vec![b.shuffle(a, c, &first), b.shuffle(a, c, &second), b.shuffle(d, e, &first), b.shuffle(d, e, &second)]
-}
-
-/// The first 4 lanes of each of `lanes` vectors as columns: lane `t` of result `k` is lane `k` of operand `t`.
-fn columns(b: &mut Builder, rows: &[Val]) -> Vec<Val> {
-    let lanes = b.lanes();
-    // 128 bits of each operand, side by side: of two, then of two such.
-    let mut parts: Vec<Vec<Val>> = (0..QUAD).map(|q| rows.iter().skip(q).step_by(QUAD).copied().collect()).collect();
-    let mut held = QUAD;
-    while held < lanes {
-        let idx: Vec<usize> =
-            (0..lanes).map(|l| if l % (2 * held) < held { l % held } else { lanes + l % held }).collect();
-        for part in &mut parts {
-            *part = part.chunks(2).map(|pair| b.shuffle(pair[0], pair[1], &idx)).collect();
-        }
-        held *= 2;
-    }
-    let rows: Vec<Val> = parts.iter().map(|part| part[0]).collect();
-    transpose_quads(b, &rows)
-}
-
-/// What [`columns`] took apart: 4 columns as `lanes` vectors whose first 4 lanes count.
-fn rows_of(b: &mut Builder, columns: &[Val]) -> Vec<Val> {
-    let lanes = b.lanes();
-    let quads = transpose_quads(b, columns);
-    let of = |b: &mut Builder, tile: usize| {
-        let idx: Vec<usize> = (0..lanes).map(|l| tile / QUAD * QUAD + l % QUAD).collect();
-        if tile < QUAD { quads[tile] } else { b.shuffle(quads[tile % QUAD], quads[tile % QUAD], &idx) }
-    };
-    (0..lanes).map(|tile| of(b, tile)).collect()
 }
 
 /// Transforms the patches of a vector of tiles from `t` on (the last tile repeated past the end).
@@ -588,7 +547,7 @@ fn patches(b: &mut Builder, s: &Shape, plane: Val, t: Val, n_tiles: Val, to: Val
         let quad = |b: &mut Builder, col: usize| {
             let off = (i as i64 * pitch + col as i64 * BYTES) as i32;
             let rows: Vec<Val> = corners.iter().map(|&corner| b.load(Ty::V(Elem::F32), corner, off)).collect();
-            columns(b, &rows)
+            transpose_quads(b, &rows)
         };
         let mut cols = quad(b, 0);
         if p > QUAD {
@@ -683,7 +642,7 @@ fn inverse(b: &mut Builder, s: &Shape, place: &Place, products: Val) {
             let pad = cols[0];
             cols.resize(QUAD, pad);
             let n = b.i64(m as i64);
-            let tiles = rows_of(b, &cols);
+            let tiles = transpose_quads(b, &cols);
             for (&corner, &v) in corners.iter().zip(tiles.iter().rev()) {
                 b.store_n(corner, (i as i64 * pitch) as i32, v, n);
             }
