@@ -3,7 +3,7 @@
 //! Implicit GEMM: per image and group, `out[oc, pixel] = weights[oc, (c, taps)] * patches[(c, taps), pixel]`. Constant
 //! weights are put in the order of use when the model is compiled, so that they stream; others are read in place. Each unit of work packs the patches of some output rows and channels
 //! into scratch that stays in the second-level cache, so nothing of the size of an im2col matrix exists, and the output
-//! is written once, contiguous, with the epilogue in registers. With channels innermost ([`super::conv_last`]) nothing is packed;
+//! is written once, contiguous, with the epilogue in registers. With channels innermost (`conv_last`) nothing is packed;
 //! wide vectors have that form wherever layouts can be changed.
 //!
 //! Because the extents of a row are known, where padding begins in it is known for each tap: packing is straight vector
