@@ -396,12 +396,12 @@ impl UnitShape {
     }
 }
 
+pub(super) fn gcd(a: usize, b: usize) -> usize {
+    if b == 0 { a } else { gcd(b, a % b) }
+}
+
 fn lcm(a: usize, b: usize) -> usize {
-    let (mut x, mut y) = (a, b);
-    while y != 0 {
-        (x, y) = (y, x % y);
-    }
-    a / x.max(1) * b
+    a / gcd(a, b).max(1) * b
 }
 
 /// Packs patches.

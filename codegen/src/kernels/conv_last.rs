@@ -12,7 +12,7 @@
 //! Buffers: image, weights in the order of [`LastWeights`], output, scratch, then the epilogue's operands; batch axes of the
 //! epilogue are image and group, its rows the output pixels, its columns the output channels of a group.
 
-use super::conv::{ConvAxis, ConvDesc, Weight};
+use super::conv::{ConvAxis, ConvDesc, Weight, gcd};
 use super::gemm::{L2_BUDGET_BYTES, MIN_UNIT_FLOPS};
 use super::gemm_tile::{self, RowSplit, Steps, TileCode, TilePlace};
 use super::{BUF_EPILOGUE, BUF_LHS, BUF_OUT, BUF_RHS, BUF_SCRATCH, KernelPlan};
@@ -21,6 +21,9 @@ use crate::error::CodegenError;
 
 /// Bytes after which places fall into the same set of a first-level cache of 64 sets.
 const SET_BYTES: usize = 4096;
+
+/// Lines of a set that pixels may take, of twelve in the caches at hand.
+const MOST_IN_SET: usize = 10;
 
 /// Units that a large convolution is cut into.
 const UNITS: usize = 8;
@@ -110,8 +113,8 @@ pub(crate) struct Tiling {
 }
 
 impl Tiling {
-    /// The fewest estimated cycles for `h` lines of `w` pixels and `m` output channels.
-    pub(crate) fn choose(h: usize, w: usize, m: usize, target: Target) -> Tiling {
+    /// The fewest estimated cycles for `h` lines of `w` pixels, `m` output channels and `k` steps.
+    pub(crate) fn choose(h: usize, w: usize, m: usize, k: usize, target: Target) -> Tiling {
         let n_vecs = m.div_ceil(target.lanes).max(1);
         let mut best: Option<(f64, Tiling)> = None;
         for vecs in 1..=n_vecs.min(target.vector_regs / 2) {
@@ -119,7 +122,8 @@ impl Tiling {
             let Some(most) = (1..=target.vector_regs).rev().find(|&rows| fits(rows)) else { continue };
             let per_tile = if w > most { 1 } else { most / w.max(1) };
             let tiling = Tiling { vecs, lines: RowSplit::new(h, per_tile), cols: RowSplit::new(w, most) };
-            let cycles = |vecs: usize| tiling.cycles(vecs);
+            let panel_bytes = k * vecs * target.lanes * size_of::<f32>();
+            let cycles = |vecs: usize| tiling.cycles(vecs, panel_bytes > L2_BUDGET_BYTES);
             let mut cost = (n_vecs / vecs) as f64 * cycles(vecs);
             if !n_vecs.is_multiple_of(vecs) {
                 cost += cycles(n_vecs % vecs);
@@ -133,9 +137,10 @@ impl Tiling {
     }
 
     /// Estimated cycles of a step of k for one panel of `vecs` vectors.
-    pub(crate) fn cycles(&self, vecs: usize) -> f64 {
-        // A vector of weights comes from the second-level cache, at about a line in two cycles.
-        let tile = |rows: usize| gemm_tile::step_cycles(rows, vecs).max(2.0 * vecs as f64) + 0.02 * rows as f64;
+    fn cycles(&self, vecs: usize, is_large: bool) -> f64 {
+        // A vector of weights comes from the second-level cache, at about a line in two cycles, or from beyond it.
+        let reads = if is_large { 8.0 } else { 2.0 };
+        let tile = |rows: usize| gemm_tile::step_cycles(rows, vecs).max(reads * vecs as f64) + 0.02 * rows as f64;
         let mut sum = 0.0;
         for (lines, n_lines) in heights(self.lines) {
             for (cols, n_cols) in heights(self.cols) {
@@ -189,7 +194,7 @@ impl<'a> Shape<'a> {
             axes = [ConvAxis::UNIT, ConvAxis { input: n, output: n, ..ConvAxis::UNIT }, ConvAxis::UNIT];
         }
         let [d, h, w] = axes;
-        let tiling = Tiling::choose(h.output, w.output, m, target);
+        let tiling = Tiling::choose(h.output, w.output, m, c * desc.n_taps(), target);
         let n_tiles = tiling.lines.n_tiles().max(1);
         let n_panels = m.div_ceil(tiling.vecs * target.lanes);
         // Rows that fit the cache with the panel of weights.
@@ -212,7 +217,8 @@ impl<'a> Shape<'a> {
             }
         }
         let unit_lines = (tiles * tiling.lines.high).min(h.output);
-        let source = Source::new(desc, axes, image_last, c, unit_lines);
+        let rows = tiling.lines.high * tiling.cols.high;
+        let source = Source::new(desc, axes, image_last, c, unit_lines, rows);
         Shape { desc, axes, image_last, c, m, tiling, tiles, panels, source }
     }
 
@@ -230,13 +236,18 @@ impl<'a> Shape<'a> {
 }
 
 impl Source {
-    fn new(desc: &ConvDesc, axes: [ConvAxis; 3], image_last: bool, c: usize, unit_lines: usize) -> Source {
+    fn new(desc: &ConvDesc, axes: [ConvAxis; 3], image_last: bool, c: usize, unit_lines: usize, rows: usize) -> Source {
         let size = desc.elem.size_bytes();
         let [d, h, w] = axes;
         let inside =
             |a: ConvAxis| a.pad_begin == 0 && (a.output - 1) * a.stride + (a.kernel - 1) * a.dilation < a.input;
         let pixel = if image_last { desc.in_channels } else { 1 };
-        let crowded = |pixel: usize| image_last && (pixel * size * w.stride).is_multiple_of(SET_BYTES);
+        // Rows of a tile whose elements fall into one set push each other out.
+        let crowded = |pixel: usize| {
+            let step = pixel * size * w.stride;
+            let sets = SET_BYTES / gcd(step, SET_BYTES).max(1);
+            image_last && rows.div_ceil(sets) > MOST_IN_SET
+        };
         let in_place = axes.iter().all(|&a| a.output > 0 && inside(a)) && !crowded(pixel);
         let reach = |a: ConvAxis, n: usize| (n.max(1) - 1) * a.stride + (a.kernel - 1) * a.dilation + 1;
         let (planes, lines, width) = (reach(d, 1), reach(h, unit_lines), reach(w, w.output));

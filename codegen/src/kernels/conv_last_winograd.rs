@@ -170,7 +170,7 @@ impl<'a> Shape<'a> {
         let blocks = tiles_y.div_ceil((budget / row_bytes.max(1)).max(1));
         let unit_rows = tiles_y.div_ceil(blocks);
         let wanted = (flops / MIN_UNIT_FLOPS / 8).clamp(1, MIN_UNITS);
-        let tiling = Tiling::choose(1, unit_rows * tiles_x, m, target);
+        let tiling = Tiling::choose(1, unit_rows * tiles_x, m, c, target);
         let n_panels = m.div_ceil(tiling.vecs * target.lanes);
         let parts = if tiles_y.div_ceil(unit_rows) * n_batch < wanted { n_panels.min(2) } else { 1 };
         let lanes = target.lanes;
