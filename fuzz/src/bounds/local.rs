@@ -59,7 +59,13 @@ pub(super) fn local_errors(
             };
             // Elsewhere what follows may read the number before it was rounded to 16 bits.
             let open = notes.silent == Silent::Open && y.dtype() == DType::F16 && ys.iter().any(|y| y.is_infinite());
-            let overflows = if open { is_finite_in_32_bits(node, k, base) } else { None };
+            let overflows = if open {
+                is_finite_as(node, k, base, (DType::F16, DType::F32))
+            } else if notes.fused.contains(&v) && ys.iter().any(|y| y.is_infinite()) {
+                is_finite_as(node, k, base, (DType::F32, DType::F64))
+            } else {
+                None
+            };
             // Sums and products of whole numbers are exact where the type holds them.
             let whole = is_of_whole_numbers(node, base);
             let is_exact = |i: usize, roundoff: f64| whole && ys[i].abs() <= roundoff.recip();
@@ -104,12 +110,12 @@ pub(super) fn local_errors(
     out
 }
 
-/// Whether each element of a result is a finite number where 16-bit operands are 32-bit ones.
-fn is_finite_in_32_bits(node: &Node, result: usize, base: &[Option<Value>]) -> Option<Vec<bool>> {
+/// Whether each element of a result is a finite number where operands of the first type are of the second one.
+fn is_finite_as(node: &Node, result: usize, base: &[Option<Value>], (from, to): (DType, DType)) -> Option<Vec<bool>> {
     let wide = |v: &Option<ValueId>| {
         let t = v.and_then(|v| tensor(base, v.index()))?;
-        let narrow = t.dtype() == DType::F16;
-        Some(if narrow { Tensor::from_floats(DType::F32, t.shape(), t.floats().ok()?) } else { t.clone() }.into())
+        let narrow = t.dtype() == from;
+        Some(if narrow { Tensor::from_floats(to, t.shape(), t.floats().ok()?) } else { t.clone() }.into())
     };
     let operands: Vec<Option<Value>> = node.inputs.iter().map(wide).collect();
     let operands: Vec<Option<&Value>> = operands.iter().map(Option::as_ref).collect();

@@ -19,14 +19,16 @@ pub(super) struct Notes {
     pub(super) quantised: Vec<ValueId>,
     /// Integers that formulas of calls on quantised numbers cast: they hold them within the type, which is stated.
     pub(super) held: Vec<ValueId>,
+    /// Products of formulas, which a multiply-add adds to something before they overflow.
+    pub(super) fused: Vec<ValueId>,
     /// Whether operands were given extents that follow from elements: a trial with others is refused.
     pub(super) assumes_extents: bool,
 }
 
 impl Notes {
     fn new(silent: Silent) -> Notes {
-        let (loose, rounded, quantised) = (Vec::new(), Vec::new(), Vec::new());
-        Notes { silent, loose, rounded, narrow: None, quantised, held: Vec::new(), assumes_extents: false }
+        let (loose, rounded, quantised, held, fused) = (Vec::new(), Vec::new(), Vec::new(), Vec::new(), Vec::new());
+        Notes { silent, loose, rounded, narrow: None, quantised, held, fused, assumes_extents: false }
     }
 }
 
@@ -136,6 +138,9 @@ fn taken_apart(
     let made = b.call(node.op.clone(), args, captures, node.outputs.len())?;
     if depth > 0 && node.op.def().name == "Cast" {
         notes.loose.extend(&made);
+    }
+    if depth > 0 && node.op.def().name == "Mul" {
+        notes.fused.extend(&made);
     }
     if notes.narrow == Some(DType::F32) && matches!(node.op.def().name, "Cast" | "CastLike") {
         notes.held.extend(&made);

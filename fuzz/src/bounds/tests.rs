@@ -65,6 +65,22 @@ fn a_product_that_overflows_before_it_is_scaled_is_nobodys_fault() {
     assert!(!of(1e3).remove(0).unsure[0]);
 }
 
+/// `beta c` is beyond the type, `a b + beta c` is not: a multiply-add gives the sum.
+#[test]
+fn a_product_that_overflows_before_it_is_added_to_is_nobodys_fault() {
+    let build = |b: &mut GraphBuilder| {
+        let x = b.input("x", Type::tensor(DType::F32, &[1, 1]));
+        let c = b.input("c", Type::tensor(DType::F32, &[1]));
+        b.op("Gemm", attrs! { beta: 1.5f32 }, &[x, x, c]).unwrap()
+    };
+    let of = |c: f32| {
+        let args = vec![Tensor::from_slice(&[1, 1], &[1.0f32]).into(), Tensor::from_slice(&[1], &[c]).into()];
+        bounds(&case(build, args), 8, Silent::Reference, &mut Seeded::new(1, 0)).remove(0).unsure[0]
+    };
+    assert!(of(3e38));
+    assert!(!of(1e38) && !of(f32::INFINITY));
+}
+
 #[test]
 fn which_boxes_overlap_is_unsure_where_areas_overflow() {
     let of = |edge: f32| {
