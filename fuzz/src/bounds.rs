@@ -86,7 +86,7 @@ pub fn bounds(case: &Case, trials: usize, silent: Silent, choices: &mut dyn Choi
     let taken = match Taken::new(case, silent, choices) {
         Ok(taken) => taken,
         // Steps that refuse extents which are other ones in their types: the case's own are as unsure.
-        Err(notes) => return nothing_known(case, notes.is_some_and(|n| n.assumes_extents)),
+        Err(assumes_extents) => return nothing_known(case, assumes_extents),
     };
     if !taken.quantises_numbers() {
         return nothing_known(case, false);
@@ -141,11 +141,11 @@ struct Taken {
 }
 
 impl Taken {
-    /// The error is what is noted of steps one of which refuses.
-    fn new(case: &Case, silent: Silent, choices: &mut dyn Choices) -> Result<Taken, Option<Notes>> {
-        let values = run(&case.graph, &case.inputs, None).ok_or(None)?;
+    /// The error says whether steps one of which refuses were given extents that follow from elements.
+    fn new(case: &Case, silent: Silent, choices: &mut dyn Choices) -> Result<Taken, bool> {
+        let values = run(&case.graph, &case.inputs, None).ok_or(false)?;
         let (steps, notes) = steps(&case.graph, &values, silent);
-        let Some(base) = run(&steps, &case.inputs, None) else { return Err(Some(notes)) };
+        let Some(base) = run(&steps, &case.inputs, None) else { return Err(notes.assumes_extents) };
         let errors = local_errors(&steps, &base, &notes, choices);
         Ok(Taken { steps, base, errors, notes })
     }
